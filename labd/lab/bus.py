@@ -1,0 +1,111 @@
+"""What happens in a lab, told to whoever listens: telemetry, the progress display, interlocks.
+
+The bus is a plain synchronous call: what is told here is already durable, or is a signal that need not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Health = Literal["ok", "degraded", "down"]
+Quality = Literal["good", "stale", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A signal's value with unit (empty for none) and quality; None is a value that could not be told."""
+
+    v: float | int | bool | str | None
+    u: str
+    q: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAbout:
+    """What a device is: driver, role, actions with their schemas, signals with units, firmware."""
+
+    device: str
+    driver: str
+    role: str
+    model: str
+    serial: str
+    firmware: str
+    units: tuple[str, ...]
+    actions: Mapping[str, Any]
+    signals: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """Health of a device: `problem` in words, `since` RFC 3339, `busy_with` the runs that it works for."""
+
+    device: str
+    health: Health
+    problem: str | None
+    since: str
+    busy_with: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsRead:
+    """One poll. Names are `voltage`, or `3.voltage` for a device of several units; `at` is when it was read."""
+
+    device: str
+    seq: int
+    at: str
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a run is. `state` is PackML's; `protocol_state` the machine's; `progress` from 0 to 1."""
+
+    run: str
+    protocol: str
+    version: str
+    sample: str
+    state: str
+    protocol_state: str | None
+    since: str
+    progress: float
+    expected_end: str | None
+    outcome: str | None
+    cause: str | None
+    question: Mapping[str, Any] | None
+    started: str | None = None
+    ended: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that a person should know; the same id with `ended` clears it."""
+
+    id: str
+    severity: Literal["warning", "problem", "critical"]
+    about: str
+    text: str
+    since: str
+    acknowledged_by: str | None = None
+    ended: bool = False
+
+
+Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm
+Listener = Callable[[Happening], None]
+
+
+@dataclass(slots=True)
+class Bus:
+    """Tells listeners in the order of their subscription. A listener must not block and must not raise."""
+
+    _listeners: list[Listener] = field(default_factory=list)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Adds a listener; call what is returned to take it away."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def tell(self, happening: Happening) -> None:
+        for listener in tuple(self._listeners):
+            listener(happening)

@@ -1,0 +1,256 @@
+"""Actions: what a device can be told to do, declared by `@action` on a driver's method.
+
+The method's signature is the declaration: from its annotations comes the pydantic model of the parameters, from its
+return type the result. The runtime binds and checks parameters against that model before anything is sent.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
+from pydantic.fields import FieldInfo
+
+from labd.sdk.quantities import unit_of
+
+
+class Effect(StrEnum):
+    """What repeating an action does to the world."""
+
+    READ = "read"  # nothing physical changes: may be repeated
+    STATE = "state"  # reaches a named state (set 25 °C, open, home): repeating is harmless
+    ONCE = "once"  # spends or alters a sample (dispense, crimp, charge): never repeated unasked
+
+
+class OnLoss(StrEnum):
+    """What a long action does when the daemon dies or the link drops."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class Parameters(BaseModel):
+    """Base of all parameter models. A bare number where a quantity belongs is refused: people forget units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_bare_numbers(cls, values: object) -> object:
+        if isinstance(values, Mapping):
+            for name, value in values.items():
+                declared = cls.model_fields.get(name)
+                if declared is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+                    continue
+                unit = unit_of(declared)
+                if unit is not None:
+                    raise ValueError(f"{name}: {value} needs a unit, such as `{value} {unit}`")
+        return values
+
+
+class Result(BaseModel):
+    """Base of all results. Quantities are floats in default units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(Result):
+    """The result of an action that has none."""
+
+
+class Data(BaseModel):
+    """Base of the rows that an action streams while it runs; each field a column with its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _ignore(*_: object) -> None:
+    """What a call outside the runtime (a driver's own test) does with its reports."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One order of an action, as the driver sees it.
+
+    Args:
+        id: the action's id; it travels to the device where the device can carry one.
+        unit: the channel, nest or mount it is for; empty for a device of one unit.
+        baseline: what `Driver.baseline` said before the intent was written.
+    """
+
+    id: str
+    unit: str = ""
+    baseline: Mapping[str, JsonValue] = field(default_factory=dict)
+    on_accepted: Callable[[Mapping[str, JsonValue]], None] = _ignore
+    on_row: Callable[[tuple[float | None, ...]], None] = _ignore
+
+    def accepted(self, **evidence: JsonValue) -> None:
+        """Says that the device has taken the order, with what it answered."""
+        self.on_accepted(evidence)
+
+    def row(self, *values: float | None) -> None:
+        """Streams one row of the action's data: the columns of its Data model, in their order, in default units."""
+        self.on_row(values)
+
+
+TimeLimit = float | Callable[[Any], float]
+_Method = TypeVar("_Method", bound=Callable[..., Awaitable[Any]])
+_RESERVED = {"self", "call"}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The declaration of an action.
+
+    Args:
+        name: as protocols write it after the role, `crimp`.
+        method: the method that does it; another name where Driver has a method of the action's name.
+        effect: what repeating it does.
+        timeout: seconds that it may take at most, or a function of its parameters that gives them.
+        duration: seconds that it is expected to take, or a function of its parameters; None where nobody knows.
+        on_loss: what becomes of it when the daemon dies or the link drops.
+        cancellable: whether the driver's `cancel(action_id)` can end it with a partial result.
+        parameters, result, data: the models; `data` is None when it streams nothing.
+        summary: the first line of its docstring.
+    """
+
+    name: str
+    method: str
+    effect: Effect
+    timeout: TimeLimit
+    duration: TimeLimit | None
+    on_loss: OnLoss
+    cancellable: bool
+    parameters: type[Parameters]
+    result: type[Result]
+    data: type[Data] | None
+    summary: str
+
+    def time_limit(self, parameters: Parameters) -> float:
+        """Seconds that the action may take with these parameters."""
+        return self.timeout(parameters) if callable(self.timeout) else self.timeout
+
+    def expected(self, parameters: Parameters) -> float | None:
+        """Seconds that the action is expected to take with these parameters, or None."""
+        return self.duration(parameters) if callable(self.duration) else self.duration
+
+    def schema(self) -> dict[str, Any]:
+        """The declaration as JSON, for `device/<id>/about`."""
+        return {
+            "summary": self.summary,
+            "effect": self.effect.value,
+            "on_loss": self.on_loss.value,
+            "parameters": self.parameters.model_json_schema(),
+            "result": self.result.model_json_schema(),
+            "data": self.data.model_json_schema() if self.data else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    name: str | None = None
+    effect: Effect | None = None
+    timeout: TimeLimit | None = None
+    duration: TimeLimit | None = None
+    on_loss: OnLoss | None = None
+    cancellable: bool | None = None
+    data: type[Data] | None = None
+
+    def over(self, other: _Declared) -> _Declared:
+        """This declaration, with what it leaves open taken from the role's."""
+        own = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        return replace(other, **own)
+
+
+def action(
+    *,
+    name: str | None = None,
+    effect: Effect | None = None,
+    timeout: TimeLimit | None = None,
+    duration: TimeLimit | None = None,
+    on_loss: OnLoss | None = None,
+    cancellable: bool | None = None,
+    data: type[Data] | None = None,
+) -> Callable[[_Method], _Method]:
+    """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
+
+    A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
+    annotations and add parameters with defaults. `timeout` and `duration` are seconds, or functions of the parameters.
+    """
+
+    def mark(method: _Method) -> _Method:
+        method.__labd_action__ = _Declared(name, effect, timeout, duration, on_loss, cancellable, data)  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def declared_actions(cls: type) -> dict[str, Action]:
+    """All actions of a driver or role, in the order of their declaration.
+
+    Raises:
+        TypeError: an action without effect or time limit, one that drops a parameter of its role or changes its
+            dimension, or one whose effect is milder than its role's.
+    """
+    found: dict[str, Action] = {}
+    merged: dict[str, _Declared] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            own = getattr(member, "__labd_action__", None)
+            if own is None and name in merged and inspect.iscoroutinefunction(member):
+                own = _Declared()
+            if own is None:
+                continue
+            inherited = merged.get(name, _Declared())
+            if inherited.effect is not None and own.effect not in (None, inherited.effect):
+                raise TypeError(f"{cls.__name__}.{name}: its role says {inherited.effect}, not {own.effect}")
+            merged[name] = own.over(inherited)
+            found[name] = _build(base, name, member, merged[name], found.get(name))
+    return {action.name: action for action in found.values()}
+
+
+def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared, role: Action | None) -> Action:
+    where = f"{cls.__name__}.{name}"
+    if declared.effect is None or declared.timeout is None:
+        raise TypeError(f"{where}: an action needs an effect and a timeout")
+    hints = typing.get_type_hints(method, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.name not in _RESERVED:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hints[parameter.name], default)
+    parameters = create_model(f"{name}_parameters", __base__=Parameters, **fields)
+    result = hints.get("return", type(None))
+    result = Nothing if result is type(None) else result
+    if role is not None:
+        _check_against_role(where, parameters.model_fields, role)
+    summary = (inspect.getdoc(method) or (role.summary if role else "")).partition("\n")[0]
+    return Action(
+        declared.name or name,
+        name,
+        declared.effect,
+        declared.timeout,
+        declared.duration,
+        declared.on_loss or OnLoss.STOP,
+        bool(declared.cancellable),
+        parameters,
+        result,
+        declared.data,
+        summary,
+    )
+
+
+def _check_against_role(where: str, fields: Mapping[str, FieldInfo], role: Action) -> None:
+    for name, wanted in role.parameters.model_fields.items():
+        if name not in fields:
+            raise TypeError(f"{where}: its role has a parameter {name!r}, which is missing")
+        if unit_of(fields[name]) != unit_of(wanted):
+            raise TypeError(f"{where}: {name!r} is in {unit_of(fields[name])}, its role's in {unit_of(wanted)}")
+    for name, extra in fields.items():
+        if name not in role.parameters.model_fields and extra.is_required():
+            raise TypeError(f"{where}: {name!r} is not in its role, so it needs a default")

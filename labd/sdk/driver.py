@@ -1,0 +1,193 @@
+"""Driver: one class over one link, for one family of devices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from labd.sdk.actions import Action, Call, Parameters, Result, declared_actions
+from labd.sdk.errors import OutcomeUnknown, Rejected
+
+
+class Settings(BaseModel):
+    """Base of a driver's `settings` in lab.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Signals(BaseModel):
+    """What one poll of one unit reads. None is a value that the device could not tell (quality `bad`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Reading = Signals | Mapping[str, Signals]
+"""One poll: the signals of a device of one unit, or one Signals a unit."""
+
+
+class About(BaseModel):
+    """What a device says of itself on connecting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A taught position of an arm: x, y, z in mm and three angles in degrees, in the arm's base frame."""
+
+    pose: tuple[float, float, float, float, float, float]
+    taught: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labware:
+    """What stands at one place of a device's deck: `place` is `<device>/<slot>`, wells are `<place>/<well>`."""
+
+    place: str
+    load_name: str
+    contents: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+
+    @property
+    def slot(self) -> str:
+        return self.place.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a driver is made from.
+
+    Args:
+        name: the device's name in lab.yaml.
+        settings: its `settings`, not yet validated.
+        positions: taught positions by the name of the place.
+        deck: the labware on its own deck.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    positions: Mapping[str, Position] = field(default_factory=dict)
+    deck: tuple[Labware, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What a device says about an action that was ordered before."""
+
+    DONE = "done"
+    RUNNING = "running"
+    NOT_DONE = "not_done"
+    PARTIAL = "partial"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict with its result (done, partial) and why it is believed."""
+
+    verdict: Verdict
+    why: str
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An action as it was intended: what the journal holds from before its first byte."""
+
+    id: str
+    action: str
+    unit: str
+    parameters: Parameters
+    baseline: Mapping[str, JsonValue]
+    at: datetime
+
+
+class Driver(ABC):
+    """Base of all drivers and roles.
+
+    A driver raises nothing but DeviceError's children for what its device does; any other exception counts as a
+    Fault of that device. It never retries a ONCE action: the runtime decides.
+    """
+
+    role: ClassVar[str] = ""
+    Settings: ClassVar[type[Settings]] = Settings
+    Signals: ClassVar[type[Signals]] = Signals
+    actions: ClassVar[dict[str, Action]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.actions = declared_actions(cls)
+
+    def __init__(self, setup: Setup) -> None:
+        self.name = setup.name
+        self.setup = setup
+        self.settings = type(self).Settings.model_validate(setup.settings)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Channels, nests or mounts by name; a device of one unit has the single unit ``""``."""
+        return ("",)
+
+    def place_of(self, unit: str) -> str | None:
+        """Where a sample sits when this unit works on it (`press/nest`, `stat1/cell`), or None."""
+        del unit
+        return None
+
+    @abstractmethod
+    async def connect(self) -> About:
+        """Opens the link, identifies the device, and brings it to where it can take orders without moving it."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Closes the link. Never raises; harmless when closed."""
+
+    @abstractmethod
+    async def read_state(self) -> Reading:
+        """One poll. Must not disturb an action that is running."""
+
+    @abstractmethod
+    async def safe_state(self, unit: str | None = None) -> None:
+        """Makes a unit, or all, safe: no motion, no voltage on a cell. Idempotent; may be called at any time."""
+
+    async def cancel(self, action_id: str) -> None:
+        """Ends a running action in order; the action's own method then returns its partial result.
+
+        Raises:
+            Rejected: this driver has no way to, or no such action is running.
+        """
+        raise Rejected(f"{action_id} cannot be cancelled: the device has no way to end it in order")
+
+    async def baseline(self, action: str, unit: str) -> dict[str, JsonValue]:
+        """What `outcome` will compare against later (a counter, the boot time); read before the intent is written."""
+        del action, unit
+        return {}
+
+    async def outcome(self, intent: Intent) -> Outcome:
+        """Whether an action happened. Says UNKNOWN unless the device gives proof."""
+        del intent
+        return Outcome(Verdict.UNKNOWN, "this device cannot tell")
+
+    async def attach(self, intent: Intent, call: Call) -> Result:
+        """Takes up an action that is still running on the device, and gives its result.
+
+        Raises:
+            OutcomeUnknown: it cannot be taken up.
+        """
+        del call
+        raise OutcomeUnknown(f"{intent.action} cannot be taken up again")
+
+    async def invoke(self, action: Action, parameters: Parameters, call: Call) -> Result:
+        """Runs one action with checked parameters."""
+        method = getattr(self, action.method)
+        values = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+        result = await method(call, **values)
+        return result if result is not None else action.result()

@@ -1,0 +1,182 @@
+"""Quantities: a number with its unit, one pint registry, and one default unit a dimension.
+
+Inside labd a value of a known dimension is a float in that dimension's default unit (`7.8` kN, `35` µL). At every
+boundary (YAML, journal, MQTT, REST) it carries its unit: `7.8 kN` for people, `{"v": 7.8, "u": "kN"}` for programs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pint
+
+registry: pint.UnitRegistry[float] = pint.UnitRegistry(cache_folder=None)
+
+# One default unit a dimension. `degC` is a point on a scale, `K` a difference: two dimensions to us, one to pint.
+DEFAULT_UNITS: dict[str, str] = {
+    "duration": "s",
+    "volume": "µL",
+    "force": "kN",
+    "voltage": "V",
+    "current": "A",
+    "resistance": "Ω",
+    "frequency": "Hz",
+    "mass": "g",
+    "temperature": "°C",
+    "temperature difference": "K",
+    "length": "mm",
+    "charge": "mAh",
+    "scan rate": "V/s",
+    "flow rate": "µL/s",
+    "speed": "mm/s",
+    "concentration": "mol/L",
+    "molality": "mol/kg",
+    "density": "g/cm^3",
+    "pressure": "mbar",
+    "conductivity": "mS/cm",
+    "viscosity": "mPa*s",
+    "power": "W",
+    "energy": "Wh",
+    "specific charge": "mAh/g",
+    "fraction": "ppm",
+}
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_UNIT = r"[A-Za-zµμΩΩ°%][A-Za-z0-9µμΩΩ°%^*/·.-]{0,31}"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*({_UNIT})\s*")
+_UNIT_ONLY = re.compile(_UNIT)
+
+
+class UnitError(ValueError):
+    """A text that is no quantity, an unknown unit, or a unit of another dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as written, with what turns it into its dimension's default unit: `default = value * factor + offset`."""
+
+    text: str
+    dimension: str
+    default: str
+    factor: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in the default unit of its dimension, or in the unit given."""
+
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g} {self.unit}"
+
+    def to(self, unit: str) -> float:
+        """The number in another unit. Raises UnitError when the dimensions differ."""
+        return convert(self.value, self.unit, unit)
+
+
+def _dimension_key(unit: object) -> str:
+    return str(sorted(dict(registry.get_dimensionality(unit)).items()))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1)
+def _dimensions() -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for name, default in DEFAULT_UNITS.items():
+        keys.setdefault(_dimension_key(registry.parse_units(default)), name)
+    return keys
+
+
+@lru_cache(maxsize=512)
+def unit(text: str) -> Unit:
+    """Looks a unit up: its dimension by name, and its conversion to that dimension's default unit.
+
+    Raises:
+        UnitError: unknown, or of a dimension that labd has no name for.
+    """
+    if not _UNIT_ONLY.fullmatch(text):
+        raise UnitError(f"{text!r} is no unit")
+    try:
+        parsed = registry.parse_units(text.replace("·", "*"))
+        key = _dimension_key(parsed)
+    except Exception as error:  # pint raises a dozen kinds, tokenizer errors among them
+        raise UnitError(f"unknown unit {text!r}") from error
+    dimension = _dimensions().get(key)
+    if dimension is None:
+        raise UnitError(f"{text!r} is of a dimension that labd does not use ({registry.get_dimensionality(parsed)})")
+    if dimension == "temperature" and str(parsed) in {"kelvin", "delta_degree_Celsius", "millikelvin"}:
+        dimension = "temperature difference"
+        default = DEFAULT_UNITS[dimension]
+        return Unit(text, dimension, default, float(registry.Quantity(1.0, parsed).to("kelvin").magnitude), 0.0)
+    default = DEFAULT_UNITS[dimension]
+    target = registry.parse_units(default)
+    zero = float(registry.Quantity(0.0, parsed).to(target).magnitude)
+    one = float(registry.Quantity(1.0, parsed).to(target).magnitude)
+    return Unit(text, dimension, default, one - zero, zero)
+
+
+def convert(value: float, source: str, target: str) -> float:
+    """A number from one unit to another of the same dimension. Raises UnitError when they differ."""
+    if source == target:
+        return value
+    have, want = unit(source), unit(target)
+    if have.dimension != want.dimension:
+        raise UnitError(f"{source} is a {have.dimension}, {target} a {want.dimension}")
+    return (value * have.factor + have.offset - want.offset) / want.factor
+
+
+def parse(text: str) -> Quantity:
+    """Reads `35 µL`, `7.8 kN`, `1e-3 mol/L`, `25 degC`; gives the value in the dimension's default unit.
+
+    Raises:
+        UnitError: no number, no unit, an unknown unit, or a number that is not finite.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        if re.fullmatch(rf"\s*{_NUMBER}\s*", text):
+            raise UnitError(f"{text.strip()} needs a unit, such as `{text.strip()} µL`")
+        raise UnitError(f"{text!r} is no quantity; write a number and a unit, such as `35 µL`")
+    found = unit(match[2])
+    value = float(match[1]) * found.factor + found.offset
+    if not math.isfinite(value):
+        raise UnitError(f"{text!r} is not finite")
+    # 35 µL must be 35.0, not 34.99999999999999: conversion factors carry rounding, people's numbers do not
+    return Quantity(float(f"{value:.12g}"), found.default)
+
+
+def plain(value: float, unit_text: str) -> str:
+    """A quantity as people write it: six significant digits, scaled to the SI prefix that reads best."""
+    if not math.isfinite(value):
+        return f"{value} {unit_text}"
+    if unit_text == "s":
+        return _plain_duration(value)
+    scales = _SCALES.get(unit_text)
+    if scales and value:
+        for prefix_unit, size in scales:
+            if abs(value) >= size:
+                return f"{value / size:.4g} {prefix_unit}"
+        smallest, size = scales[-1]
+        return f"{value / size:.4g} {smallest}"
+    return f"{value:.4g} {unit_text}"
+
+
+_SCALES: dict[str, tuple[tuple[str, float], ...]] = {
+    "A": (("A", 1.0), ("mA", 1e-3), ("µA", 1e-6), ("nA", 1e-9), ("pA", 1e-12)),
+    "V": (("V", 0.1), ("mV", 1e-3), ("µV", 1e-6)),
+    "kN": (("kN", 0.1), ("N", 1e-3)),
+    "Hz": (("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0), ("mHz", 1e-3)),
+    "g": (("g", 0.1), ("mg", 1e-3), ("µg", 1e-6)),
+}
+
+
+def _plain_duration(seconds: float) -> str:
+    if abs(seconds) < 120:
+        return f"{seconds:.4g} s"
+    if abs(seconds) < 7200:
+        return f"{seconds / 60:.4g} min"
+    return f"{seconds / 3600:.4g} h"

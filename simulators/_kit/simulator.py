@@ -1,0 +1,64 @@
+"""Base of all simulators: a physical model behind the server side of a real wire."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulators._kit.world import World
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a simulator is made from.
+
+    Args:
+        name: the device's name in lab.yaml; its places are `<name>/…`.
+        world: the world that all simulators of the lab share.
+        settings: the driver's settings in lab.yaml: where to listen (port 0: any free one), model, profile …
+        options: the device's `simulator:` mapping: seed, and the switches for faults.
+        positions: taught positions, name -> {pose: [x, y, z, a, b, g]} (arms).
+        deck: all deck entries of lab.yaml whose place begins with `<name>/`.
+        directory: where pty links and such may be put.
+    """
+
+    name: str
+    world: World
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    positions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    deck: tuple[Mapping[str, Any], ...] = ()
+    directory: Path = Path()
+
+    def random(self) -> random.Random:
+        """The device's own seeded generator."""
+        return random.Random(f"{self.options.get('seed', self.world.seed)}/{self.name}")
+
+
+class Simulator(ABC):
+    """One simulated machine. `simulators/<kind>.py` names its class `SIMULATOR`.
+
+    `faults` are switches that a test or a teacher may flip while it runs; each simulator documents its own.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.name = bench.name
+        self.world = bench.world
+        self.faults: dict[str, Any] = dict(bench.options.get("faults", {}))
+
+    @abstractmethod
+    async def start(self) -> dict[str, Any]:
+        """Begins to listen; gives the settings that a driver needs to reach it (the real address or port)."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stops listening and ends all tasks."""
+
+    @abstractmethod
+    def step(self, dt: float) -> None:
+        """Advances the physics by so many seconds."""

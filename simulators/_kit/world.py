@@ -1,0 +1,221 @@
+"""The cells, wells, parts and places that all simulators of one lab share.
+
+What one simulated machine does to the world by its wire, the next one finds there: a dose and a force reach the very
+cell that the arm carries. Places are named as in lab.yaml: `ot2/3/A1`, `press/nest`, `stat1/cell`, `arm/gripper`.
+The world lives on disk when it is given a path, so that a simulator may be killed and started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+HALF_CELL = "half_cell"  # bottom case, electrode, separator: what waits in the tray to be wetted
+LID = "lid"  # counter electrode, spacer, spring and top case in one stack
+
+LABWARE_SHAPES: dict[str, tuple[int, int]] = {  # rows, columns
+    "cell_tray_8": (2, 4),
+    "lid_tray_8": (2, 4),
+    "vials_8x20ml": (2, 4),
+    "cell_tray_36": (6, 6),
+    "lid_tray_36": (6, 6),
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=False)
+
+
+class Cell(_Model):
+    """One coin cell, from half cell to cycled: what was done to it, and the state of its physics.
+
+    Volumes in µL, forces in kN, times in lab seconds since the epoch.
+    """
+
+    kind: Literal["cell"] = "cell"
+    id: str
+    parts: list[str] = Field(default_factory=lambda: [HALF_CELL])
+    electrolyte: dict[str, float] = Field(default_factory=dict)
+    wetted_at: float | None = None
+    crimp_force: float | None = None
+    crimp_dwell: float | None = None
+    crimped_at: float | None = None
+    damage: list[str] = Field(default_factory=list)
+    physics: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def volume(self) -> float:
+        """All electrolyte in it, µL."""
+        return sum(self.electrolyte.values())
+
+
+class Part(_Model):
+    """A part that is no cell yet."""
+
+    kind: Literal["part"] = "part"
+    id: str
+    name: str
+
+
+Item = Annotated[Cell | Part, Field(discriminator="kind")]
+
+
+class Well(_Model):
+    """A liquid in a well or vial, µL."""
+
+    material: str
+    volume: float
+    dead: float = 0.0
+
+
+class _State(_Model):
+    items: dict[str, Item] = Field(default_factory=dict)  # by place
+    wells: dict[str, Well] = Field(default_factory=dict)  # by place
+    memory: dict[str, dict[str, Any]] = Field(
+        default_factory=dict
+    )  # by device: counters, tips, what it must not forget
+
+
+class World:
+    """The one state that a lab's simulators act on."""
+
+    def __init__(self, seed: int = 1, path: Path | None = None) -> None:
+        self.seed = seed
+        self._path = path
+        self._state = _State()
+        if path is not None and path.exists():
+            self._state = _State.model_validate_json(path.read_bytes())
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was ever put into it."""
+        return not (self._state.items or self._state.wells or self._state.memory)
+
+    def random(self, name: str) -> random.Random:
+        """A generator of its own for each device and cell: adding one does not change another's story."""
+        return random.Random(f"{self.seed}/{name}")
+
+    def save(self) -> None:
+        """Writes the world to its file, whole or not at all; nothing when it has no file."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(self._state.model_dump(mode="json")))
+        temporary.replace(self._path)
+
+    def memory(self, device: str) -> dict[str, Any]:
+        """What a simulated machine keeps over its restart. Mutable; call `save` after a change that counts."""
+        return self._state.memory.setdefault(device, {})
+
+    # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────
+    def item(self, place: str) -> Cell | Part | None:
+        """What lies at a place."""
+        return self._state.items.get(place)
+
+    def cell(self, place: str) -> Cell | None:
+        """The cell at a place, or None where there is none or another thing lies."""
+        item = self._state.items.get(place)
+        return item if isinstance(item, Cell) else None
+
+    def items(self) -> Iterable[tuple[str, Cell | Part]]:
+        """All things with their places."""
+        return list(self._state.items.items())
+
+    def take(self, place: str) -> Cell | Part | None:
+        """Lifts what lies at a place off it."""
+        item = self._state.items.pop(place, None)
+        self.save()
+        return item
+
+    def put(self, place: str, item: Cell | Part) -> bool:
+        """Sets a thing down. A lid on an open cell closes its stack; on anything else it fails (False)."""
+        there = self._state.items.get(place)
+        if isinstance(there, Cell) and isinstance(item, Part):
+            if there.crimped_at is not None or item.name in there.parts:
+                return False
+            there.parts.append(item.name)
+        elif there is not None:
+            return False
+        else:
+            self._state.items[place] = item
+        self.save()
+        return True
+
+    # ── liquids ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def well(self, place: str) -> Well | None:
+        """The liquid at a place, or None."""
+        return self._state.wells.get(place)
+
+    def draw(self, place: str, volume: float) -> dict[str, float]:
+        """Draws up to a volume (µL) from a well; gives what really came, by material. Less when it runs dry."""
+        well = self._state.wells.get(place)
+        if well is None:
+            return {}
+        taken = max(0.0, min(volume, well.volume - well.dead))
+        well.volume -= taken
+        self.save()
+        return {well.material: taken} if taken > 0 else {}
+
+    def pour(self, place: str, liquid: Mapping[str, float], at: float) -> None:
+        """Gives liquid (µL by material) to whatever is at a place: wets an open cell, fills a well, or is spilt."""
+        cell = self.cell(place)
+        if cell is not None and cell.crimped_at is None and LID not in cell.parts:
+            for material, volume in liquid.items():
+                cell.electrolyte[material] = cell.electrolyte.get(material, 0.0) + volume
+            if cell.wetted_at is None and cell.volume > 0:
+                cell.wetted_at = at
+        elif cell is None:
+            for material, volume in liquid.items():
+                well = self._state.wells.setdefault(place, Well(material=material, volume=0.0))
+                well.volume += volume
+        self.save()
+
+    # ── first contents ───────────────────────────────────────────────────────────────────────────────────────────
+    def furnish(self, deck: Iterable[Mapping[str, Any]]) -> None:
+        """Fills a fresh world from lab.yaml's `deck`; one that came from disk keeps its story.
+
+        Entries: `{place, labware, fill: half_cell|lid}` fills every well of a tray;
+        `{place, labware, contents: {A1: {material, volume: µL as number or '12 mL', dead}}}` fills vials.
+        """
+        if not self.fresh:
+            return
+        for entry in deck:
+            place = entry["place"]
+            if "fill" in entry:
+                for well in wells_of(entry["labware"]):
+                    self._stock(f"{place}/{well}", entry["fill"])
+            for well, content in (entry.get("contents") or {}).items():
+                if "part" in content:
+                    self._stock(f"{place}/{well}", content["part"])
+                if "material" in content:
+                    self._state.wells[f"{place}/{well}"] = Well(
+                        material=content["material"],
+                        volume=microlitres(content["volume"]),
+                        dead=microlitres(content.get("dead", 0)),
+                    )
+        self.save()
+
+    def _stock(self, place: str, name: str) -> None:
+        item = Cell(id=f"cell:{place}") if name == HALF_CELL else Part(id=f"{name}:{place}", name=name)
+        self._state.items[place] = item
+
+
+def wells_of(load_name: str) -> list[str]:
+    """The wells of a labware, column by column: A1, B1, A2 and on."""
+    rows, columns = LABWARE_SHAPES.get(load_name, (8, 12) if "_96_" in load_name else (4, 6))
+    return [f"{'ABCDEFGH'[row]}{column + 1}" for column in range(columns) for row in range(rows)]
+
+
+def microlitres(text: object) -> float:
+    """`12 mL`, `500 µL` or a bare number of µL."""
+    if isinstance(text, (int, float)):
+        return float(text)
+    number, _, unit = str(text).strip().partition(" ")
+    return float(number) * {"mL": 1e3, "ml": 1e3, "µL": 1.0, "uL": 1.0, "μL": 1.0, "L": 1e6}[unit.strip()]

@@ -1,0 +1,24 @@
+"""Every test runs on virtual time: no sleeps, no waiting, and no false time-out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labd.clock import LabLoop, VirtualTimeline
+
+
+def virtual_loop() -> LabLoop:
+    return LabLoop(VirtualTimeline())
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": virtual_loop}
+
+
+@pytest.fixture
+def real_time() -> tuple[str, dict[str, Any]]:
+    """For `anyio_backend` overrides of tests whose peer is another process."""
+    return "asyncio", {"loop_factory": LabLoop}
