@@ -1,0 +1,41 @@
+"""The protocol's machine: fed with what happened, it says what to do next. No I/O, no clock."""
+
+from labd.protocol.messages import (
+    Answered,
+    Ask,
+    Command,
+    Decided,
+    Do,
+    Done,
+    Elapsed,
+    End,
+    Enter,
+    Entered,
+    Event,
+    Expired,
+    Failed,
+    HoldRun,
+    Input,
+    Resume,
+    Sleep,
+)
+
+__all__ = [
+    "Answered",
+    "Ask",
+    "Command",
+    "Decided",
+    "Do",
+    "Done",
+    "Elapsed",
+    "End",
+    "Enter",
+    "Entered",
+    "Event",
+    "Expired",
+    "Failed",
+    "HoldRun",
+    "Input",
+    "Resume",
+    "Sleep",
+]
