@@ -1,0 +1,104 @@
+"""Serial links, on ports of any kind: UART, USB, pty."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import serial
+import serial_asyncio_fast
+
+from labd.io.stream import StreamLink, Writer
+
+XON_XOFF = b"\x11\x13"
+
+
+class SerialLink(StreamLink):
+    """A serial port as a link. The port is taken exclusively: a second program is refused, and so are we.
+
+    Args:
+        port: path of the port; `/dev/serial/by-id/…` stays the same when cables are replugged.
+        baudrate: bits per second, 8N1.
+        xonxoff: flow control by XON and XOFF, which are then dropped from what is read.
+        settle: s to wait after opening, for instruments that opening resets (DTR); what they say then is dropped.
+        late, write_timeout, limit: see StreamLink.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        baudrate: int,
+        *,
+        xonxoff: bool = False,
+        settle: float = 0.0,
+        late: float = 0.5,
+        write_timeout: float = 5.0,
+        limit: int = 2**18,
+    ) -> None:
+        super().__init__(port, late=late, write_timeout=write_timeout, limit=limit, ignore=XON_XOFF if xonxoff else b"")
+        self._baudrate = baudrate
+        self._xonxoff = xonxoff
+        self._settle = settle
+
+    async def open(self) -> None:
+        was_open = self.is_open
+        await super().open()
+        if self._settle and not was_open:
+            await asyncio.sleep(self._settle)
+            with contextlib.suppress(ConnectionError):  # a port that goes again at once is told by the first exchange
+                await self.drain(0.05)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, Writer]:
+        loop = asyncio.get_running_loop()
+        port = await asyncio.to_thread(self._take_port)
+        reader = asyncio.StreamReader(limit=self._limit, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await serial_asyncio_fast.connection_for_serial(loop, lambda: protocol, port)
+        transport.set_write_buffer_limits(high=0)  # drain() then means: the kernel has all of it
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def _take_port(self) -> Any:
+        return serial.Serial(
+            self.address,
+            self._baudrate,
+            xonxoff=self._xonxoff,
+            exclusive=True,
+            timeout=0,
+            write_timeout=self._write_timeout,
+        )
+
+    def _abort(self, writer: Writer) -> None:
+        cast("asyncio.StreamWriter", writer).transport.abort()
+
+    def _explain(self, error: OSError) -> str:
+        code = error.errno
+        text = str(error)
+        if code == errno.ENOENT or "No such file" in text:
+            return f"{self.address} is not there; is the instrument plugged in and on? {ports_now()}"
+        if code == errno.EACCES or "Permission denied" in text:
+            return f"{self.address} may not be opened; add the user to its group (`usermod -aG dialout USER`)"
+        if code in (errno.EBUSY, errno.EAGAIN) or "lock" in text:
+            return f"{self.address} is in use by {holder(self.address) or 'another program'}; close it there first"
+        return f"{self.address} cannot be opened: {error.strerror or text}"
+
+
+def ports_now() -> str:
+    """The serial ports that are there, in words."""
+    found = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
+    return f"Ports: {', '.join(found)}" if found else "There is no port under /dev/serial/by-id"
+
+
+def holder(port: str) -> str | None:
+    """The program that has a port open, `pstrace (pid 4711)`, as far as this user may see; None when unknown."""
+    target = Path(port).resolve()
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            if any(link.resolve() == target for link in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    return None

@@ -1,0 +1,119 @@
+"""A serial link on a pty: late replies, unplugging, a port that another program holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import tty
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from labd.io.serial import SerialLink
+from labd.sdk import OutcomeUnknown, Unreachable
+
+
+class Instrument:
+    """The other end of a pty; what it does with what it is sent is up to the test."""
+
+    def __init__(self) -> None:
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        os.set_blocking(self.master, False)
+        self.port = os.ttyname(self.slave)
+        self.on_data: Callable[[bytes], None] = self.say
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.master, lambda: self.on_data(os.read(self.master, 4096)))
+
+    def say(self, data: bytes) -> None:
+        os.write(self.master, data)
+
+    def say_after(self, delay: float, data: bytes) -> None:
+        self._loop.call_later(delay, self.say, data)
+
+    def unplug(self) -> None:
+        if self.master >= 0:
+            self._loop.remove_reader(self.master)
+            os.close(self.slave)
+            os.close(self.master)
+            self.master = -1
+
+
+@pytest.fixture
+async def instrument() -> Iterator[Instrument]:
+    found = Instrument()
+    yield found
+    found.unplug()
+
+
+async def ask(link: SerialLink, request: bytes) -> str:
+    async with link.exchange(1.0) as exchange:
+        await exchange.write(request + b"\n")
+        return await exchange.read_line()
+
+
+async def test_an_answer_comes_back(instrument: Instrument) -> None:
+    async with SerialLink(instrument.port, 921600) as link:
+        assert await ask(link, b"t") == "t"
+
+
+async def test_a_late_reply_is_drained_before_the_next_request(instrument: Instrument) -> None:
+    instrument.on_data = lambda data: instrument.say_after(1.3, data) if b"slow" in data else instrument.say(data)
+    async with SerialLink(instrument.port, 921600, late=0.5) as link:
+        with pytest.raises(OutcomeUnknown):
+            await ask(link, b"slow")
+        assert await ask(link, b"quick") == "quick"
+
+
+async def test_half_a_reply_is_not_taken_for_the_next_answer(instrument: Instrument) -> None:
+    instrument.on_data = lambda data: instrument.say(b"tes4_" if data == b"t\n" else data)
+    async with SerialLink(instrument.port, 921600) as link:
+        with pytest.raises(OutcomeUnknown):
+            await ask(link, b"t")
+        assert await ask(link, b"i") == "i"
+
+
+async def test_an_unplugged_instrument_is_lost_until_it_is_opened_again(instrument: Instrument) -> None:
+    link = SerialLink(instrument.port, 921600)
+    await link.open()
+    instrument.on_data = lambda _: instrument.unplug()
+    with pytest.raises(OutcomeUnknown, match="link is lost"):
+        await ask(link, b"e")
+    with pytest.raises(Unreachable):
+        await ask(link, b"e")
+    with pytest.raises(Unreachable, match="plugged in"):
+        await link.open()
+
+
+async def test_a_port_in_use_is_refused_and_says_what_to_do(instrument: Instrument) -> None:
+    async with SerialLink(instrument.port, 921600):
+        with pytest.raises(Unreachable, match=r"in use by .*close it there first"):
+            await SerialLink(instrument.port, 921600).open()
+    async with SerialLink(instrument.port, 921600) as link:  # it was given back
+        assert await ask(link, b"t") == "t"
+
+
+async def test_a_port_that_is_not_there_asks_for_the_plug() -> None:
+    with pytest.raises(Unreachable, match="plugged in"):
+        await SerialLink("/dev/serial/by-id/usb-none", 9600).open()
+
+
+async def test_xon_and_xoff_never_reach_the_driver(instrument: Instrument) -> None:
+    instrument.on_data = lambda _: instrument.say(b"\x11P\x13da\x11\n")
+    async with SerialLink(instrument.port, 230400, xonxoff=True) as link:
+        assert await ask(link, b"t") == "Pda"
+
+
+async def test_what_opening_makes_it_say_is_dropped(instrument: Instrument) -> None:
+    instrument.say_after(0.3, b"boot 1.2.3\n")
+    async with SerialLink(instrument.port, 9600, settle=2.0) as link:
+        assert await ask(link, b"t") == "t"
+
+
+async def test_a_device_that_takes_nothing_is_no_answer(instrument: Instrument) -> None:
+    instrument._loop.remove_reader(instrument.master)
+    async with SerialLink(instrument.port, 9600, write_timeout=2.0) as link:
+        with pytest.raises(OutcomeUnknown):
+            async with link.exchange(None) as exchange:
+                await exchange.write(b"x" * 200_000)
