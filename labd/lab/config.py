@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from labd.sdk import Bounds, Duration, Labware, Position, UnitError
+from labd.sdk import Bounds, Duration, Labware, Parameters, Position, UnitError, labware
 from labd.sdk.units import parse
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
@@ -54,7 +54,7 @@ class Api(_Part):
     socket: Path | None = None  # default: <store>/labd.sock
 
 
-class PollPeriods(_Part):
+class PollPeriods(Parameters):
     idle: Annotated[Duration, Bounds(min=0.01)] = 10.0
     busy: Annotated[Duration, Bounds(min=0.01)] = 1.0
 
@@ -80,6 +80,16 @@ class DeckEntry(_Part):
     labware: str
     contents: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fill: Name | None = None
+
+    @field_validator("labware")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        labware.shape(value)
+        return value
+
+    @property
+    def wells(self) -> list[str]:
+        return labware.wells(self.labware)
 
 
 class Scaled(_Part):

@@ -86,11 +86,11 @@ class Device:
     about: About | None = None
     signals: dict[str, Value] = field(default_factory=dict)
     read_at: float | None = None
+    read_stamp: str = ""
     _seq: int = 0
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _lost: bool = False
     _random: random.Random = field(default_factory=random.Random)
 
     @property
@@ -108,9 +108,8 @@ class Device:
         wait = BACKOFF[0]
         try:
             while True:
-                if await self._connect():
+                if await self._connect() and await self._poll_until_lost():
                     wait = BACKOFF[0]
-                    await self._poll_until_lost()
                 await asyncio.sleep(wait * self._random.uniform(0.75, 1.25))
                 wait = min(wait * 2, BACKOFF[1])
         finally:
@@ -129,17 +128,16 @@ class Device:
             log.exception("driver failed", device=self.id)
             self._set("down", f"its driver failed: {error!r}")
         else:
-            self._lost = False
             self._ready.set()
-            self._set("ok", None)
             self.bus.tell(self.describe())
             return True
         await self.driver.close()
         return False
 
-    async def _poll_until_lost(self) -> None:
-        failed = 0
-        while not self._lost:
+    async def _poll_until_lost(self) -> bool:
+        """Polls for as long as the device answers; gives whether it ever did."""
+        failed, ever = 0, False
+        while True:
             try:
                 async with asyncio.timeout(POLL_LIMIT):
                     reading = await self.driver.read_state()
@@ -157,7 +155,7 @@ class Device:
                 if failed >= FAILED_POLLS:
                     break
             else:
-                failed = 0
+                failed, ever = 0, True
                 self._take(reading)
                 self._set("ok", None)
             self._wake.clear()
@@ -170,6 +168,7 @@ class Device:
         self._ready.clear()
         self._set("down", self.problem or "the link is lost")
         await self.driver.close()
+        return ever
 
     def _take(self, reading: Reading) -> None:
         by_unit: Mapping[str, Signals] = {"": reading} if isinstance(reading, Signals) else reading
@@ -183,13 +182,19 @@ class Device:
         self.signals = values
         self.read_at = clock.monotonic()
         self._seq += 1
-        self.bus.tell(SignalsRead(self.id, self._seq, clock.stamp(), values))
+        self.read_stamp = clock.stamp()
+        self.bus.tell(SignalsRead(self.id, self._seq, self.read_stamp, values))
 
     def _stale(self) -> None:
+        """Marks what was read last as no longer so, and says so, under the time when it was read."""
+        if not any(value.q == "good" for value in self.signals.values()):
+            return
         self.signals = {
             name: Value(value.v, value.u, "stale" if value.q == "good" else value.q)
             for name, value in self.signals.items()
         }
+        self._seq += 1
+        self.bus.tell(SignalsRead(self.id, self._seq, self.read_stamp, self.signals))
 
     def live(self, unit: str) -> dict[str, Any]:
         """The last good values of a unit's signals by name; a stale or bad one is None."""
@@ -260,7 +265,7 @@ class Device:
             raise self._named(kind(late), action.name) from error
         except DeviceError as error:
             if isinstance(error, (Unreachable, OutcomeUnknown)):
-                self._suspect()
+                self._wake.set()  # polls at once, so that a lost link shows soon
             raise self._named(error, action.name) from error.__cause__
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
@@ -269,10 +274,6 @@ class Device:
             del self._acting[call.id]
             self._wake.set()
             self.bus.tell(self.state())
-
-    def _suspect(self) -> None:
-        """Polls at once after an exchange that failed, so that a lost link shows soon."""
-        self._wake.set()
 
     async def outcome(self, intent: Intent) -> Outcome:
         """Asks the device what became of an action; UNKNOWN when it cannot be asked."""

@@ -180,7 +180,7 @@ def action(
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
-    annotations and add parameters with defaults. `timeout` and `duration` are seconds, or functions of the parameters.
+    annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout` and `duration` are seconds, or functions of the parameters.
     """
 
     def mark(method: _Method) -> _Method:
@@ -221,7 +221,9 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
     hints = typing.get_type_hints(method, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(method).parameters.values():
-        if parameter.name not in _RESERVED:
+        if parameter.kind is parameter.VAR_KEYWORD and role is not None:
+            fields = {name: (field.rebuild_annotation(), field) for name, field in role.parameters.model_fields.items()}
+        elif parameter.name not in _RESERVED:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hints[parameter.name], default)
     parameters = create_model(f"{name}_parameters", __base__=Parameters, **fields)
@@ -229,6 +231,8 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
     result = Nothing if result is type(None) else result
     if role is not None:
         _check_against_role(where, parameters.model_fields, role)
+        if not issubclass(result, role.result):
+            raise TypeError(f"{where}: gives {result.__name__}, its role says {role.result.__name__}")
     summary = (inspect.getdoc(method) or (role.summary if role else "")).partition("\n")[0]
     return Action(
         declared.name or name,
