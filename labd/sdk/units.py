@@ -157,20 +157,17 @@ def plain(value: float, unit_text: str) -> str:
         return _plain_duration(value)
     scales = _SCALES.get(unit_text)
     if scales and value:
-        for prefix_unit, size in scales:
-            if abs(value) >= size:
-                return f"{value / size:.4g} {prefix_unit}"
-        smallest, size = scales[-1]
-        return f"{value / size:.4g} {smallest}"
+        prefixed, size = next((entry for entry in scales if abs(value) >= entry[1]), scales[-1])
+        return f"{value / size:.4g} {prefixed}"
     return f"{value:.4g} {unit_text}"
 
 
 _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "A": (("A", 1.0), ("mA", 1e-3), ("µA", 1e-6), ("nA", 1e-9), ("pA", 1e-12)),
-    "V": (("V", 0.1), ("mV", 1e-3), ("µV", 1e-6)),
-    "kN": (("kN", 0.1), ("N", 1e-3)),
+    "V": (("V", 1.0), ("mV", 1e-3), ("µV", 1e-6)),
+    "kN": (("kN", 1.0), ("N", 1e-3)),
     "Hz": (("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0), ("mHz", 1e-3)),
-    "g": (("g", 0.1), ("mg", 1e-3), ("µg", 1e-6)),
+    "g": (("g", 1.0), ("mg", 1e-3), ("µg", 1e-6)),
 }
 
 
