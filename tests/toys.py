@@ -7,8 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from labd.lab.config import LabConfig
 from labd.lab.lab import Lab
 from labd.sdk import (
@@ -182,12 +180,11 @@ class ToyStat(Toy, Potentiostat):
         await self.act(call, "cell_off")
 
 
-TOYS = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat}
+TOYS: dict[str, type[Driver]] = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat}
 
 
-def toy_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: dict[str, str], **more: Any) -> Lab:
+def toy_lab(tmp_path: Path, devices: dict[str, str], **more: Any) -> Lab:
     """A lab of toys: kind (`press`, `arm`, `stat`) by device name."""
-    monkeypatch.setattr("labd.lab.lab.find_driver", TOYS.__getitem__)
     config = LabConfig.model_validate(
         {
             "labd": 1,
@@ -197,4 +194,4 @@ def toy_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: dict[str, 
             **more,
         }
     )
-    return Lab(config)
+    return Lab(config, find=TOYS.__getitem__)

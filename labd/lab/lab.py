@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -25,18 +25,25 @@ class Lab:
         config: lab.yaml.
         overrides: settings by device that replace the file's (the addresses where simulators really listen).
 
+        find: how a driver is found by its name.
+
     Raises:
         LabError: a driver that does not exist, or settings that it refuses.
     """
 
-    def __init__(self, config: LabConfig, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        config: LabConfig,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        find: Callable[[str], type[Driver]] | None = None,
+    ) -> None:
         self.config = config
         self.bus = Bus()
         self.places = Places()
         self.devices: dict[str, Device] = {}
         for name, device in config.devices.items():
             settings = {**device.settings, **(overrides or {}).get(name, {})}
-            driver = make_driver(config, name, settings)
+            driver = make_driver(config, name, settings, (find or find_driver)(device.driver))
             poll = Poll(device.poll.idle, device.poll.busy)
             self.devices[name] = Device(name, device.driver, driver, self.bus, poll)
         self.limits = {name: _limits(name, device, self.devices[name]) for name, device in config.devices.items()}
@@ -91,19 +98,13 @@ class Lab:
         return None
 
 
-def make_driver(config: LabConfig, name: str, settings: Mapping[str, Any]) -> Driver:
-    """Makes a device's driver, not yet connected.
-
-    Raises:
-        LabError: no such driver, or settings that it refuses.
-    """
-    device = config.devices[name]
-    cls = find_driver(device.driver)
+def make_driver(config: LabConfig, name: str, settings: Mapping[str, Any], cls: type[Driver]) -> Driver:
+    """Makes a device's driver, not yet connected. Raises LabError for settings that it refuses."""
     setup = Setup(name, settings, config.positions_of(name), config.labware_of(name))
     try:
         return cls(setup)
     except (ValidationError, ValueError) as error:
-        raise LabError(f"device {name} ({device.driver}): settings: {_first_line(error)}") from error
+        raise LabError(f"device {name} ({config.devices[name].driver}): settings: {_first_line(error)}") from error
 
 
 def find_driver(kind: str) -> type[Driver]:

@@ -15,8 +15,8 @@ from tests.toys import Toy, toy_lab
 
 
 @pytest.fixture
-def press(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    return toy_lab(tmp_path, monkeypatch, {"press": "press"}).devices["press"]
+def press(tmp_path: Path) -> Device:
+    return toy_lab(tmp_path, {"press": "press"}).devices["press"]
 
 
 def toy(device: Device) -> Toy:
