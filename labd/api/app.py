@@ -1,0 +1,212 @@
+"""The daemon's REST interface, /api/v1: what the command line, and later pages and other programs, speak."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from labd import clock
+from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
+from labd.api.holding import HoldsClock, released
+from labd.api.marks import LONGEST_WAIT, mark
+from labd.api.models import (
+    AnswerRequest,
+    CommandRequest,
+    DeviceDetailModel,
+    DeviceModel,
+    EventModel,
+    EventsModel,
+    ExportModel,
+    ExportRequest,
+    RunModel,
+    StartRequest,
+    StatusModel,
+)
+from labd.lab.bus import Happening, RunState
+from labd.run.engine import Engine
+from labd.run.lifecycle import Command, State
+from labd.version import VERSION
+
+NEEDS_A_PERSON = {State.HELD.value, State.SUSPENDED.value}
+
+
+@dataclass(eq=False, slots=True)
+class Services:
+    """What the interface needs of the daemon: its engine, and what it tells of itself."""
+
+    engine: Engine
+    info: Callable[[], Mapping[str, Any]]
+    closing: bool = False
+    _waiting: set[asyncio.Event] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Answers all long polls now, and every later one at once."""
+        self.closing = True
+        for event in self._waiting:
+            event.set()
+
+    async def wait(self, run_id: str, seconds: float, seen: str) -> RunState:
+        """Waits until a run has ended, asks something, or stands still for a person; or until the time is over.
+
+        Args:
+            run_id: the run. Raises UnknownRunError.
+            seconds: of the caller's time: under a scaled clock more of the lab's pass.
+            seen: what the caller knows already, as `mark` gives it; with that it goes on waiting.
+        """
+        changed = asyncio.Event()
+
+        def listen(happening: Happening) -> None:
+            if isinstance(happening, RunState) and happening.run == run_id:
+                changed.set()
+
+        forget = self.engine.lab.bus.subscribe(listen)
+        self._waiting.add(changed)
+        try:
+            with released():
+                async with asyncio.timeout(seconds * min(clock.factor(), 3600.0)):
+                    while not _worth_telling(state := await self.engine.state(run_id), seen) and not self.closing:
+                        await changed.wait()
+                        changed.clear()
+        except TimeoutError:
+            state = await self.engine.state(run_id)
+        finally:
+            self._waiting.discard(changed)
+            forget()
+        return state
+
+
+def _worth_telling(state: RunState, seen: str) -> bool:
+    if state.ended is not None:
+        return True
+    return (state.question is not None or state.state in NEEDS_A_PERSON) and mark(state.state, state.question) != seen
+
+
+def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
+    """The application.
+
+    Args:
+        services: the daemon's parts.
+        hosts: the only names by which it may be called; none: any. A page of another site that has its own name
+            resolve to this machine would otherwise command the lab from its visitor's browser.
+    """
+    app = FastAPI(title="labd", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    handle_errors(app)
+    api = APIRouter(prefix="/api/v1")
+    _lab_routes(api, services)
+    _run_routes(api, services)
+    _order_routes(api, services)
+    app.include_router(api)
+    if hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(HoldsClock)
+    return app
+
+
+def _lab_routes(api: APIRouter, services: Services) -> None:
+    devices = services.engine.lab.devices
+
+    @api.get("/status")
+    async def status() -> StatusModel:
+        states = await services.engine.states()
+        return StatusModel(
+            daemon=dict(services.info()),
+            devices=[DeviceModel.of(device) for device in devices.values()],
+            runs=[RunModel.of(state) for state in states if state.ended is None],
+            ended=sum(state.ended is not None for state in states),
+        )
+
+    @api.get("/devices")
+    async def list_devices() -> list[DeviceModel]:
+        return [DeviceModel.of(device) for device in devices.values()]
+
+    @api.get("/devices/{device_id}")
+    async def device(device_id: str) -> DeviceDetailModel:
+        if device_id not in devices:
+            raise UnknownDeviceError(f"there is no device {device_id!r}; there are: {', '.join(devices)}")
+        return DeviceDetailModel.of(devices[device_id])
+
+
+def _run_routes(api: APIRouter, services: Services) -> None:
+    engine = services.engine
+
+    @api.get("/runs")
+    async def runs(*, active: bool = False) -> list[RunModel]:
+        """All runs, oldest first; with `active` those that have not ended."""
+        return [RunModel.of(state) for state in await engine.states() if not active or state.ended is None]
+
+    @api.get("/runs/{run_id}")
+    async def run(run_id: str) -> RunModel:
+        return RunModel.of(await engine.state(run_id))
+
+    @api.get("/runs/{run_id}/events")
+    async def events(
+        run_id: str,
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> EventsModel:
+        """A run's journal, oldest first, `limit` at a time."""
+        await engine.state(run_id)
+        found = await engine.journal.events(run=run_id, after=after, limit=limit)
+        return EventsModel(
+            events=[EventModel.of(event) for event in found],
+            after=found[-1].seq if len(found) == limit else None,
+        )
+
+    @api.get("/runs/{run_id}/wait")
+    async def wait(
+        run_id: str, seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 30.0, seen: str = ""
+    ) -> RunModel:
+        """Answers when the run has ended, asks something, or is held; after so many seconds in any case."""
+        return RunModel.of(await services.wait(run_id, seconds, seen))
+
+
+def _order_routes(api: APIRouter, services: Services) -> None:
+    engine = services.engine
+
+    @api.post("/runs", status_code=201)
+    async def start(request: StartRequest) -> RunModel:
+        run = await engine.start(
+            request.protocol,
+            request.name,
+            request.parameters,
+            sample=request.sample,
+            position=request.position,
+            by=request.by,
+        )
+        return RunModel.of(await engine.state(run.id))
+
+    @api.post("/runs/{run_id}/commands/{verb}")
+    async def command(
+        run_id: str, verb: Literal["hold", "unhold", "stop", "abort", "clear"], request: CommandRequest
+    ) -> RunModel:
+        """Gives a run a command; it is durable when this answers."""
+        order = Command(verb)
+        return RunModel.of(await engine.command(run_id, order, by=request.by, cause=request.cause, at=request.at))
+
+    @api.post("/runs/{run_id}/answer")
+    async def answer(run_id: str, request: AnswerRequest) -> RunModel:
+        """Answers a run's question; it is durable when this answers."""
+        return RunModel.of(await engine.answer(run_id, request.choice, value=request.value, by=request.by))
+
+    @api.post("/runs/{run_id}/export")
+    async def export(run_id: str, request: ExportRequest, caller: Request) -> ExportModel:
+        """Writes a run's data as files on the daemon's machine."""
+        await engine.state(run_id)
+        if request.directory is not None and caller.client is not None:
+            raise RefusedError(403, "refused", "a directory can be named over the Unix socket only; leave it away")
+        directory = request.directory or engine.lab.config.directory / "exports" / run_id
+        if not directory.is_absolute():
+            raise RefusedError(422, "invalid_request", f"directory: {directory} is not absolute")
+        from labd.records import export as write
+
+        try:
+            files = await write(run_id, request.to, directory, engine.signals, engine.journal)
+        except OSError as error:
+            said = f"{directory} cannot be written: {error.strerror}; name another, or none for the daemon's own"
+            raise RefusedError(409, "refused", said) from error
+        return ExportModel(files=[file.resolve() for file in files])

@@ -1,0 +1,190 @@
+"""What goes over /api/v1: requests and answers, as models that refuse what they do not know."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from labd.journal import Event
+from labd.lab.bus import RunState, Value
+from labd.lab.device import Device
+
+Who = Annotated[str, Field(min_length=1, max_length=64)]
+Words = Annotated[str, Field(max_length=2000)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+# ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+class StartRequest(_Model):
+    """Starts a run. `protocol` is the file's text, `name` its name for messages; parameters are texts or JSON."""
+
+    protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
+    name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    sample: str | None = None
+    position: str | None = None
+    by: Who
+
+
+class CommandRequest(_Model):
+    """An operator's command; `at` is the state of the protocol to go on with (unhold)."""
+
+    by: Who
+    cause: Words | None = None
+    at: str | None = None
+
+
+class AnswerRequest(_Model):
+    """An operator's answer; `value` where the question asks for a typed one."""
+
+    choice: Words = ""
+    value: JsonValue = None
+    by: Who
+
+
+class ExportRequest(_Model):
+    """Writes a run's data as files; `directory` is the daemon's (default: `exports/<run>` of its store)."""
+
+    to: Literal["csv", "parquet", "arrow"]
+    directory: Path | None = None
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+class RunModel(_Model):
+    """Where a run is. `state` is PackML's, `protocol_state` the protocol's; `progress` from 0 to 1."""
+
+    run: str
+    protocol: str
+    version: str
+    sample: str
+    state: str
+    protocol_state: str | None
+    since: str
+    progress: float
+    expected_end: str | None
+    outcome: str | None
+    cause: str | None
+    question: dict[str, JsonValue] | None
+    started: str | None
+    ended: str | None
+
+    @classmethod
+    def of(cls, state: RunState) -> RunModel:
+        return cls.model_validate(state)
+
+
+class EventModel(_Model):
+    """One event of the journal."""
+
+    seq: int
+    at: str
+    run: str | None
+    kind: str
+    data: dict[str, JsonValue]
+    hash: str
+
+    @classmethod
+    def of(cls, event: Event) -> EventModel:
+        return cls.model_validate(event)
+
+
+class EventsModel(_Model):
+    """Events, oldest first; `after` is what to ask for next, None at the end."""
+
+    events: list[EventModel]
+    after: int | None
+
+
+class SignalModel(_Model):
+    """A signal's last value, unit and quality (good, stale, bad)."""
+
+    v: float | int | bool | str | None
+    u: str
+    q: str
+
+
+class DeviceModel(_Model):
+    """A device's health and signals."""
+
+    device: str
+    driver: str
+    role: str
+    health: str
+    problem: str | None
+    since: str
+    busy_with: list[str]
+    units: list[str]
+    signals: dict[str, SignalModel]
+
+    @classmethod
+    def of(cls, device: Device) -> DeviceModel:
+        return cls.model_validate(_device(device))
+
+
+class DeviceDetailModel(DeviceModel):
+    """A device with what it is and what it can be told to do."""
+
+    model: str
+    serial: str
+    firmware: str
+    actions: dict[str, Any]
+
+    @classmethod
+    def of(cls, device: Device) -> DeviceDetailModel:
+        about = device.describe()
+        more = {"model": about.model, "serial": about.serial, "firmware": about.firmware, "actions": about.actions}
+        return cls.model_validate(_device(device) | more)
+
+
+def _device(device: Device) -> dict[str, Any]:
+    state = device.state()
+    return {
+        "device": device.id,
+        "driver": device.kind,
+        "role": device.driver.role,
+        "health": state.health,
+        "problem": state.problem,
+        "since": state.since,
+        "busy_with": list(state.busy_with),
+        "units": list(device.driver.units),
+        "signals": {name: _signal(value) for name, value in device.signals.items()},
+    }
+
+
+def _signal(value: Value) -> dict[str, Any]:
+    if isinstance(value.v, float) and not math.isfinite(value.v):
+        return {"v": None, "u": value.u, "q": "bad"}  # JSON has no words for infinite and none
+    return {"v": value.v, "u": value.u, "q": value.q}
+
+
+class StatusModel(_Model):
+    """The daemon itself, its devices, and the runs that have not ended; `ended` counts those that have."""
+
+    daemon: dict[str, JsonValue]
+    devices: list[DeviceModel]
+    runs: list[RunModel]
+    ended: int
+
+
+class ExportModel(_Model):
+    """The files that were written, as absolute paths on the daemon's machine."""
+
+    files: list[Path]
+
+
+class ErrorDetail(_Model):
+    """What is wrong. `code` is for programs; `message` and `problems` are for people and say how to mend it."""
+
+    code: str
+    message: str
+    problems: list[dict[str, JsonValue]] = Field(default_factory=list)
+
+
+class ErrorModel(_Model):
+    error: ErrorDetail

@@ -1,0 +1,297 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from labd.cli.connection import Client, login_name, quoted
+from labd.cli.errors import BAD_INPUT, REFUSED, CliError
+from labd.cli.options import Cause, Json, Lab, Protocol, RunId, Socket
+
+EXPORT_LIMIT = 3600.0  # s; a long run is many rows
+
+
+class _Group(TyperGroup):
+    """Ends a command that cannot be done with its message on stderr, never with a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CliError as error:
+            typer.echo(error.told(as_json="--json" in sys.argv), err=True)
+            raise typer.Exit(error.status) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="labd",
+    help="The daemon that runs a battery lab, and the commands that speak with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The entry point of `labd`."""
+    app(prog_name="labd")
+
+
+# ── a lab ────────────────────────────────────────────────────────────────────────────────────────────────────────
+@app.command()
+def serve(
+    lab: Annotated[Path, typer.Option(help="What the daemon owns.")] = Path("lab.yaml"),
+    *,
+    without_simulators: Annotated[
+        bool, typer.Option("--without-simulators", help="The simulators of lab.yaml run in another process.")
+    ] = False,
+    log: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log on stderr.")] = None,
+) -> None:
+    """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
+    from labd.daemon import serve as run_daemon
+
+    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))
+
+
+@app.command()
+def demo(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the lab alive, to look at it over MQTT.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed tells another story; the same one the same.")] = 7,
+    cells: Annotated[int, typer.Option(min=1, help="How many cells to make.")] = 8,
+    directory: Annotated[Path | None, typer.Option(help="Where everything goes [default: a new folder].")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live display.")] = False,
+) -> None:
+    """Make and measure cells in a simulated lab: hours in seconds."""
+    from labd.demo import demo as run_demo
+
+    raise typer.Exit(run_demo(seed, cells, directory, watch, plain))
+
+
+@app.command()
+def check(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE...", help="Protocols, by file or name.")] = None,
+    *,
+    lab: Annotated[Path | None, typer.Option(help="Check against this lab, and check it too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check protocols, and a lab, before anything moves. Ends with 2 when something does not hold."""
+    from labd.cli.checking import check_files
+
+    raise typer.Exit(check_files(files or [], lab, as_json=as_json))
+
+
+@app.command()
+def version(*, as_json: Json = False) -> None:
+    """Tell the version of this labd."""
+    from labd.version import VERSION
+
+    if as_json:
+        from labd.cli.views import show_json
+
+        show_json({"version": VERSION})
+    else:
+        typer.echo(f"labd {VERSION}")
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+@app.command()
+def status(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also the runs that have ended.")] = False,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how the lab is: its runs, and the devices that need somebody."""
+    client = Client(socket, lab)
+    found = client.get("/status")
+    if every:
+        found["runs"] = client.get("/runs")
+        found["ended"] = 0
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(found)
+    else:
+        views.show_status(found)
+
+
+@app.command()
+def devices(
+    device: Annotated[str | None, typer.Argument(help="One device, with what it can be told to do.")] = None,
+    *,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the devices: health, what they work for, and their signals."""
+    client = Client(socket, lab)
+    found = client.get(f"/devices/{quoted(device)}" if device else "/devices")
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(found)
+    elif device:
+        views.show_device(found)
+    else:
+        views.show_devices(found)
+
+
+@app.command()
+def show(run: RunId, *, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+    """Explain a run: where it went and why, what was done, and what came of it."""
+    client = Client(socket, lab)
+    found = client.get(f"/runs/{quoted(run)}")
+    events = list(client.events(run))
+    from labd.cli import views
+    from labd.cli.explain import explain
+
+    if as_json:
+        views.show_json({"run": found, "events": events})
+    else:
+        views.show_story(found, explain(events))
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────────────────────
+@app.command("run")
+def run_protocol(
+    protocol: Protocol,
+    values: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="volume='35 µL'")] = None,
+    *,
+    sample: Annotated[str | None, typer.Option(help="What it works on [default: a new cell].")] = None,
+    position: Annotated[str | None, typer.Option(help="Where that is, `ot2/3/A1`.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until its end; 0 only if it is complete.")] = False,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Start a protocol for one sample."""
+    from labd.cli import shipped
+
+    file = shipped.find(protocol)
+    body: dict[str, object] = {
+        "protocol": shipped.read(file),
+        "name": str(file),
+        "parameters": _parameters(values or []),
+        "sample": sample,
+        "position": position,
+        "by": login_name(),
+    }
+    client = Client(socket, lab)
+    started = client.post("/runs", body)
+    if wait:
+        from labd.cli.following import follow
+
+        started = follow(client, started, quiet=as_json)
+    _tell(started, as_json=as_json)
+    if wait and started["outcome"] != "complete":
+        raise typer.Exit(REFUSED)
+
+
+def _parameters(values: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for value in values:
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            raise CliError(f"{value!r} is no parameter; write name=value, such as volume='35 µL'", BAD_INPUT)
+        if name in found:
+            raise CliError(f"{name} is given twice", BAD_INPUT)
+        found[name] = text
+    return found
+
+
+def _tell(run: dict[str, Any], *, as_json: bool) -> None:
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(run)
+    else:
+        views.show_run(run)
+
+
+def _order(client: Client, verb: str, run: str, *, as_json: bool, **more: str | None) -> None:
+    body: dict[str, object] = {"by": login_name(), **more}
+    _tell(client.post(f"/runs/{quoted(run)}/commands/{verb}", body), as_json=as_json)
+
+
+@app.command()
+def hold(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+    """Hold a run: what acts is left to its outcome, nothing new starts, everything is kept for going on."""
+    _order(Client(socket, lab), "hold", run, as_json=as_json, cause=cause)
+
+
+@app.command()
+def unhold(
+    run: RunId,
+    *,
+    at: Annotated[str | None, typer.Option(help="Go on with this state of the protocol.")] = None,
+    cause: Cause = None,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a held run."""
+    _order(Client(socket, lab), "unhold", run, as_json=as_json, cause=cause, at=at)
+
+
+@app.command()
+def stop(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+    """End a run in order."""
+    _order(Client(socket, lab), "stop", run, as_json=as_json, cause=cause)
+
+
+@app.command()
+def abort(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+    """End a run at once and make its devices safe. No emergency stop: that is a button in hardware."""
+    _order(Client(socket, lab), "abort", run, as_json=as_json, cause=cause)
+
+
+@app.command()
+def clear(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+    """Say that a person has taken the sample of an ended run out of the lab, and clear an aborted run."""
+    _order(Client(socket, lab), "clear", run, as_json=as_json, cause=cause)
+
+
+@app.command()
+def answer(
+    run: RunId,
+    choice: Annotated[str, typer.Argument(help="One of the question's choices.")] = "",
+    *,
+    value: Annotated[str | None, typer.Option(help="The value that it asks for, with its unit.")] = None,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a run's question."""
+    if not choice and value is None:
+        raise CliError("say a choice, or a value with --value; `labd status` shows the question", BAD_INPUT)
+    body: dict[str, object] = {"choice": choice, "value": value, "by": login_name()}
+    _tell(Client(socket, lab).post(f"/runs/{quoted(run)}/answer", body), as_json=as_json)
+
+
+@app.command()
+def export(
+    run: RunId,
+    *,
+    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")],
+    directory: Annotated[Path | None, typer.Option(help="Where to [default: the daemon's store].")] = None,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's data as files."""
+    body: dict[str, object] = {"to": to, "directory": str(directory.resolve()) if directory else None}
+    found = Client(socket, lab).post(f"/runs/{quoted(run)}/export", body, limit=EXPORT_LIMIT)
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(found)
+    else:
+        for file in found["files"]:
+            typer.echo(file)

@@ -1,0 +1,187 @@
+"""A run's journal told as a story: where it went and why, what was done and what came of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from labd.cli.words import duration, named_values, seconds_between, value_text
+
+Event = Mapping[str, Any]
+Kind = Literal["run", "state", "decision", "action", "question", "sample", "note"]
+Tone = Literal["plain", "good", "bad", "waits"]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of the story; an action's line grows as its events come."""
+
+    at: str
+    kind: Kind
+    text: str
+    tone: Tone = "plain"
+    came: str = ""  # what came of it
+
+
+def explain(events: Iterable[Event]) -> list[Entry]:
+    """Entries in the order of the journal; an action is one entry, at the time of its intent."""
+    story = _Story()
+    for event in events:
+        story.take(event)
+    return story.entries
+
+
+class _Story:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._actions: dict[str, Entry] = {}
+        self._questions: dict[str, Entry] = {}
+        self._tellers: dict[str, Callable[[Event, Mapping[str, Any]], Entry | None]] = {
+            "run.started": _started,
+            "run.state": _state,
+            "run.ended": _ended,
+            "protocol.entered": _entered,
+            "protocol.decided": _decided,
+            "protocol.ended": lambda *_: None,  # run.ended says it
+            "action.intended": self._intended,
+            "action.sent": self._follow,
+            "action.accepted": self._follow,
+            "action.done": self._follow,
+            "action.failed": self._follow,
+            "action.cancelled": self._follow,
+            "action.unknown": self._follow,
+            "action.reconciled": self._follow,
+            "action.refused": _refused,
+            "question.asked": self._asked,
+            "question.answered": self._answered,
+            "question.expired": self._answered,
+            "sample.moved": _moved,
+            "device.safe_state": _made_safe,
+            "command.accepted": _commanded,
+        }
+
+    def take(self, event: Event) -> None:
+        entry = self._tellers.get(event["kind"], _other)(event, event["data"])
+        if entry is not None:
+            self.entries.append(entry)
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def _intended(self, event: Event, data: Mapping[str, Any]) -> Entry:
+        unit = f".{data['unit']}" if data.get("unit") else ""
+        values = named_values(data.get("parameters") or {})
+        again = f" (attempt {data['attempt']})" if data.get("attempt", 1) > 1 else ""
+        text = f"{data['device']}{unit}.{data['action']}{' ' if values else ''}{values}{again}"
+        entry = Entry(event["at"], "action", text, "waits", "intended; nothing more is known")
+        self._actions[data["action_id"]] = entry
+        return entry
+
+    def _follow(self, event: Event, data: Mapping[str, Any]) -> Entry | None:
+        entry = self._actions.get(data["action_id"])
+        if entry is None:
+            return _other(event, data)
+        took = duration(seconds_between(entry.at, event["at"]))
+        result = named_values(data.get("result") or {})
+        match event["kind"]:
+            case "action.sent":
+                entry.came = "sent; no outcome yet"
+            case "action.accepted":
+                entry.came = "accepted; under way"
+            case "action.done":
+                entry.tone, entry.came = "good", f"done in {took}{': ' if result else ''}{result}"
+            case "action.failed":
+                entry.tone, entry.came = "bad", f"failed after {took}: {data['error']}: {data['message']}"
+            case "action.cancelled":
+                entry.came = f"cancelled after {took}; ends in order"
+            case "action.unknown":
+                entry.tone, entry.came = "bad", f"outcome unknown after {took}: {data['message']}"
+            case _:
+                verdict = str(data["verdict"]).replace("_", " ")
+                why = f" ({data['why']})" if data.get("why") else ""
+                entry.tone = "good" if verdict == "done" else "bad"
+                entry.came += f"; then {verdict}, says {data['by']}{why}{': ' if result else ''}{result}"
+        return None
+
+    # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _asked(self, event: Event, data: Mapping[str, Any]) -> Entry:
+        choices = " | ".join(data.get("choices") or ())
+        text = f"{data['text']}{'  [' if choices else ''}{choices}{']' if choices else ''}"
+        entry = Entry(event["at"], "question", text, "waits", "not answered yet")
+        self._questions[data["question_id"]] = entry
+        return entry
+
+    def _answered(self, event: Event, data: Mapping[str, Any]) -> Entry | None:
+        entry = self._questions.get(data["question_id"])
+        if entry is None:
+            return _other(event, data)
+        took = duration(seconds_between(entry.at, event["at"]))
+        entry.tone = "plain"
+        if event["kind"] == "question.expired":
+            entry.came = f"nobody answered within {took}"
+            return None
+        given = [str(data["choice"])] if data.get("choice") else []
+        given += [value_text(data["value"])] if data.get("value") is not None else []
+        entry.came = f"{data['by']} after {took}: {', '.join(given)}"
+        return None
+
+
+def _started(event: Event, data: Mapping[str, Any]) -> Entry:
+    place = f" at {data['home']}" if data.get("home") else ""
+    values = named_values(data.get("parameters") or {})
+    text = f"{data['protocol']} {data['version']} for {data['sample']}{place}, started by {data['by']}"
+    return Entry(event["at"], "run", text, came=values)
+
+
+def _state(event: Event, data: Mapping[str, Any]) -> Entry | None:
+    cause = data.get("cause") or ""
+    if data["by"] == "labd" and not cause and data["to"] not in ("Held", "Stopped", "Aborted", "Execute"):
+        return None  # the passing states of the life cycle say nothing by themselves
+    who = f", {data['command']} by {data['by']}" if data["by"] != "labd" else ""
+    tone: Tone = "bad" if data["to"] in ("Holding", "Aborting", "Aborted") else "plain"
+    tone = "waits" if data["to"] in ("Held", "Suspended") else tone
+    return Entry(event["at"], "run", f"{data['from']} → {data['to']}{who}", tone, cause)
+
+
+def _ended(event: Event, data: Mapping[str, Any]) -> Entry:
+    good = data["outcome"] == "complete"
+    return Entry(event["at"], "run", f"ended: {data['outcome']}", "good" if good else "bad", data.get("cause") or "")
+
+
+def _entered(event: Event, data: Mapping[str, Any]) -> Entry:
+    visits = data.get("visits", 1)
+    again = f" (visit {visits})" if visits > 1 else ""
+    bindings = ", ".join(f"{role} = {device}" for role, device in (data.get("bindings") or {}).items())
+    return Entry(event["at"], "state", f"{data['state']}{again}", came=bindings)
+
+
+def _decided(event: Event, data: Mapping[str, Any]) -> Entry:
+    expression = f" = {data['expression']}" if data.get("expression") else ""
+    because = f"because {data['because']}" if data.get("because") else ""
+    return Entry(event["at"], "decision", f"{data['what']} → {value_text(data['value'])}{expression}", came=because)
+
+
+def _refused(event: Event, data: Mapping[str, Any]) -> Entry:
+    return Entry(event["at"], "action", str(data["action"]), "bad", f"not sent: {data['message']}")
+
+
+def _moved(event: Event, data: Mapping[str, Any]) -> Entry:
+    nowhere = "outside the lab"
+    return Entry(event["at"], "sample", f"{data['sample']}: {data['from'] or nowhere} → {data['to'] or nowhere}")
+
+
+def _made_safe(event: Event, data: Mapping[str, Any]) -> Entry:
+    unit = f".{data['unit']}" if data.get("unit") else ""
+    problem = data.get("problem")
+    came = f"failed: {problem}" if problem else "safe"
+    return Entry(event["at"], "note", f"{data['device']}{unit}: safe state", "bad" if problem else "good", came)
+
+
+def _commanded(event: Event, data: Mapping[str, Any]) -> Entry | None:
+    if data["command"] == "answer":
+        return None  # the question's own entry says it
+    at = f" at {data['at']}" if data.get("at") else ""
+    return Entry(event["at"], "note", f"{data['by']} ordered {data['command']}{at}", came=data.get("cause") or "")
+
+
+def _other(event: Event, data: Mapping[str, Any]) -> Entry:
+    return Entry(event["at"], "note", str(event["kind"]), came=named_values(data))

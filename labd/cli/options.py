@@ -1,0 +1,39 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labd.cli import shipped
+from labd.cli.connection import Client
+from labd.cli.errors import CliError
+
+
+def _runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the runs of the daemon that the other options name; nothing where none answers."""
+    try:
+        runs = Client(ctx.params.get("socket"), ctx.params.get("lab")).get("/runs", limit=2.0)
+    except CliError:
+        return []
+    return [run["run"] for run in reversed(runs) if run["run"].startswith(incomplete)]
+
+
+def _protocols(incomplete: str) -> list[str]:
+    return [name for name in shipped.names() if name.startswith(incomplete)]
+
+
+Socket = Annotated[
+    Path | None,
+    typer.Option(help="The daemon's Unix socket [default: LABD_SOCKET, lab.yaml's, the service's]."),
+]
+Lab = Annotated[Path | None, typer.Option(help="The lab.yaml whose daemon is meant [default: ./lab.yaml].")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, `run-0001`.", autocompletion=_runs)]
+Protocol = Annotated[
+    str,
+    typer.Argument(help="A protocol's file, or the name of one that ships with labd.", autocompletion=_protocols),
+]
+Cause = Annotated[str | None, typer.Option(help="Why; it stands in the journal.")]

@@ -1,0 +1,176 @@
+"""What a person sees of the daemon's answers: tables and stories, in colour on terminals only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from labd.cli.explain import Entry
+from labd.cli.words import named_values, short_time, value_text
+
+PIPE_WIDTH = 200  # columns of a table that no terminal shows
+_HEALTH = {"ok": "green", "degraded": "yellow", "down": "red"}
+_TONES = {"plain": "", "good": "green", "bad": "red", "waits": "yellow"}
+_SIGNS = {"run": "■", "state": "▶", "decision": "?", "action": "·", "question": "!", "sample": "⇢", "note": "·"}
+
+
+def console() -> Console:
+    """For stdout as it is now; as wide as the terminal, or wide enough for a pipe."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+
+
+def show_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(text: str = "", style: str = "") -> None:
+    console().print(Text(text, style=style), soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+# ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
+def show_status(status: Mapping[str, Any]) -> None:
+    daemon = status["daemon"]
+    now = daemon.get("at")
+    clock = "" if daemon.get("clock") in (None, "real") else f", clock {value_text(daemon['clock'])}"
+    since = short_time(daemon.get("started"), now)
+    say(f"{daemon.get('lab')}: {daemon.get('state')} since {since}, labd {daemon.get('version')}{clock}", "bold")
+    if status["runs"]:
+        show_runs(status["runs"], now)
+    else:
+        say("no run is under way")
+    if status["ended"]:
+        say(f"{status['ended']} ended; `labd status --all` shows them", "dim")
+    for device in status["devices"]:
+        if device["health"] != "ok":
+            told = f"{device['device']} is {device['health']} since {short_time(device['since'], now)}"
+            say(f"{told}: {device['problem']}", _HEALTH[device["health"]])
+
+
+def show_runs(runs: Sequence[Mapping[str, Any]], now: str | None) -> None:
+    table = _table("run", "sample", "protocol", "state", "at", "done", "since", "remark")
+    for run in runs:
+        table.add_row(
+            run["run"],
+            run["sample"],
+            f"{run['protocol']} {run['version']}",
+            Text(run["outcome"] or run["state"], style=_run_style(run)),
+            run["protocol_state"] or "",
+            f"{run['progress']:.0%}",
+            short_time(run["since"], now),
+            Text(run["question"]["text"] if run["question"] else run["cause"] or ""),
+        )
+    console().print(table)
+    for run in runs:
+        if run["question"]:
+            say(f"{run['run']} asks: {how_to_answer(run)}", "yellow")
+
+
+def _run_style(run: Mapping[str, Any]) -> str:
+    if run["outcome"]:
+        return "green" if run["outcome"] == "complete" else "red"
+    return "" if run["state"] == "Execute" else "yellow"
+
+
+def how_to_answer(run: Mapping[str, Any]) -> str:
+    """The command that answers a run's question."""
+    question = run["question"]
+    parts = [f"labd answer {run['run']}"]
+    if question.get("choices"):
+        parts.append(" | ".join(f"'{choice}'" for choice in question["choices"]))
+    if question.get("input"):
+        unit = question["input"].get("unit")
+        parts.append(f"--value '… {unit}'" if unit else "--value …")
+    return " ".join(parts)
+
+
+# ── devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def show_devices(devices: Sequence[Mapping[str, Any]]) -> None:
+    table = _table("device", "driver", "role", "health", "busy with", "signals")
+    for device in devices:
+        problem = f": {device['problem']}" if device["problem"] else ""
+        table.add_row(
+            device["device"],
+            device["driver"],
+            device["role"],
+            Text(f"{device['health']}{problem}", style=_HEALTH[device["health"]]),
+            ", ".join(device["busy_with"]),
+            Text(", ".join(_signal(name, signal) for name, signal in device["signals"].items())),
+        )
+    console().print(table)
+
+
+def _signal(name: str, signal: Mapping[str, Any]) -> str:
+    quality = "" if signal["q"] == "good" else f" ({signal['q']})"
+    return f"{name} {value_text({'v': signal['v'], 'u': signal['u']})}{quality}"
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def show_run(run: Mapping[str, Any]) -> None:
+    """One line of where a run is, and its question."""
+    at = f" in {run['protocol_state']}" if run["protocol_state"] and not run["ended"] else ""
+    cause = f": {run['cause']}" if run["cause"] else ""
+    state = f"{run['state']}, {run['outcome']}" if run["outcome"] else run["state"]
+    say(f"{run['run']} ({run['protocol']} {run['version']} for {run['sample']}): {state}{at}{cause}", _run_style(run))
+    if run["question"]:
+        say(run["question"]["text"], "yellow")
+        say(f"  {how_to_answer(run)}")
+
+
+def show_story(run: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """A run's journal, a line or two an entry."""
+    show_run(run)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    before: str | None = None
+    for entry in entries:
+        style = _TONES[entry.tone]
+        text = Text(entry.text, style="bold" if entry.kind in ("state", "run") else "")
+        if entry.came:
+            text.append("\n  " if len(entry.text) + len(entry.came) > 90 else "  ")
+            text.append(entry.came, style=f"not bold {style or 'dim'}")
+        table.add_row(short_time(entry.at, before), Text(_SIGNS[entry.kind], style=style), text)
+        before = entry.at
+    console().print(table)
+
+
+def show_device(device: Mapping[str, Any]) -> None:
+    """One device with what it can be told to do."""
+    show_devices([device])
+    say(f"model {device['model'] or '–'}, serial {device['serial'] or '–'}, firmware {device['firmware'] or '–'}")
+    table = _table("action", "effect", "parameters", "what it does")
+    for name, action in device["actions"].items():
+        table.add_row(name, action["effect"], ", ".join(action["parameters"].get("properties", {})), action["summary"])
+    console().print(table)
+
+
+__all__ = [
+    "console",
+    "how_to_answer",
+    "named_values",
+    "say",
+    "show_device",
+    "show_devices",
+    "show_json",
+    "show_run",
+    "show_runs",
+    "show_status",
+    "show_story",
+]

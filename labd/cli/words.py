@@ -1,0 +1,76 @@
+"""Values as people read them: times local and short, quantities with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+MANY = 8  # values of a list that are shown
+
+
+def moment(stamp: str | None) -> datetime | None:
+    """A time of journal or interface in this machine's zone."""
+    return datetime.fromisoformat(stamp).astimezone() if stamp else None
+
+
+def short_time(stamp: str | None, near: str | None = None) -> str:
+    """`14:03:22` on the day of `near`, else with its date; empty for none."""
+    at, other = moment(stamp), moment(near)
+    if at is None:
+        return ""
+    if other is not None and at.date() == other.date():
+        return at.strftime("%H:%M:%S")
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def quantity(value: float, unit: str) -> str:
+    """`35 µL`; a number alone where there is no unit."""
+    if not unit:
+        return f"{value:.6g}"
+    from labd.sdk.units import plain
+
+    return plain(value, unit)
+
+
+def duration(seconds: float) -> str:
+    """`4.1 s`, `10 min`, `2.5 h`."""
+    return quantity(seconds, "s")
+
+
+def value_text(value: Any) -> str:
+    """A value of an event's data: `{"v": 7.8, "u": "kN"}` reads `7.8 kN`."""
+    if isinstance(value, Mapping) and set(value) == {"v", "u"}:
+        inner, unit = value["v"], str(value["u"])
+        if isinstance(inner, list):
+            return _several([_scalar(item, unit) for item in inner])
+        return _scalar(inner, unit)
+    if isinstance(value, Mapping):
+        return named_values(value)
+    if isinstance(value, list):
+        return _several([value_text(item) for item in value])
+    return _scalar(value, "")
+
+
+def _several(texts: list[str]) -> str:
+    more = [f"… {len(texts)} in all"] if len(texts) > MANY else []
+    return f"[{', '.join(texts[:MANY] + more)}]"
+
+
+def _scalar(value: Any, unit: str) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return quantity(value, unit) if unit or isinstance(value, float) else str(value)
+    return str(value)
+
+
+def named_values(values: Mapping[str, Any]) -> str:
+    """`force 7.8 kN, dwell 2 s`; what is None is left away."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in values.items() if value is not None)
