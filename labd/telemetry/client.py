@@ -1,0 +1,223 @@
+"""The publisher on aiomqtt (paho underneath): MQTT 5, and 3.1.1 where the broker speaks no 5."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags
+from paho.mqtt.client import Client as Paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from labd import clock
+from labd.lab.config import Broker
+from labd.telemetry.publisher import ConnectionLost, Message, PublishRefused, Session
+
+KEEPALIVE = 30  # s
+ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
+GOODBYE_LIMIT = 2.0  # s
+REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
+MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
+
+# Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
+NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A broker and how to come in.
+
+    `identifier` is the same for every connection of a lab: the broker then ends a connection that is only half dead,
+    and says its will, before it takes the next one and not after.
+    """
+
+    broker: Broker
+    identifier: str
+    embedded: bool = False
+
+
+class AiomqttPublisher:
+    """Connections to one broker."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        # The embedded broker is known to speak 3.1.1 only; of others it is learned once.
+        self._protocol = aiomqtt.ProtocolVersion.V311 if address.embedded else aiomqtt.ProtocolVersion.V5
+
+    @asynccontextmanager
+    async def connect(self, will: Message) -> AsyncIterator[Session]:
+        """See `Publisher.connect`."""
+        try:
+            client = await self._open(will)
+        except MqttConnectError as error:
+            if self._protocol is not aiomqtt.ProtocolVersion.V5 or _code(error) != MQTT5_UNSUPPORTED:
+                raise self._failed(error) from error
+            self._protocol = aiomqtt.ProtocolVersion.V311
+            try:
+                client = await self._open(will)
+            except aiomqtt.MqttError as again:
+                raise self._failed(again) from again
+        except (aiomqtt.MqttError, OSError) as error:
+            raise self._failed(error) from error
+        try:
+            yield client
+        finally:
+            await client.end()
+
+    async def _open(self, will: Message) -> _Client:
+        broker = self._address.broker
+        client = _Client(
+            broker.host,
+            broker.port,
+            protocol=self._protocol,
+            identifier=self._address.identifier,
+            username=broker.user,
+            password=await asyncio.to_thread(_password, broker),
+            tls_context=await asyncio.to_thread(_tls, broker),
+            will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
+            # clean_session is 3.1.1's word; MQTT 5's clean start is aiomqtt's default on a first connection.
+            clean_session=None if self._protocol is aiomqtt.ProtocolVersion.V5 else True,
+            # paho's keep-alive runs on the machine's clock, a broker within the loop on the lab's.
+            keepalive=0 if self._address.embedded or clock.is_virtual() else KEEPALIVE,
+            timeout=ANSWER_LIMIT,
+            socket_options=[NODELAY],
+        )
+        try:
+            await client.__aenter__()
+        except BaseException:
+            await client.abandon()
+            raise
+        return client
+
+    def _failed(self, error: Exception) -> ConnectionLost:
+        broker = self._address.broker
+        return ConnectionLost(f"mqtt://{broker.host}:{broker.port}: {error or type(error).__name__}")
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt's client as a Session.
+
+    It adds what aiomqtt 2 has no public way to: the reason code of a PUBACK, sending many messages before the first is
+    acknowledged, an end that leaves no socket behind whatever the broker does, and no wake-up a second without
+    keep-alive (36,000 in ten hours of virtual time).
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._reaching: asyncio.Future[None] | None = None
+        self._abandoned = False
+        self._disconnected.add_done_callback(self._on_lost)
+        self._client.connect_timeout = REACH_LIMIT
+
+    def send(self, message: Message) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        if info.rc != MQTT_ERR_SUCCESS:
+            _fail(future, ConnectionLost(f"{message.topic}: {aiomqtt.MqttCodeError(info.rc)}"))
+        else:
+            self._sent[info.mid] = (message.topic, future)
+        return future
+
+    async def wait_lost(self) -> None:
+        await asyncio.wait([self._disconnected])
+        raise ConnectionLost(f"the broker is gone: {self._disconnected.exception() or 'it said good-bye'}")
+
+    async def end(self) -> None:
+        """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""
+        self.timeout = GOODBYE_LIMIT
+        try:
+            await self.__aexit__(None, None, None)
+        except aiomqtt.MqttError:
+            self._logger.info("the broker took no good-bye")
+        finally:
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """Closes the socket as it is. A thread that is still reaching for the broker is waited for: up to 5 s."""
+        self._abandoned = True
+        if self._reaching is not None:
+            await asyncio.wait([self._reaching])
+        self._client._sock_close()  # noqa: SLF001  (disconnect() would write first, and may not come to its end)
+        if self._misc_task is not None:
+            self._misc_task.cancel()
+            await asyncio.wait([self._misc_task])
+        self._on_lost(self._disconnected)
+
+    def _client_connect(self) -> None:
+        """Runs in a thread."""
+        reached: asyncio.Future[None] = self._loop.create_future()
+        self._reaching = reached
+        try:
+            if not self._abandoned:
+                super()._client_connect()
+        finally:
+            self._loop.call_soon_threadsafe(reached.set_result, None)
+
+    async def _misc_loop(self) -> None:
+        if self._keepalive:
+            await super()._misc_loop()
+
+    def _on_connect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        # paho sends 20 at a time, whatever the broker's own limit is.
+        limit = getattr(properties, "ReceiveMaximum", None)
+        if limit is not None and limit < client.max_inflight_messages:
+            client.max_inflight_messages_set(limit)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self, client: Paho, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
+    ) -> None:
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+        topic, future = self._sent.pop(mid, ("", None))
+        if future is None or future.done():
+            return
+        if reason_code.is_failure:
+            _fail(future, PublishRefused(topic, str(reason_code)))
+        else:
+            future.set_result(None)
+
+    def _on_lost(self, disconnected: asyncio.Future[None]) -> None:
+        cause = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
+        for topic, future in self._sent.values():
+            if not future.done():
+                _fail(future, ConnectionLost(f"{topic}: the connection ended: {cause or 'closed'}"))
+        self._sent.clear()
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    future.set_exception(error)
+    future.exception()  # a sender that awaits many in order stops at the first: the rest are no surprise
+
+
+def _code(error: MqttConnectError) -> int:
+    return error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
+
+
+def _password(broker: Broker) -> str | None:
+    """Read at every connection: a password may be changed under a running daemon."""
+    return broker.password_file.read_text(encoding="utf-8").strip() if broker.password_file else None
+
+
+def _tls(broker: Broker) -> ssl.SSLContext | None:
+    if broker.tls is None:
+        return None
+    context = ssl.create_default_context(cafile=broker.tls.ca)
+    if broker.tls.cert is not None:
+        context.load_cert_chain(broker.tls.cert, broker.tls.key)
+    return context

@@ -1,0 +1,155 @@
+"""What the messages say: one frozen model a payload, JSON in UTF-8. Times are RFC 3339, UTC, microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+Stamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
+Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "answer", "cancel", "acknowledge"]
+
+COMMAND_LIFE = timedelta(seconds=30)
+
+
+class Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def encode(self) -> bytes:
+        """The payload as it goes over the wire."""
+        return self.model_dump_json().encode()
+
+
+class Status(Payload):
+    """The daemon: born, or ended in order."""
+
+    state: Literal["online", "offline"]
+    boot_id: str
+    version: str
+    at: Stamp
+
+
+class LastWill(Payload):
+    """What the broker says of a daemon that went without a word. It has no time: nobody knows when it will be said."""
+
+    state: Literal["lost"] = "lost"
+    boot_id: str
+
+
+class About(Payload):
+    """What a device is. `actions` are JSON Schemas of parameters and results by name, `signals` units by name."""
+
+    driver: str
+    role: str
+    model: str
+    serial: str
+    firmware: str
+    units: tuple[str, ...]
+    actions: Mapping[str, Any]
+    signals: Mapping[str, str]
+
+
+class State(Payload):
+    """Health of a device, why, since when, and the runs it works for."""
+
+    health: Literal["ok", "degraded", "down"]
+    problem: str | None
+    since: Stamp
+    busy_with: tuple[Id, ...]
+
+
+class Value(Payload):
+    """A value with unit and quality. `v` is null when it could not be told."""
+
+    v: bool | int | float | str | None
+    u: str
+    q: Literal["good", "stale", "bad"]
+
+
+class Signal(Payload):
+    """One poll of a device. `seq` counts the polls of a boot: a gap in it is a message that was dropped."""
+
+    seq: int
+    boot_id: str
+    at: Stamp
+    values: Mapping[str, Value]
+
+
+class Run(Payload):
+    """Where a run is. `state` is PackML's; `protocol_state` the protocol's own; `progress` from 0 to 1."""
+
+    protocol: str
+    version: str
+    sample: str
+    state: str
+    protocol_state: str | None
+    since: Stamp
+    progress: Annotated[float, Field(ge=0, le=1)]
+    expected_end: Stamp | None
+    outcome: str | None
+    cause: str | None
+    question: Mapping[str, Any] | None
+    started: Stamp | None
+    ended: Stamp | None
+
+
+class RunEvent(Payload):
+    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain."""
+
+    seq: Annotated[int, Field(ge=1)]
+    at: Stamp
+    kind: str
+    data: Mapping[str, Any]
+    hash: str
+
+
+class Alarm(Payload):
+    """Something that a person should know. `about` is the device or the run."""
+
+    severity: Literal["warning", "problem", "critical"]
+    about: str
+    text: str
+    since: Stamp
+    acknowledged_by: str | None
+
+
+class Job(Payload):
+    """A job of the queue and its ISA-95 state."""
+
+    job: Id
+    state: Literal["waiting", "ready", "running", "held", "completed", "aborted"]
+    protocol: str
+    sample: str
+    run: Id | None = None
+
+
+class Queue(Payload):
+    jobs: tuple[Job, ...]
+
+
+class Command(Payload):
+    """An order by a user. It lives for 30 s at most: what comes later was meant for another situation."""
+
+    command_id: Id
+    issued_at: AwareDatetime
+    expires_at: AwareDatetime
+    verb: Verb
+    arguments: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _short_lived(self) -> Command:
+        if not timedelta(0) < self.expires_at - self.issued_at <= COMMAND_LIFE:
+            raise ValueError(f"expires_at must be after issued_at, by {COMMAND_LIFE.total_seconds():g} s at most")
+        return self
+
+
+class Reply(Payload):
+    """`accepted` or `rejected` with the reason at once; later `done` or `failed`."""
+
+    command_id: Id
+    state: Literal["accepted", "rejected", "done", "failed"]
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None

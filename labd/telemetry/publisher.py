@@ -1,0 +1,84 @@
+"""What telemetry asks of an MQTT client, so that another one can follow."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+class PublishError(Exception):
+    """A message did not reach the broker."""
+
+
+class ConnectionLost(PublishError):
+    """There is no connection, or it ended before the message was acknowledged."""
+
+
+class PublishRefused(PublishError):
+    """The broker answered a QoS 1 message with a failure: `reason` is its own word."""
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(f"{topic}: the broker refuses it: {reason}")
+        self.topic, self.reason = topic, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+
+
+class Session(Protocol):
+    """One connection to a broker, from CONNACK to its end."""
+
+    def send(self, message: Message) -> asyncio.Future[None]:
+        """Hands a message over; the future ends on PUBACK (QoS 1), or when the socket has taken it (QoS 0).
+
+        The future raises:
+            ConnectionLost: the connection ended before.
+            PublishRefused: the broker answered with a failure.
+        """
+        ...
+
+    async def wait_lost(self) -> None:
+        """Waits for the end of the connection. Raises ConnectionLost, with the cause."""
+        ...
+
+
+class Publisher(Protocol):
+    """Makes connections to one broker."""
+
+    def connect(self, will: Message) -> AbstractAsyncContextManager[Session]:
+        """A session; its end says good-bye to the broker, so that the will is not sent.
+
+        Raises:
+            ConnectionLost: the broker cannot be reached, or refuses.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Waits between tries to connect: doubled each time, jittered so that a hall of labs does not knock at once.
+
+    Args:
+        least, greatest: s.
+        steady: s; a connection that lived so long was a good one, and the waits start anew.
+    """
+
+    least: float = 0.5
+    greatest: float = 30.0
+    steady: float = 10.0
+    _tries: int = 0
+    _random: random.Random = field(default_factory=random.Random)
+
+    def ended(self, lived: float) -> float:
+        """Seconds to wait after a try whose connection lived so many seconds (0: none came about)."""
+        self._tries = 1 if lived >= self.steady else self._tries + 1
+        ceiling: float = min(self.greatest, self.least * 2 ** min(self._tries - 1, 16))
+        return ceiling * self._random.uniform(0.5, 1.0)

@@ -1,0 +1,65 @@
+"""The topics of the MQTT contract, version 1, as pure functions: `labd/1/<lab>/…`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+VERSION = 1
+ID = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+class TopicError(ValueError):
+    """A name that cannot be part of a topic."""
+
+
+def _id(name: str) -> str:
+    if not ID.fullmatch(name):
+        raise TopicError(f"{name!r} cannot be part of a topic: ids are 1 to 64 of a-z, 0-9, _ and -")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one lab. Every method raises TopicError for an id that does not fit `[a-z0-9_-]{1,64}`."""
+
+    lab: str
+
+    def __post_init__(self) -> None:
+        _id(self.lab)
+
+    @property
+    def prefix(self) -> str:
+        return f"labd/{VERSION}/{self.lab}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.prefix}/status"
+
+    @property
+    def queue(self) -> str:
+        return f"{self.prefix}/queue"
+
+    def device_about(self, device: str) -> str:
+        return f"{self.prefix}/device/{_id(device)}/about"
+
+    def device_state(self, device: str) -> str:
+        return f"{self.prefix}/device/{_id(device)}/state"
+
+    def device_signal(self, device: str) -> str:
+        return f"{self.prefix}/device/{_id(device)}/signal"
+
+    def run_state(self, run: str) -> str:
+        return f"{self.prefix}/run/{_id(run)}/state"
+
+    def run_event(self, run: str) -> str:
+        return f"{self.prefix}/run/{_id(run)}/event"
+
+    def alarm(self, alarm: str) -> str:
+        return f"{self.prefix}/alarm/{_id(alarm)}"
+
+    def command(self, user: str, verb: str) -> str:
+        return f"{self.prefix}/cmd/{_id(user)}/{_id(verb)}"
+
+    def reply(self, user: str, command_id: str) -> str:
+        return f"{self.prefix}/reply/{_id(user)}/{_id(command_id)}"
