@@ -45,7 +45,9 @@ DEFAULT_UNITS: dict[str, str] = {
 }
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-_UNIT = r"[A-Za-zµμΩΩ°%][A-Za-z0-9µμΩΩ°%^*/·.-]{0,31}"
+# Names with one-digit exponents, joined by * and /: anything freer lets `m^9^9^9` keep pint busy for ever.
+_UNIT_NAME = r"[A-Za-zµμΩΩ°%][A-Za-z0-9µμΩΩ°%]{0,23}(?:(?:\^|\*\*)-?[1-9])?"
+_UNIT = rf"{_UNIT_NAME}(?:[*/·]{_UNIT_NAME}){{0,4}}"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*({_UNIT})\s*")
 _UNIT_ONLY = re.compile(_UNIT)
 
