@@ -1,0 +1,340 @@
+"""The journal: the durable, append-only record of what was intended, sent and done.
+
+One thread writes. It takes all that waits, writes it in one transaction and syncs once (group commit); what is
+appended meanwhile shares the next one. Virtual time stands still from when work is queued until its result is back in
+the loop. All methods are for the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+from labd import clock
+from labd.journal import schema
+from labd.journal.events import GENESIS, Event, JournalError, NewEvent, chain, encode
+
+Listener = Callable[[Sequence[Event]], None]
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+_COLUMNS = "seq, at, run, kind, data, hash"
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the writer is to do: events (at, run, kind, data as JSON), a mark, or nothing but to say it got there."""
+
+    events: Sequence[tuple[str, str | None, str, str]] = ()
+    mark: tuple[str, int] | None = None
+    done: asyncio.Future[list[Event]] | None = None
+
+
+@dataclass(slots=True)
+class _File:
+    """What `open` opened: the lock's descriptor, both connections, and seq and hash of the last event."""
+
+    lock: int
+    writer: sqlite3.Connection
+    reader: sqlite3.Connection
+    last: tuple[int, str]
+
+
+class Journal:
+    """The journal of one lab; `Journal.open` makes one."""
+
+    def __init__(self, path: Path, file: _File) -> None:
+        self.path = path
+        self._file = file
+        self._connection = file.writer
+        self._seq, self._hash = file.last
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
+        self._loop = asyncio.get_running_loop()
+        self._acquire, self._release = clock.holder()
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._pending = 0  # works queued whose results are not back in the loop
+        self._listeners: list[Listener] = []
+        self._broken: JournalError | None = None
+        self._breaks = asyncio.Event()
+        self._closed = False
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._write, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: Path) -> Journal:
+        """Opens the journal, and creates it where there is none.
+
+        Raises:
+            JournalError: another daemon has it, a newer labd wrote it, it is no journal, or the disk fails.
+        """
+        return cls(path, await asyncio.to_thread(_open, path))
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+    async def append(self, *events: NewEvent) -> list[Event]:
+        """Writes events, all or none, and returns when they are durable. A cancelled waiter's events are written.
+
+        Raises:
+            JournalError: they could not be written; nothing is taken from then on.
+        """
+        if not events:
+            return []
+        done: asyncio.Future[list[Event]] = self._loop.create_future()
+        self._submit(_Work([_told(event) for event in events], done=done))
+        return await done
+
+    def post(self, event: NewEvent) -> None:
+        """Queues an event; it is durable with the next commit. Events keep the order in which they were handed in.
+
+        Raises:
+            JournalError: the journal is broken or closed.
+        """
+        self._submit(_Work([_told(event)]))
+
+    async def set_mark(self, name: str, value: int) -> None:
+        """Keeps a reader's position; durable when this returns. Raises JournalError as `append` does."""
+        done: asyncio.Future[list[Event]] = self._loop.create_future()
+        self._submit(_Work(mark=(name, value), done=done))
+        await done
+
+    def on_commit(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` in the loop with the events of each commit, in order; the returned function ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def broken(self) -> JournalError | None:
+        """Why nothing can be written any more, or None."""
+        return self._broken
+
+    async def watch(self) -> None:
+        """Waits for as long as the journal can be written. Raises its JournalError when it no longer can."""
+        await self._breaks.wait()
+        assert self._broken is not None
+        raise self._broken
+
+    def _submit(self, work: _Work) -> None:
+        if self._broken is not None:
+            raise JournalError(str(self._broken)) from self._broken
+        if self._closed:
+            raise JournalError(f"{self.path}: the journal is closed")
+        if self._pending == 0:
+            self._acquire()
+        self._pending += 1
+        self._queue.put(work)
+
+    # ── the writer's thread ──────────────────────────────────────────────────────────────────────────────────────
+    def _write(self) -> None:
+        broken: JournalError | None = None
+        while True:
+            drained, ends = self._drain()
+            results: list[list[Event]] = []
+            if broken is None:
+                try:
+                    results = self._commit(drained)
+                except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                    broken = JournalError(
+                        f"{self.path}: the journal cannot be written: {error}. Mend the disk and start labd again"
+                    )
+                    broken.__cause__ = error
+            if ends:
+                self._connection.close()
+            try:
+                self._loop.call_soon_threadsafe(self._committed, drained, results, broken, ends)
+            except RuntimeError:  # the loop was closed without the journal's close: nobody is left to be told
+                self._connection.close()
+                return
+            if ends:
+                return
+
+    def _drain(self) -> tuple[list[_Work], bool]:
+        """All that waits, at least one; and whether the end was asked for."""
+        drained: list[_Work] = []
+        work = self._queue.get()
+        while work is not None:
+            drained.append(work)
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                return drained, False
+        return drained, True
+
+    def _commit(self, drained: Sequence[_Work]) -> list[list[Event]]:
+        """Writes what was drained in one transaction."""
+        results: list[list[Event]] = []
+        rows: list[tuple[int, str, str | None, str, str, str]] = []
+        marks: list[tuple[str, int]] = []
+        seq, last = self._seq, self._hash
+        for work in drained:
+            written: list[Event] = []
+            for at, run, kind, data in work.events:
+                seq += 1
+                last = chain(last, seq, at, run, kind, data)
+                rows.append((seq, at, run, kind, data, last))
+                written.append(Event(seq, at, run, kind, json.loads(data), last))
+            if work.mark is not None:
+                marks.append(work.mark)
+            results.append(written)
+        if rows or marks:
+            with schema.transaction(self._connection) as connection:
+                connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", marks)
+        self._seq, self._hash = seq, last
+        return results
+
+    def _committed(
+        self, drained: Sequence[_Work], results: Sequence[list[Event]], broken: JournalError | None, ends: bool
+    ) -> None:
+        """Back in the loop: tells the waiters, then the listeners."""
+        self._pending -= len(drained)
+        if self._pending == 0 and drained:
+            self._release()
+        if broken is not None:
+            self._broken = broken
+            self._breaks.set()
+            for work in drained:
+                if work.done is not None and not work.done.done():
+                    work.done.set_exception(JournalError(str(broken)))
+        else:
+            for work, written in zip(drained, results, strict=True):
+                if work.done is not None and not work.done.done():
+                    work.done.set_result(written)
+            self._tell([event for written in results for event in written])
+        if ends:
+            self._ended.set()
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        for listener in tuple(self._listeners):
+            try:
+                listener(events)
+            except Exception as error:  # noqa: BLE001 - one listener's error must not keep the others from hearing
+                told = {"message": f"a listener of the journal failed: {listener!r}", "exception": error}
+                self._loop.call_exception_handler(told)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+    async def events(
+        self,
+        *,
+        run: str | None = None,
+        after: int = 0,
+        kinds: Collection[str] | None = None,
+        limit: int | None = None,
+    ) -> list[Event]:
+        """Durable events, oldest first; all that was posted before is among them.
+
+        Args:
+            run: only of this run.
+            after: only those with a greater seq.
+            kinds: only of these kinds.
+            limit: at most so many.
+        """
+        return await self._read(self._select, run, after, kinds, limit)
+
+    async def mark(self, name: str) -> int:
+        """A reader's position; 0 when it was never set."""
+        return await self._read(self._mark, name)
+
+    async def verify(self) -> int | None:
+        """The seq of the first event that does not fit to the ones before it, or None when the chain is whole."""
+        return await self._read(self._first_broken)
+
+    async def _read(self, query: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+        """Runs a query in the reader's thread, once all that was posted so far is written.
+
+        A broken journal can still be read.
+        """
+        if self._pending and self._broken is None and not self._closed:
+            reached: asyncio.Future[list[Event]] = self._loop.create_future()
+            self._submit(_Work(done=reached))
+            await asyncio.wait([reached])
+            reached.exception()
+        if self._closed:
+            raise JournalError(f"{self.path}: the journal is closed")
+        return await self._loop.run_in_executor(self._reading, query, *args)
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._file.reader.execute(query, values)
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: the journal cannot be read: {error}") from error
+
+    def _select(self, run: str | None, after: int, kinds: Collection[str] | None, limit: int | None) -> list[Event]:
+        where, values = ["seq > ?"], [after]
+        filters: list[Any] = []
+        if run is not None:
+            where.append("run = ?")
+            filters.append(run)
+        if kinds is not None:
+            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
+            filters += kinds
+        query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
+        rows = self._rows(query, [*values, *filters, -1 if limit is None else limit])
+        return [self._event(*row) for row in rows]
+
+    def _event(self, seq: int, at: str, run: str | None, kind: str, data: str, hash_: str) -> Event:
+        try:
+            return Event(seq, at, run, kind, json.loads(data), hash_)
+        except ValueError as error:
+            raise JournalError(f"{self.path}: event {seq} is damaged: {error}; restore the file from a copy") from error
+
+    def _mark(self, name: str) -> int:
+        return next((int(value) for (value,) in self._rows("SELECT value FROM marks WHERE name = ?", [name])), 0)
+
+    def _first_broken(self) -> int | None:
+        before, expected = GENESIS, 1
+        for seq, at, run, kind, data, hash_ in self._rows(f"SELECT {_COLUMNS} FROM events ORDER BY seq"):  # noqa: S608
+            if seq != expected or chain(before, seq, at, run, kind, data) != hash_:
+                return int(seq)
+            before, expected = hash_, expected + 1
+        return None
+
+    # ── end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def close(self) -> None:
+        """Writes what is queued, and closes. Harmless when closed."""
+        if self._closed:
+            await self._ended.wait()
+            return
+        self._closed = True
+        try:
+            # The reader first: the writer, as the last to close, then empties the WAL into the file.
+            await self._loop.run_in_executor(self._reading, self._file.reader.close)
+            with clock.hold():
+                self._queue.put(None)
+                await self._ended.wait()
+        finally:
+            self._queue.put(None)  # for a close that was cancelled; else nobody reads it
+            self._reading.shutdown()
+            self._thread.join()
+            os.close(self._file.lock)
+
+
+def _told(event: NewEvent) -> tuple[str, str | None, str, str]:
+    return event.at or clock.stamp(), event.run, event.kind, encode(event.kind, event.data)
+
+
+def _open(path: Path) -> _File:
+    with contextlib.ExitStack() as opened:
+        lock = schema.lock(path)
+        opened.callback(os.close, lock)
+        writer = opened.enter_context(contextlib.closing(schema.JOURNAL.connect(path)))
+        try:
+            reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            opened.callback(reader.close)
+            last = writer.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: the journal cannot be read: {error}") from error
+        opened.pop_all()
+        return _File(lock, writer, reader, last or (0, GENESIS))

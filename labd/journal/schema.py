@@ -1,0 +1,145 @@
+"""The files of the journal and the signal store: how one is opened, told apart, and kept from a second daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labd.journal.events import JournalError
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of SQLite file of ours.
+
+    Args:
+        name: what people call it.
+        version: of its tables.
+        application_id: tells it from any other SQLite file.
+        synchronous: SQLite's own setting.
+        tables: what a new one is made with.
+        error: what is raised when it cannot be opened.
+    """
+
+    name: str
+    version: int
+    application_id: int
+    synchronous: str
+    tables: str
+    error: type[Exception]
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        """Opens a file of this kind for writing, and creates it where there is none.
+
+        Raises:
+            Exception: this format's error: another kind of file, a newer version, a disk that does not take it.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.ExitStack() as opened:
+                connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                opened.callback(connection.close)
+                self._prepare(connection, path)
+                opened.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            raise self.error(f"{path}: the {self.name} cannot be opened: {error}") from error
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != self.application_id:
+            raise self.error(f"{path}: this SQLite file is no {self.name} of labd; choose another `store` in lab.yaml")
+        if version > self.version:
+            raise self.error(
+                f"{path}: this {self.name} is of version {version}, written by a newer labd; this one reads up to "
+                f"{self.version}. Install the newer labd again"
+            )
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise self.error(f"{path}: this file system does not take SQLite's WAL; put `store` on a local disk")
+        connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+        if not tables:
+            marks = f"PRAGMA application_id = {self.application_id}; PRAGMA user_version = {self.version};"
+            connection.executescript(f"BEGIN; {self.tables} {marks} COMMIT;")
+            _sync_directory(path.parent)
+
+
+JOURNAL = Format(
+    name="journal",
+    version=1,
+    application_id=0x6C616264,  # "labd"
+    # A commit is on the disk when it returns. Group commit makes it cheap, so there is no reason for less.
+    synchronous="FULL",
+    tables="""
+CREATE TABLE events (
+    seq  INTEGER PRIMARY KEY,
+    at   TEXT NOT NULL,
+    run  TEXT,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+CREATE INDEX events_by_run ON events (run, seq) WHERE run IS NOT NULL;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER events_never_change BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER events_never_go BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+""",
+    error=JournalError,
+)
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One transaction: committed at the end of the block, undone by an error in it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes the new file's name itself outlive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(path: Path) -> int:
+    """Takes the journal for this process, until the descriptor it returns is closed.
+
+    Raises:
+        JournalError: another daemon has it; the text names its process.
+    """
+    beside = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise JournalError(f"{beside}: the lock file cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise JournalError(
+            f"{path}: another labd (process {holder or 'unknown'}) has this store open; stop it first"
+        ) from None
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only the pid is not told
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
