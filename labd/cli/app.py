@@ -172,11 +172,11 @@ def run_protocol(
     as_json: Json = False,
 ) -> None:
     """Start a protocol for one sample."""
-    from labd.cli import shipped
+    from labd.cli.files import find, read
 
-    file = shipped.find(protocol)
+    file = find(protocol)
     body: dict[str, object] = {
-        "protocol": shipped.read(file),
+        "protocol": read(file),
         "name": str(file),
         "parameters": _parameters(values or []),
         "sample": sample,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from labd.cli import shipped
 from labd.cli.connection import Client
 from labd.cli.errors import CliError
+from labd.run.shipped import shipped
 
 
 def _runs(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -22,7 +22,7 @@ def _runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _protocols(incomplete: str) -> list[str]:
-    return [name for name in shipped.names() if name.startswith(incomplete)]
+    return [name for name in shipped() if name.startswith(incomplete)]
 
 
 Socket = Annotated[

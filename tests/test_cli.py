@@ -1,0 +1,126 @@
+"""Commands without a daemon: what they say, where they look, and with which status they end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from labd.cli.app import app
+from labd.cli.connection import socket_of
+from labd.lab.config import load_lab
+
+LAB = "labd: 1\nlab: bench\nstore: store\ndevices: {}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LABD_SOCKET", raising=False)
+    monkeypatch.setattr("labd.cli.connection.PLACES", (tmp_path / "service.sock",))
+    return tmp_path
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner()
+
+
+def test_without_a_daemon_it_says_what_was_tried_and_how_to_start_one(folder: Path, runner: CliRunner) -> None:
+    ended = runner.invoke(app, ["status"])
+    assert ended.exit_code == 1
+    assert ended.stdout == ""
+    assert str(folder / "service.sock") in ended.stderr
+    assert "labd serve --lab lab.yaml" in ended.stderr
+
+
+def test_a_lab_yaml_in_the_folder_is_never_passed_over_for_another_lab(folder: Path, runner: CliRunner) -> None:
+    (folder / "lab.yaml").write_text(LAB)
+    ended = runner.invoke(app, ["stop", "run-0001"])
+    assert str(folder / "store" / "labd.sock") in ended.stderr
+    assert "service.sock" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (["--socket", "a.sock", "--lab", "lab.yaml"], "b.sock", "a.sock"),
+        (["--lab", "lab.yaml"], "b.sock", "b.sock"),
+        (["--lab", "lab.yaml"], "", "store/labd.sock"),
+    ],
+)
+def test_what_is_said_most_plainly_wins(
+    folder: Path, runner: CliRunner, arguments: list[str], environment: str, expected: str
+) -> None:
+    (folder / "lab.yaml").write_text(LAB)
+    ended = runner.invoke(app, ["status", *arguments], env={"LABD_SOCKET": environment})
+    assert expected in ended.stderr
+    assert ended.stderr.count(".sock") == 1
+
+
+@pytest.mark.parametrize(
+    "more", ["", "api: {socket: run/here.sock}\n", "api: {socket: /run/labd/x.sock}\n", "api: {}\n"]
+)
+def test_the_fast_look_into_lab_yaml_finds_the_socket_that_the_daemon_uses(folder: Path, more: str) -> None:
+    path = folder / "lab.yaml"
+    path.write_text(LAB + more)
+    assert socket_of(path) == load_lab(path).socket
+
+
+def test_a_lab_yaml_that_does_not_hold_is_told_with_its_line(folder: Path, runner: CliRunner) -> None:
+    (folder / "lab.yaml").write_text("labd: 1\nlab: bench\ndevices: {}\n")
+    ended = runner.invoke(app, ["status"])
+    assert ended.exit_code == 2
+    assert "lab.yaml:1:1: 'store' is missing" in ended.stderr
+
+
+@pytest.fixture
+def stranger(folder: Path) -> Iterator[Path]:
+    """A socket at which nobody listens any more."""
+    path = folder / "dead.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(path))
+    return path
+
+
+def test_a_dead_daemons_socket_is_told_as_such(stranger: Path, runner: CliRunner) -> None:
+    ended = runner.invoke(app, ["status", "--socket", str(stranger)])
+    assert ended.exit_code == 1
+    assert "its daemon has ended" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "no_such_protocol"], "no_such_protocol"),
+        (["answer", "run-0001"], "say a choice"),
+        (["export", "run-0001", "--to", "xls"], "xls"),
+        (["halt"], "halt"),
+    ],
+)
+def test_bad_input_ends_with_2_and_no_traceback(
+    folder: Path, runner: CliRunner, arguments: list[str], said: str
+) -> None:
+    ended = runner.invoke(app, arguments)
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(("values", "said"), [(["volume"], "no parameter"), (["a=1", "a=2"], "twice")])
+def test_parameters_are_name_and_value(folder: Path, runner: CliRunner, values: list[str], said: str) -> None:
+    (folder / "p.yaml").write_text("labd: 1\n")
+    ended = runner.invoke(app, ["run", "p.yaml", *values])
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+
+
+def test_version_for_programs(runner: CliRunner) -> None:
+    ended = runner.invoke(app, ["version", "--json"])
+    assert ended.exit_code == 0
+    assert set(json.loads(ended.stdout)) == {"version"}
