@@ -79,7 +79,7 @@ class SignalStore:
         self._executor = executor
         self._loop = asyncio.get_running_loop()
         self._buffers: dict[str, _Buffer] = {}
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, None] = {}  # series with rows that wait, in the order of their waiting
         self._writing = asyncio.Lock()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -151,7 +151,7 @@ class SignalStore:
             self._due.set()
 
     def _touch(self, series: str) -> None:
-        self._dirty.add(series)
+        self._dirty[series] = None
         if self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self._due.set)
 
@@ -162,8 +162,7 @@ class SignalStore:
             SignalError: the disk did not take it. The samples are kept in memory, and tried again later.
         """
         async with self._writing:
-            wanted = self._dirty if series is None else self._dirty & {series}
-            buffers = [self._buffers[id_] for id_ in wanted]
+            buffers = [self._buffers[waiting] for waiting in self._dirty if series in (None, waiting)]
             if not buffers:
                 return
             jobs = [(buffer.info, buffer.batches()) for buffer in buffers]
@@ -172,7 +171,7 @@ class SignalStore:
             for buffer, written in zip(buffers, rows, strict=True):
                 buffer.settle(written)
                 if buffer.rows == written:
-                    self._dirty.discard(buffer.info.id)
+                    self._dirty.pop(buffer.info.id, None)
 
     async def finish(self, series: str) -> None:
         """Ends a series: all its rows are on the disk, and outlive a power cut, when this returns.
