@@ -1,0 +1,58 @@
+"""How many lab hours the demo lives through a machine second, and what starting the daemon costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks._figures import Figures
+from labd import clock
+from labd.demo.play import furnish, play
+from labd.demo.show import Show
+from labd.lab.config import load_lab
+
+LABD = str(Path(sys.executable).with_name("labd"))
+
+
+def run(smoke: bool, figures: Figures) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        lab = furnish(Path(directory), seed=7)
+        console = Console(quiet=True)
+        timeline = clock.timeline_of("virtual")
+        played = clock.run(play(lab, 2 if smoke else 8, Show(console, live=False), watch=False, console=console), timeline)
+    hours = played.lab_seconds / 3600
+    figures.add("wall_time", played.machine_seconds, "s", goal=60.0, better="lower")
+    figures.add("lab_time", hours, "h", goal=10.0)
+    figures.add("lab_hours_a_second", hours / played.machine_seconds, "h/s")
+    with tempfile.TemporaryDirectory() as directory:
+        seconds, rss = start_up(furnish(Path(directory), seed=7, watch=True))
+    figures.add("serve_start_up", seconds, "s", goal=3.0, better="lower")
+    figures.add("serve_rss", rss, "MB", goal=160.0, better="lower")
+
+
+def start_up(lab: Path) -> tuple[float, float]:
+    """Seconds from the command to an answer on the socket, and megabytes, of a daemon with its simulated lab."""
+    start = time.perf_counter()
+    command = [LABD, "serve", "--lab", str(lab), "--log", "json"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            status = [LABD, "--socket", str(load_lab(lab).socket), "status", "--json"]
+            while True:
+                answer = subprocess.run(status, capture_output=True, check=False)
+                if answer.returncode == 0 and json.loads(answer.stdout):
+                    break
+                if daemon.poll() is not None or time.perf_counter() - start > 60:
+                    raise RuntimeError(f"labd serve did not start: {answer.stderr.decode()}")
+            seconds = time.perf_counter() - start
+            pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+    return seconds, pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,237 @@
+"""The composition root: starts, supervises and stops all parts of one lab, in one place and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from labd import clock
+from labd.api.app import Services
+from labd.api.server import serve_api
+from labd.journal import Journal, JournalError, NewEvent, SignalStore
+from labd.lab.background import background
+from labd.lab.bus import Happening
+from labd.lab.config import LabConfig, LabError, load_lab
+from labd.lab.lab import Lab
+from labd.run.engine import Engine
+from labd.sdk import Signals
+from labd.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+STOP_LIMIT = 60.0  # s; how long runs may take to end in order
+
+
+class Daemon:
+    """One lab at work.
+
+    Args:
+        config: lab.yaml.
+        simulators: whether the simulators that lab.yaml asks for run in this process.
+    """
+
+    def __init__(self, config: LabConfig, *, simulators: bool = True) -> None:
+        self.config = config
+        self.boot_id = uuid.uuid4().hex[:12]
+        self.started = clock.stamp()
+        self.state = "starting"
+        self._with_simulators = simulators
+        self._stop = asyncio.Event()
+        self.lab: Lab
+        self.engine: Engine
+        self.journal: Journal
+        self.signals: SignalStore
+        self.host: Any = None
+        self.telemetry: Any = None
+
+    def request_stop(self) -> None:
+        """Asks for an orderly end; returns at once."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Lives until `request_stop`: then stops all runs, makes devices safe, and closes everything in order."""
+        async with self.open():
+            await self._stop.wait()
+            log.info("stopping", lab=self.config.lab)
+            self.state = "stopping"
+            notify("STOPPING=1")
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Daemon]:
+        """The lab at work, for as long as the block lasts; then its end in order."""
+        config = self.config
+        config.directory.mkdir(parents=True, exist_ok=True)
+        async with contextlib.AsyncExitStack() as stack:
+            self.journal = await Journal.open(config.directory / "journal.sqlite")
+            stack.push_async_callback(self.journal.close)
+            self.signals = await SignalStore.open(config.directory / "signals.sqlite")
+            stack.push_async_callback(self.signals.close)
+            overrides = await self._start_simulators(stack)
+            self.lab = Lab(config, overrides)
+            self.engine = Engine(self.lab, self.journal, self.signals)
+            keeper = PollKeeper(self.signals, self.boot_id)
+            for device in self.lab.devices.values():
+                device.on_signals = keeper.keep
+            await self._start_telemetry(stack)
+            begun = {"boot_id": self.boot_id, "version": VERSION, "lab": config.lab}
+            await self.journal.append(NewEvent("daemon.started", begun))
+            stack.push_async_callback(self._journal_end)
+            for device in self.lab.devices.values():
+                await stack.enter_async_context(background(device.run(), device.id))
+            stack.push_async_callback(self._make_all_safe)
+            await stack.enter_async_context(background(self.engine.run(), "engine"))
+            await stack.enter_async_context(background(self.journal.watch(), "journal"))
+            await self.engine.ready.wait()
+            stack.push_async_callback(self._stop_runs)
+            services = Services(self.engine, self.info)
+            await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
+            await stack.enter_async_context(background(watchdog(), "watchdog"))
+            self.state = "online"
+            log.info("online", lab=config.lab, socket=str(config.socket), boot_id=self.boot_id)
+            notify("READY=1")
+            yield self
+            self.state = "stopping"
+
+    async def _start_simulators(self, stack: contextlib.AsyncExitStack) -> dict[str, dict[str, Any]]:
+        simulated = [name for name, device in self.config.devices.items() if device.simulator is not None]
+        if not simulated or not self._with_simulators:
+            return {}
+        from simulators._kit.host import SimulatorHost
+
+        raw = self.config.model_dump(mode="json", exclude={"base"})
+        self.host = SimulatorHost(raw, self.config.base, self.config.directory / "simulators")
+        overrides: dict[str, dict[str, Any]] = await self.host.start()
+        stack.push_async_callback(self.host.stop)
+        return overrides
+
+    async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
+        if self.config.mqtt is None:
+            return
+        from labd.telemetry.service import Telemetry
+
+        boot = self.boot_id, VERSION
+        self.telemetry = Telemetry(
+            self.config.lab, self.config.mqtt, self.lab.bus, self.journal, *boot, snapshot=self._snapshot
+        )
+        await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
+
+    def _snapshot(self) -> Iterable[Happening]:
+        """What holds now of devices: told anew at every connection to the broker."""
+        for device in self.lab.devices.values():
+            yield device.describe()
+            yield device.state()
+
+    async def _stop_runs(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_LIMIT):
+                await self.engine.stop_all("labd", "the daemon is stopping")
+        except TimeoutError:
+            log.warning("runs did not end in time", limit=STOP_LIMIT)
+
+    async def _make_all_safe(self) -> None:
+        await asyncio.gather(*(device.safe_state() for device in self.lab.devices.values() if device.connected))
+
+    async def _journal_end(self) -> None:
+        await self.journal.append(NewEvent("daemon.stopped", {"boot_id": self.boot_id}))
+
+    @property
+    def broker(self) -> str | None:
+        """Where the broker is, `host:port`, once there is one."""
+        address = self.telemetry.address if self.telemetry else None
+        return f"{address[0]}:{address[1]}" if address else None
+
+    def info(self) -> dict[str, Any]:
+        """What `labd status` tells of the daemon itself."""
+        return {
+            "lab": self.config.lab,
+            "state": self.state,
+            "version": VERSION,
+            "boot_id": self.boot_id,
+            "started": self.started,
+            "at": clock.stamp(),
+            "clock": self.config.clock_kind,
+            "pid": os.getpid(),
+            "mqtt": self.broker,
+        }
+
+
+class PollKeeper:
+    """Writes every poll's signals into the signal store, a series a device and unit."""
+
+    def __init__(self, signals: SignalStore, boot_id: str) -> None:
+        self._signals = signals
+        self._boot_id = boot_id
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    def keep(self, device: str, unit: str, signals: Signals) -> None:
+        """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
+        series = f"{device}.{unit or 'poll'}.{self._boot_id}"
+        if series not in self._columns:
+            self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
+        values = [getattr(signals, name) for name in self._columns[series]]
+        self._signals.append(series, (clock.now().timestamp(), *(None if v is None else float(v) for v in values)))
+
+
+def notify(text: str) -> None:
+    """Tells systemd (sd_notify); does nothing where systemd does not listen."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.sendall(text.encode())
+
+
+async def watchdog() -> None:
+    """Tells systemd's watchdog that the loop still turns, from the loop itself: a blocked loop is killed."""
+    period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+    while period:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period / 3)
+    await asyncio.Event().wait()
+
+
+def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = None) -> int:
+    """Runs the daemon until SIGTERM or SIGINT. Gives the exit status: 0, 1 failed, 2 bad input."""
+    configure_logs(log_format)
+
+    async def main(config: LabConfig) -> None:
+        daemon = Daemon(config, simulators=simulators)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.request_stop)
+        await daemon.run()
+
+    try:
+        config = load_lab(lab_path)
+        clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
+    except (LabError, JournalError) as error:
+        print(f"labd: {error}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
+        return 2
+    return 0
+
+
+def configure_logs(form: str | None) -> None:
+    """Console in a terminal, JSON lines elsewhere (under systemd: journald keeps them), unless a form is given."""
+    form = form or ("console" if sys.stderr.isatty() else "json")
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        lambda _, __, event: {"at": clock.stamp(), **event},
+        structlog.processors.format_exc_info,
+    ]
+    if form == "console":
+        processors[-1:] = [structlog.dev.ConsoleRenderer()]
+    else:
+        processors.append(structlog.processors.JSONRenderer())
+    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))

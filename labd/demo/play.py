@@ -1,0 +1,176 @@
+"""The demo: a simulated lab builds and measures coin cells, and shows what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from labd import clock
+from labd.daemon import Daemon, configure_logs
+from labd.demo.show import Show, table_of
+from labd.lab.bus import Happening, RunState
+from labd.lab.config import load_lab
+from labd.run.shipped import find_protocol
+from labd.records.export import export
+from labd.records.results import CellRow, cell_rows
+
+PROTOCOL = "cr2032_dose_crimp_form"
+DOSES = (35, 20, 45, 25, 40, 30, 60, 50)  # µL
+FORCES = (7.8, 7.8, 7.0, 7.8, 8.4, 7.8, 7.8, 7.4)  # kN
+WATCH_FACTOR = 600.0  # lab seconds a machine second with --watch
+LOOKS = 180.0  # s of lab time that the demo's operator needs to look at a cell
+READY_LIMIT = 300.0  # s of lab time for all devices to be there
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a demo was: for its own last lines, and for the benchmark."""
+
+    lab_seconds: float
+    machine_seconds: float
+    rows: Sequence[CellRow]
+    runs: Sequence[RunState]
+    files: Sequence[Path]
+
+
+def demo(
+    seed: int = 7,
+    cells: int = 8,
+    directory: Path | None = None,
+    watch: bool = False,
+    plain: bool = False,
+) -> int:
+    """Plays the demo in a folder of its own (default: a new one under `demo-lab/`). Gives the exit status."""
+    console = Console()
+    configure_logs(None)
+    directory = directory or Path("demo-lab") / clock.now().strftime("%Y%m%d-%H%M%S")
+    lab = furnish(directory, seed, watch=watch)
+    config = load_lab(lab)
+    console.print(f"A lab of {len(config.devices)} simulated devices builds and cycles {cells} coin cells (seed {seed}).")
+    live = console.is_terminal and not plain
+    timeline = clock.timeline_of(config.clock_kind, config.directory)
+    played = clock.run(play(lab, cells, Show(console, live=live), watch=watch, console=console), timeline)
+    hours = played.lab_seconds / 3600
+    console.print(
+        f"{hours:.1f} h of lab time in {played.machine_seconds:.1f} s: {hours * 3600 / played.machine_seconds:,.0f}-fold."
+    )
+    done = [row for row in played.rows if row.outcome in ("complete", "scrapped")]
+    return 0 if len(done) == cells else 1
+
+
+def furnish(directory: Path, seed: int, *, watch: bool = False) -> Path:
+    """Writes the demo's lab.yaml and taught positions into a folder; gives lab.yaml's path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    own = importlib.resources.files("labd.demo")
+    text = own.joinpath("lab.yaml").read_text(encoding="utf-8").replace("seed: 7", f"seed: {seed}")
+    if watch:
+        text = text.replace("clock: virtual", f"clock: {{scaled: {WATCH_FACTOR:g}}}")
+    lab = directory / "lab.yaml"
+    lab.write_text(text, encoding="utf-8")
+    (directory / "arm.yaml").write_text(own.joinpath("arm.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return lab
+
+
+async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Console) -> Played:
+    """Runs the lab, starts a run a cell, answers what is asked, and writes the results down."""
+    config = load_lab(lab)
+    daemon = Daemon(config)
+    real = time.perf_counter()
+    async with daemon.open():
+        began = clock.monotonic()
+        daemon.lab.bus.subscribe(show.hear)
+        daemon.journal.on_commit(show.read)
+        for device in daemon.lab.devices.values():
+            show.hear(device.state())
+        with show:
+            operator = Operator(daemon)
+            async with asyncio.timeout(READY_LIMIT):
+                await asyncio.gather(*(device.wait_ready() for device in daemon.lab.devices.values()))
+            runs = [await start(daemon, number) for number in range(cells)]
+            async with asyncio.TaskGroup() as group:
+                answering = group.create_task(operator.answer_all())
+                await asyncio.gather(*(daemon.engine.wait(run) for run in runs))
+                answering.cancel()
+        lab_seconds = clock.monotonic() - began
+        states = [await daemon.engine.state(run) for run in runs]
+        rows = cell_rows(await daemon.journal.events())
+        console.print(table_of(rows))
+        files = await write_results(daemon, runs, rows, lab.parent)
+        for path in files:
+            console.print(f"  {os.path.relpath(path)}")
+        machine_seconds = time.perf_counter() - real
+        if watch:
+            await stay(daemon, console)
+    return Played(lab_seconds, machine_seconds, rows, states, files)
+
+
+async def start(daemon: Daemon, number: int) -> str:
+    """Starts the run of one cell; gives its id."""
+    well = f"{'AB'[number % 2]}{number // 2 + 1}"
+    parameters = {
+        "volume": f"{DOSES[number % len(DOSES)]} µL",
+        "force": f"{FORCES[number % len(FORCES)]} kN",
+        "lid": f"tray/lids/{well}",
+        "store_at": f"tray/cells/{well}",
+    }
+    source = find_protocol(PROTOCOL)
+    text = source.read_text(encoding="utf-8")
+    run = await daemon.engine.start(
+        text, source.name, parameters, sample=f"cell-{number + 1}", position=f"ot2/3/{well}", by="demo"
+    )
+    return run.id
+
+
+class Operator:
+    """Answers questions as a person would: after a look."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._asked: asyncio.Queue[RunState] = asyncio.Queue()
+        self._seen: set[str] = set()
+        daemon.lab.bus.subscribe(self._hear)
+
+    def _hear(self, happening: Happening) -> None:
+        if isinstance(happening, RunState) and happening.question and happening.question["id"] not in self._seen:
+            self._seen.add(happening.question["id"])
+            self._asked.put_nowait(happening)
+
+    async def answer_all(self) -> None:
+        while True:
+            state = await self._asked.get()
+            await asyncio.sleep(LOOKS)
+            assert state.question is not None
+            choice = state.question["choices"][-1]  # a cell that is in doubt is not worth a channel
+            await self._daemon.engine.answer(state.run, choice, by="demo's operator")
+
+
+async def write_results(daemon: Daemon, runs: Sequence[str], rows: Sequence[CellRow], directory: Path) -> list[Path]:
+    """Writes each run's data as CSV and the plots as PNG and SVG; gives the folders and files to look at."""
+    from labd.records.plots import capacity_against_dose, voltage_profiles
+
+    data = directory / "data"
+    for run in runs:
+        await export(run, "csv", data / run, daemon.signals, daemon.journal)
+    plots = directory / "plots"
+    plots.mkdir(exist_ok=True)
+    profiles = await profiles_of(daemon, rows)
+    files = await asyncio.to_thread(voltage_profiles, profiles, plots / "voltage_profiles")
+    files += await asyncio.to_thread(capacity_against_dose, rows, plots / "capacity_against_dose")
+    return [*files, data, directory / "journal.sqlite", directory / "signals.sqlite", directory / "lab.yaml"]
+
+
+async def stay(daemon: Daemon, console: Console) -> None:
+    """Keeps the lab alive until Ctrl-C, and says how to look at it."""
+    console.print("\nThe lab stays alive. Look at it from another terminal:")
+    host, _, port = (daemon.broker or "").partition(":")
+    console.print(f"  mosquitto_sub -h {host} -p {port} -t 'labd/1/demo/#' -v")
+    console.print(f"  labd --socket {os.path.relpath(daemon.config.socket)} status")
+    console.print("End it with Ctrl-C.")
+    await asyncio.Event().wait()

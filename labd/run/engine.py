@@ -1,0 +1,287 @@
+"""All runs of one lab: starting them, taking commands for them, telling where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from labd.journal import Event, Journal, NewEvent, SignalStore
+from labd.lab.bus import DeviceState, Happening, RunState
+from labd.lab.config import LabError
+from labd.lab.lab import Lab
+from labd.protocol import ProtocolErrors, bind_parameters, check, load
+from labd.run.actions import Performer
+from labd.run.facts import facts_of
+from labd.run.history import FOLDED, History, fold
+from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
+from labd.run.reservations import Reservations
+from labd.run.run import Run
+
+log = structlog.get_logger(__name__)
+
+NAME = re.compile(r"[a-z0-9_-]{1,64}")
+TRAYS = ("cell_tray",)
+"""Labware whose wells may be the home of a sample."""
+
+
+class EngineError(Exception):
+    """A run that cannot be started as asked; the text says why and how to mend it."""
+
+
+class UnknownRunError(Exception):
+    """There is no such run."""
+
+
+class Engine:
+    """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`."""
+
+    def __init__(self, lab: Lab, journal: Journal, signals: SignalStore) -> None:
+        self.lab = lab
+        self.journal = journal
+        self.signals = signals
+        self.reservations = Reservations(lab)
+        self.ready = asyncio.Event()
+        self._runs: dict[str, Run] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._past: dict[str, RunState] = {}
+        self._homes: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._group: asyncio.TaskGroup | None = None
+        self._closing = False
+
+    async def run(self) -> None:
+        """Takes up the journal and keeps all runs' tasks until cancelled."""
+        await self._take_up(fold(await self.journal.events(kinds=FOLDED)))
+        forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self.ready.set()
+                await asyncio.Event().wait()
+        finally:
+            self.ready.clear()
+            for stop in forget:
+                stop()
+
+    async def _take_up(self, history: History) -> None:
+        """Puts samples where the journal left them, and ends the runs that the last daemon left unfinished."""
+        for sample, place in history.places.items():
+            self.lab.places.move(sample, place)
+        self._homes = set(history.homes)
+        last = max((int(run.rpartition("-")[2]) for run in history.runs), default=0)
+        self._numbers = itertools.count(last + 1)
+        for state in history.unfinished:
+            cause = f"the daemon ended while it was in {state.protocol_state}; its last action must be looked at"
+            log.warning("run was cut by the daemon's end", run=state.run, state=state.protocol_state)
+            moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": "labd", "cause": cause}
+            ended = {"outcome": "aborted", "sample": state.sample, "cause": cause}
+            await self.journal.append(
+                NewEvent("run.state", moved, state.run),
+                NewEvent("run.ended", ended, state.run),
+            )
+        if history.unfinished:
+            history = fold(await self.journal.events(kinds=FOLDED))
+        self._past = dict(history.runs)
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def start(
+        self,
+        source: str,
+        name: str,
+        parameters: Mapping[str, object],
+        *,
+        sample: str | None = None,
+        position: str | None = None,
+        by: str,
+    ) -> Run:
+        """Checks a protocol against this lab and starts one run of it; its start is durable when this returns.
+
+        Args:
+            source: the protocol's YAML text.
+            name: the file's name, for messages.
+            parameters: values by name, as texts (`35 µL`) or JSON values.
+            sample: its identity; default: the run's id.
+            position: where it is; default: where the journal says, else the next unused well of a cell tray.
+            by: who starts it.
+
+        Raises:
+            ProtocolErrors: the protocol or its parameters do not hold; all problems at once.
+            EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
+        """
+        if self._group is None or self._closing:
+            raise EngineError("the daemon is stopping; no run is started")
+        protocol = load(source, name)
+        problems = [problem for problem in check(protocol, facts_of(self.lab)) if problem.severity == "error"]
+        if problems:
+            raise ProtocolErrors(problems)
+        values = bind_parameters(protocol, parameters)
+        number = next(self._numbers)
+        run_id = f"run-{number:04d}"
+        sample = sample or f"cell-{number:04d}"
+        if not NAME.fullmatch(sample):
+            raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
+        home = self._place_sample(sample, position)
+        performer = Performer(self.lab, self.journal, self.signals)
+        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations)
+        events = [
+            NewEvent(
+                "run.started",
+                {
+                    "protocol": protocol.protocol,
+                    "version": str(protocol.version),
+                    "sample": sample,
+                    "home": home,
+                    "parameters": protocol.told_parameters(values),
+                    "source": source,
+                    "name": name,
+                    "by": by,
+                },
+                run_id,
+            )
+        ]
+        if self.lab.places.place_of(sample) is None and home:
+            self.lab.places.move(sample, home)
+            self._homes.add(home)
+            events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
+        self._runs[run_id] = run
+        await self.journal.append(*events)
+        self._tasks[run_id] = self._group.create_task(run.main(), name=run_id)
+        return run
+
+    def _place_sample(self, sample: str, position: str | None) -> str:
+        for run in self._runs.values():
+            if run.sample == sample and not run.ended:
+                raise EngineError(f"{run.id} works on {sample}; wait for its end, or stop it")
+        here = self.lab.places.place_of(sample)
+        if here is not None:
+            if position is not None and position != here:
+                raise EngineError(f"{sample} is at {here}, not at {position}")
+            return here
+        if position is not None:
+            there = self.lab.places.sample_at(position)
+            if there is not None:
+                raise EngineError(f"{position} is occupied by {there}")
+            return position
+        for place in self._tray_wells():
+            if place not in self._homes and self.lab.places.sample_at(place) is None:
+                return place
+        return ""
+
+    def _tray_wells(self) -> list[str]:
+        wells: list[str] = []
+        for entry in self.lab.config.deck:
+            if entry.fill is not None and entry.labware.startswith(TRAYS):
+                wells += [f"{entry.place}/{well}" for well in entry.wells]
+        return wells
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def command(
+        self, run_id: str, command: Command, *, by: str, cause: str | None = None, at: str | None = None
+    ) -> RunState:
+        """Gives a run a command; taken and durable when this returns.
+
+        Raises:
+            UnknownRunError: no such run.
+            CommandRefusedError: its state does not allow it.
+        """
+        if command is Command.CLEAR:
+            return await self._clear(run_id, by)
+        self._live(run_id).command(command, by, cause, at)
+        await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
+        return await self.state(run_id)
+
+    async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
+        """Answers a run's question; durable when this returns. Raises as `command` does."""
+        self._live(run_id).answer(choice, value, by)
+        await self._accept(run_id, {"command": "answer", "by": by, "choice": choice})
+        return await self.state(run_id)
+
+    async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
+        await asyncio.sleep(0)  # the run takes it up
+        await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
+
+    async def _clear(self, run_id: str, by: str) -> RunState:
+        """Clears an aborted run; for any ended run, says that a person has taken its sample out of the lab."""
+        state = await self.state(run_id)
+        if state.ended is None:
+            raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
+        events = []
+        if state.state == State.ABORTED.value:
+            cycle = Lifecycle(State.ABORTED)
+            for command in (Command.CLEAR, Command.DONE):
+                before, after = cycle.command(command)
+                data = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": None}
+                events.append(NewEvent("run.state", dict(data), run_id))
+        place = self.lab.places.place_of(state.sample)
+        if place is not None:
+            events.append(NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None}, run_id))
+        if not events:
+            raise CommandRefusedError(f"{run_id} is {state.state} and its sample has left the lab: nothing to clear")
+        await self.journal.append(*events)
+        self.lab.places.move(state.sample, None)
+        if state.state == State.ABORTED.value:
+            past = self._past.get(run_id, state)
+            run = self._runs.get(run_id)
+            if run is not None:
+                run.lifecycle = Lifecycle(State.STOPPED)
+            self._past[run_id] = _with_state(past, State.STOPPED)
+        return await self.state(run_id)
+
+    async def stop_all(self, by: str, cause: str) -> None:
+        """Stops every run in order, and waits for their ends. No new run is taken."""
+        self._closing = True
+        for run in list(self._runs.values()):
+            if not run.ended and Command.STOP in run.lifecycle.allowed():
+                run.command(Command.STOP, by, cause)
+        await asyncio.gather(*(self._tasks[run_id] for run_id, run in self._runs.items() if not run.ended))
+
+    # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
+    def _live(self, run_id: str) -> Run:
+        run = self._runs.get(run_id)
+        if run is not None:
+            return run
+        if run_id in self._past:
+            raise CommandRefusedError(f"{run_id} has ended ({self._past[run_id].outcome})")
+        raise UnknownRunError(f"there is no run {run_id!r}")
+
+    async def states(self) -> list[RunState]:
+        """All runs of the journal, oldest first."""
+        live = {run_id: run.told() for run_id, run in self._runs.items()}
+        return list({**self._past, **live}.values())
+
+    async def state(self, run_id: str) -> RunState:
+        """Where one run is. Raises UnknownRunError."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            return run.told()
+        if run_id in self._past:
+            return self._past[run_id]
+        raise UnknownRunError(f"there is no run {run_id!r}")
+
+    async def wait(self, run_id: str) -> RunState:
+        """Waits for a run's end. Raises UnknownRunError."""
+        if run_id in self._tasks:
+            await asyncio.shield(self._tasks[run_id])
+        return await self.state(run_id)
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Tells where runs are, once what led there is durable."""
+        for run_id in dict.fromkeys(event.run for event in events):
+            run = self._runs.get(run_id) if run_id else None
+            if run is not None:
+                self.lab.bus.tell(run.told())
+
+    def _device_changed(self, happening: Happening) -> None:
+        if isinstance(happening, DeviceState):
+            self.reservations.reconsider()
+
+
+def _with_state(state: RunState, to: State) -> RunState:
+    return replace(state, state=to.value)
+
+
+__all__ = ["CommandRefusedError", "Engine", "EngineError", "LabError", "UnknownRunError"]

@@ -1,0 +1,134 @@
+"""The life cycle of a run: PackML's state machine (ISA-TR88.00.02), synchronous and without I/O."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from transitions import Machine, MachineError
+
+
+class State(StrEnum):
+    IDLE = "Idle"
+    STARTING = "Starting"
+    EXECUTE = "Execute"
+    COMPLETING = "Completing"
+    COMPLETE = "Complete"
+    HOLDING = "Holding"
+    HELD = "Held"
+    UNHOLDING = "Unholding"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    UNSUSPENDING = "Unsuspending"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    ABORTING = "Aborting"
+    ABORTED = "Aborted"
+    CLEARING = "Clearing"
+    RESETTING = "Resetting"
+
+
+class Command(StrEnum):
+    """Commands of operators and of the runtime. `done` is PackML's state-complete: the acting state has acted."""
+
+    START = "start"
+    HOLD = "hold"
+    UNHOLD = "unhold"
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+    COMPLETE = "complete"
+    STOP = "stop"
+    ABORT = "abort"
+    CLEAR = "clear"
+    RESET = "reset"
+    DONE = "done"
+
+
+PAUSED = frozenset({State.HOLDING, State.HELD, State.SUSPENDING, State.SUSPENDED})
+"""Nothing new starts in these."""
+ENDING = frozenset({State.COMPLETING, State.STOPPING, State.ABORTING, State.CLEARING})
+ENDED = frozenset({State.COMPLETE, State.STOPPED, State.ABORTED})
+
+_DONE: dict[State, State] = {
+    State.STARTING: State.EXECUTE,
+    State.COMPLETING: State.COMPLETE,
+    State.HOLDING: State.HELD,
+    State.UNHOLDING: State.EXECUTE,
+    State.SUSPENDING: State.SUSPENDED,
+    State.UNSUSPENDING: State.EXECUTE,
+    State.STOPPING: State.STOPPED,
+    State.ABORTING: State.ABORTED,
+    State.CLEARING: State.STOPPED,
+    State.RESETTING: State.IDLE,
+}
+_UNSTOPPABLE = {State.STOPPING, State.STOPPED, State.ABORTING, State.ABORTED, State.CLEARING, State.COMPLETE}
+
+
+def _table() -> list[dict[str, Any]]:
+    moves: list[tuple[Command, list[State], State]] = [
+        (Command.START, [State.IDLE], State.STARTING),
+        (Command.HOLD, [State.EXECUTE, State.SUSPENDED, State.UNHOLDING, State.STARTING], State.HOLDING),
+        (Command.UNHOLD, [State.HELD], State.UNHOLDING),
+        (Command.SUSPEND, [State.EXECUTE], State.SUSPENDING),
+        (Command.UNSUSPEND, [State.SUSPENDED], State.UNSUSPENDING),
+        (Command.COMPLETE, [State.EXECUTE], State.COMPLETING),
+        (Command.STOP, [state for state in State if state not in _UNSTOPPABLE], State.STOPPING),
+        (
+            Command.ABORT,
+            [state for state in State if state not in {State.ABORTING, State.ABORTED, State.COMPLETE, State.STOPPED}],
+            State.ABORTING,
+        ),
+        (Command.CLEAR, [State.ABORTED], State.CLEARING),
+        (Command.RESET, [State.COMPLETE, State.STOPPED], State.RESETTING),
+    ]
+    table = [
+        {"trigger": command.value, "source": [s.value for s in sources], "dest": target.value}
+        for command, sources, target in moves
+    ]
+    table += [{"trigger": Command.DONE.value, "source": s.value, "dest": t.value} for s, t in _DONE.items()]
+    return table
+
+
+_TABLE = _table()
+
+
+class CommandRefusedError(Exception):
+    """A command that the run's state does not allow; the text says which are."""
+
+
+class Lifecycle:
+    """One run's PackML state."""
+
+    def __init__(self, initial: State = State.IDLE) -> None:
+        self.state: str = initial.value
+        self._machine = Machine(
+            model=self,
+            states=[state.value for state in State],
+            transitions=_TABLE,
+            initial=initial.value,
+            auto_transitions=False,
+            model_attribute="state",
+            model_override=False,
+        )
+
+    @property
+    def at(self) -> State:
+        return State(self.state)
+
+    def allowed(self) -> list[Command]:
+        """The commands that the present state takes."""
+        return [Command(name) for name in self._machine.get_triggers(self.state) if name in set(Command)]
+
+    def command(self, command: Command) -> tuple[State, State]:
+        """Moves on a command; gives the states before and after.
+
+        Raises:
+            CommandRefusedError: not in this state.
+        """
+        before = self.at
+        try:
+            self.trigger(command.value)  # type: ignore[attr-defined]
+        except MachineError as error:
+            can = ", ".join(name.value for name in self.allowed() if name is not Command.DONE) or "none"
+            raise CommandRefusedError(f"{command.value} is not possible in {before.value}; possible: {can}") from error
+        return before, self.at

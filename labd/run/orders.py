@@ -1,0 +1,49 @@
+"""From a step's command to an order: parameters resolved, bound to the action's model, and checked before sending."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from labd.lab.config import LabError
+from labd.lab.lab import Lab
+from labd.protocol.machine import Do
+from labd.run.actions import Order
+from labd.run.reservations import Bound
+from labd.sdk.quantities import PlaceMark, marks
+
+
+class OrderRefusedError(Exception):
+    """An order that must not be sent; the text says why and how to mend it."""
+
+
+def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, command: Do) -> Order:
+    """Checks a command against its device.
+
+    Raises:
+        OrderRefusedError: an unknown action, parameters that do not fit, a limit of lab.yaml, or an occupied place.
+    """
+    where = f"{bound.device.id}.{command.action}"
+    action = bound.device.driver.actions.get(command.action)
+    if action is None:
+        known = ", ".join(bound.device.driver.actions)
+        raise OrderRefusedError(f"{where}: {bound.device.kind} has no such action; it has {known}")
+    values = dict(command.parameters)
+    for name, field in action.parameters.model_fields.items():
+        if name in values and any(isinstance(mark, PlaceMark) and mark.material for mark in marks(field)):
+            try:
+                values[name] = lab.locate(str(values[name]))
+            except LabError as error:
+                raise OrderRefusedError(f"{where}: {name}: {error}") from error
+    try:
+        parameters = action.parameters.model_validate(values)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise OrderRefusedError(f"{where}: {told}") from error
+    problem = lab.check_limits(bound.device.id, action, parameters)
+    if problem:
+        raise OrderRefusedError(f"{where}: {problem}")
+    if action.name == "place":
+        there = lab.places.sample_at(parameters.place)  # type: ignore[attr-defined]
+        if there is not None and there != sample:
+            raise OrderRefusedError(f"{where}: {there} is there; move it away first")
+    return Order(run, sample, state, command.step_id, bound, action, parameters, command.within)

@@ -1,0 +1,44 @@
+"""What follows from an error of a device: one table over error class and effect, here and nowhere else."""
+
+from __future__ import annotations
+
+import random
+from enum import StrEnum
+
+from labd.sdk import DeviceError, Effect, Fault, OutcomeUnknown, Rejected, Unreachable
+
+
+class Reaction(StrEnum):
+    RETRY = "retry"  # with jittered back-off, within the step's time limit
+    RECONCILE = "reconcile"  # ask the device what became of it; if it cannot tell, hold and ask a person
+    FAIL = "fail"  # the step fails: the protocol may catch it, else the run is held
+    MAKE_SAFE = "make_safe"  # safe state of the device, then as FAIL
+
+
+_TABLE: dict[tuple[type[DeviceError], bool], Reaction] = {
+    # (error class, is the action ONCE)
+    (Unreachable, False): Reaction.RETRY,
+    (Unreachable, True): Reaction.RETRY,
+    (OutcomeUnknown, False): Reaction.RETRY,
+    (OutcomeUnknown, True): Reaction.RECONCILE,
+    (Rejected, False): Reaction.FAIL,
+    (Rejected, True): Reaction.FAIL,
+    (Fault, False): Reaction.MAKE_SAFE,
+    (Fault, True): Reaction.MAKE_SAFE,
+}
+
+
+def reaction(error: DeviceError, effect: Effect) -> Reaction:
+    """The table's answer. A time limit that ran out fails the step; an error class of no row counts as a Fault."""
+    if error.kind == "timeout":
+        return Reaction.FAIL
+    for kind in type(error).__mro__:
+        found = _TABLE.get((kind, effect is Effect.ONCE))
+        if found is not None:
+            return found
+    return Reaction.MAKE_SAFE
+
+
+def backoff(attempt: int, generator: random.Random) -> float:
+    """Seconds before the next attempt: doubling from half a second to ten, jittered by a quarter."""
+    return min(0.5 * 2.0**attempt, 10.0) * generator.uniform(0.75, 1.25)

@@ -1,0 +1,156 @@
+"""Who may use which unit now: all that a state needs, at once, so that no two runs wait for each other.
+
+A run waits holding nothing but the places that its sample occupies. A unit with a place of its own (a nest, a
+channel's holder) is free for a run only while that place is empty or holds the run's own sample: so a cell that waits
+in the press keeps the press from being given away, after the state that put it there has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from labd.lab.device import Device
+from labd.lab.lab import Lab
+
+UnitKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A role's device and unit while a state is active."""
+
+    role: str
+    device: Device
+    unit: str
+    place: str | None
+
+    @property
+    def key(self) -> UnitKey:
+        return self.device.id, self.unit
+
+    def __str__(self) -> str:
+        return f"{self.device.id}.{self.unit}" if self.unit else self.device.id
+
+
+@dataclass(slots=True)
+class _Waiter:
+    order: int
+    run: str
+    sample: str
+    roles: Mapping[str, str]  # the protocol's name -> role
+    granted: asyncio.Future[dict[str, Bound]]
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Reservations:
+    """The units of one lab and the runs that have them. Older runs go first."""
+
+    lab: Lab
+    _holder: dict[UnitKey, str] = field(default_factory=dict)
+    _waiters: list[_Waiter] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lab.places.on_change(self._grant)
+
+    async def acquire(self, run: str, order: int, sample: str, roles: Mapping[str, str]) -> dict[str, Bound]:
+        """Waits until one unit for each role is free, and takes them all.
+
+        Args:
+            run: who asks.
+            order: its place in the line; the least goes first.
+            sample: what it works on.
+            roles: role (`crimper`) by the protocol's name for it (`press`).
+        """
+        if not roles:
+            return {}
+        waiter = _Waiter(order, run, sample, roles, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        self._waiters.sort(key=lambda entry: entry.order)
+        self._grant()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                self.release(run, waiter.granted.result())
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def release(self, run: str, bounds: Mapping[str, Bound]) -> None:
+        """Gives units back."""
+        for bound in bounds.values():
+            if self._holder.get(bound.key) == run:
+                del self._holder[bound.key]
+        self._grant()
+
+    def holder(self, device: str, unit: str) -> str | None:
+        """The run that has a unit."""
+        return self._holder.get((device, unit))
+
+    def waiting(self, run: str) -> str | None:
+        """Why a run waits, in words, or None."""
+        return next((waiter.why for waiter in self._waiters if waiter.run == run), None)
+
+    def reconsider(self) -> None:
+        """Looks again whether somebody can be served: a device came back."""
+        self._grant()
+
+    def _grant(self) -> None:
+        for waiter in tuple(self._waiters):
+            if waiter.granted.done():
+                continue
+            bounds = self._match(waiter)
+            if bounds is not None:
+                self._waiters.remove(waiter)
+                for bound in bounds.values():
+                    self._holder[bound.key] = waiter.run
+                waiter.granted.set_result(bounds)
+
+    def _match(self, waiter: _Waiter) -> dict[str, Bound] | None:
+        found: dict[str, Bound] = {}
+        for name, role in waiter.roles.items():
+            taken = {bound.key for bound in found.values()}
+            bound = self._choose(waiter, name, role, taken)
+            if bound is None:
+                waiter.why = self._reason(name, role)
+                return None
+            found[name] = bound
+        return found
+
+    def _choose(self, waiter: _Waiter, name: str, role: str, taken: set[UnitKey]) -> Bound | None:
+        own = self.lab.places.place_of(waiter.sample)
+        free: Bound | None = None
+        for device, unit in self.lab.units_for(role):
+            place = self.lab.place_of(device, unit)
+            if place is not None and place == own:
+                # the sample is in it: no other unit of the role will do
+                return None if self._holder.get((device.id, unit)) else Bound(name, device, unit, place)
+            if free is None and (device.id, unit) not in taken and self._is_free(device, unit, place):
+                free = Bound(name, device, unit, place)
+        return free
+
+    def _is_free(self, device: Device, unit: str, place: str | None) -> bool:
+        if (device.id, unit) in self._holder or not device.connected:
+            return False
+        return place is None or self.lab.places.sample_at(place) is None
+
+    def _reason(self, name: str, role: str) -> str:
+        units = self.lab.units_for(role)
+        if not units:
+            return f"the lab has no {role} for {name}"
+        told = []
+        for device, unit in units[:4]:
+            key = (device.id, unit)
+            place = self.lab.place_of(device, unit)
+            sample = self.lab.places.sample_at(place) if place else None
+            if key in self._holder:
+                told.append(f"{device.id} works for {self._holder[key]}")
+            elif not device.connected:
+                told.append(f"{device.id} is down")
+            elif sample:
+                told.append(f"{device.id} holds {sample}")
+        return f"waits for a {role}: {'; '.join(told)}" if told else f"waits for a {role}"

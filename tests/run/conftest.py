@@ -1,0 +1,122 @@
+"""A lab of toys at work, with a real journal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labd.journal import Event, Journal, SignalStore
+from labd.lab.background import background
+from labd.lab.lab import Lab
+from labd.run.engine import Engine
+from tests.toys import Toy, toy_lab
+
+ASSEMBLE = """\
+labd: 1
+protocol: assemble
+version: 1.0.0
+summary: Carry a cell to the press, crimp it, and rest it.
+parameters:
+  force: {type: quantity, default: 7.8 kN, min: 1 kN, max: 10 kN}
+roles: {press: crimper, arm: arm, stat: potentiostat}
+start: to_press
+states:
+  to_press:
+    summary: Carry it to the press.
+    steps:
+      - do: press.open
+        within: 20 s
+      - do: arm.pick
+        with: {place: =sample.position}
+        as: picked
+      - do: arm.place
+        with: {place: =press.place}
+    next: crimp
+  crimp:
+    summary: Press it shut.
+    do: press.crimp
+    with: {force: =force}
+    within: 60 s
+    as: pressed
+    next:
+      - {if: pressed.peak_force < 0.95 * force, go: look}
+      - {go: to_stat}
+  look:
+    summary: Ask.
+    ask: The press reached only {pressed.peak_force}. Is the cell sound?
+    choices: {keep it: to_stat, scrap it: scrap}
+    within: 30 min
+    otherwise: scrap
+  to_stat:
+    summary: Carry it to its channel.
+    steps:
+      - do: arm.pick
+        with: {place: =sample.position}
+      - do: arm.place
+        with: {place: =stat.place}
+    next: rest
+  rest:
+    summary: Rest.
+    do: stat.open_circuit
+    with: {duration: 1 h, interval: 60 s}
+    as: ocv
+    next: done
+  done: {end: complete}
+  scrap: {end: scrapped}
+"""
+
+
+class Bench:
+    """A started lab of toys, and what its journal says."""
+
+    def __init__(self, lab: Lab, engine: Engine, journal: Journal) -> None:
+        self.lab = lab
+        self.engine = engine
+        self.journal = journal
+
+    def toy(self, name: str) -> Toy:
+        driver = self.lab.devices[name].driver
+        assert isinstance(driver, Toy)
+        return driver
+
+    async def start(self, source: str = ASSEMBLE, position: str = "tray/cells/A1", **parameters: Any) -> str:
+        run = await self.engine.start(source, "assemble.yaml", parameters, position=position, by="test")
+        return run.id
+
+    async def events(self, run: str, *kinds: str) -> list[Event]:
+        return await self.journal.events(run=run, kinds=set(kinds) or None)
+
+    async def packml(self, run: str) -> list[str]:
+        return [event.data["to"] for event in await self.events(run, "run.state")]
+
+
+BenchMaker = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> BenchMaker:
+    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart."""
+
+    @contextlib.asynccontextmanager
+    async def make(**devices: str) -> AsyncIterator[Bench]:
+        devices = devices or {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
+        lab = toy_lab(tmp_path, devices)
+        async with contextlib.AsyncExitStack() as stack:
+            journal = await Journal.open(tmp_path / "journal.sqlite")
+            stack.push_async_callback(journal.close)
+            signals = await SignalStore.open(tmp_path / "signals.sqlite")
+            stack.push_async_callback(signals.close)
+            for device in lab.devices.values():
+                await stack.enter_async_context(background(device.run(), device.id))
+                await device.wait_ready()
+            engine = Engine(lab, journal, signals)
+            await stack.enter_async_context(background(engine.run(), "engine"))
+            await engine.ready.wait()
+            yield Bench(lab, engine, journal)
+
+    return make
