@@ -1,0 +1,361 @@
+"""Opentrons OT-2 and Flex over the robot-server's HTTP API, port 31950, by a robot-server 8.1.0.
+
+The robot is driven command by command in one run that is ours. Every command carries the key `<action id>:<n>:<what>`;
+the robot's list of commands is how `outcome` knows whether a dispense happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import JsonValue, ValidationError, field_validator
+
+from drivers.opentrons import plan
+from drivers.opentrons.labware import capacity, tip_size, wells_of
+from drivers.opentrons.orders import HOME, Order, core_count, first_error, trace
+from drivers.opentrons.plan import Pipette, Step, Well, judge, what_of
+from drivers.opentrons.robot import SETTLE, Command, PipetteData, Robot
+from drivers.opentrons.session import Session
+from labd import clock
+from labd.io.http import HttpLink, checked_address
+from labd.sdk import (
+    About,
+    Bounds,
+    Call,
+    Effect,
+    FlowRate,
+    Intent,
+    Nothing,
+    Outcome,
+    OutcomeUnknown,
+    PipettingRobot,
+    Place,
+    Rejected,
+    Result,
+    Settings,
+    Setup,
+    Source,
+    Verdict,
+    Volume,
+    action,
+)
+from labd.sdk.roles import NewTip, PipettingSignals, TransferResult
+
+HEADERS = {"Opentrons-Version": "*"}
+TRASH = {"ot2": "fixedTrash", "flex": "movableTrashA3"}
+
+
+class OpentronsSettings(Settings):
+    """Where the robot is, and what it carries.
+
+    Args:
+        address: `http://host:31950`.
+        pipettes: names by mount, checked against what is attached; empty: whatever is attached.
+    """
+
+    address: str
+    pipettes: dict[Literal["left", "right"], str] = {}
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, text: str) -> str:
+        return checked_address(text)
+
+
+class Opentrons(PipettingRobot):
+    """An OT-2 or a Flex, told apart by its own word."""
+
+    Settings = OpentronsSettings
+    settings: OpentronsSettings
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._robot = Robot(HttpLink(self.settings.address, headers=HEADERS))
+        self._session = Session(self.name, self._robot, setup.deck)
+        self._deck = {one.slot: one for one in setup.deck}
+        self._pipettes: tuple[Pipette, ...] = ()
+        self._trash = TRASH["ot2"]
+        self._turn = asyncio.Lock()
+
+    # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def connect(self) -> About:
+        """Identifies robot and pipettes, and takes up our run or makes one. Nothing moves.
+
+        Raises:
+            Unreachable: no answer, or a robot that is still booting.
+            Rejected: other pipettes are attached than lab.yaml says.
+        """
+        health = await self._robot.health()
+        self._trash = TRASH["flex" if health.flex else "ot2"]
+        self._pipettes = await self._attached()
+        self._session.pipettes = {pipette.mount: pipette.name for pipette in self._pipettes}
+        await self._session.open()
+        return About(
+            model="Opentrons Flex" if health.flex else "Opentrons OT-2",
+            serial=health.robot_serial or health.name,
+            firmware=health.api_version,
+        )
+
+    async def _attached(self) -> tuple[Pipette, ...]:
+        """The pipettes on the robot, with the volumes that they take with the tips on the deck."""
+        found: dict[str, Pipette] = {}
+        for one in await self._robot.instruments():
+            if one.instrument_type != "pipette" or not one.ok:
+                continue
+            try:
+                data = PipetteData.model_validate(one.data)
+            except ValidationError as error:
+                raise OutcomeUnknown(f"the robot does not tell the volumes of its {one.instrument_name}") from error
+            sizes = [size for size, _ in self._session.racks(one.instrument_name)]
+            most = min(data.max_volume, float(max(sizes))) if sizes else 0.0
+            found[one.mount] = Pipette(one.mount, one.instrument_name, data.min_volume, most)
+        for mount, wanted in self.settings.pipettes.items():
+            there = found[mount].name if mount in found else "nothing"
+            if there != wanted:
+                raise Rejected(f"the {mount} mount should carry {wanted}, and the robot has {there} there")
+        mounts = self.settings.pipettes or found
+        return tuple(found[mount] for mount in sorted(mounts))
+
+    async def close(self) -> None:
+        await self._robot.close()
+
+    async def read_state(self) -> PipettingSignals:
+        door = await self._robot.door_closed()
+        busy = self._turn.locked() or await self._session.active()
+        return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
+
+    async def safe_state(self, unit: str | None = None) -> None:
+        """Stops what our run is doing; axes stay where they are. A run at rest has nothing to stop."""
+        del unit
+        if self._session.run is not None and await self._session.active():
+            await self._robot.stop(self._session.run)
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
+    @action()
+    async def home(self, call: Call) -> None:
+        """Drives all axes to their end switches."""
+        async with self._turn:
+            await (await self._order(call)).send([HOME])
+
+    @action()
+    async def transfer(
+        self,
+        call: Call,
+        source: Source,
+        destination: Place,
+        volume: Annotated[Volume, Bounds(min=0.1, max=20000)],
+        new_tip: NewTip = "always",
+        flow_rate: Annotated[FlowRate, Bounds(min=0.1, max=1000)] | None = None,
+        mix_after: Annotated[int, Bounds(min=0, max=50)] = 0,
+    ) -> TransferResult:
+        """Takes a volume from a place or of a material, and gives it to another place.
+
+        `new_tip`: always takes one and drops it; once keeps a tip as long as the source stays the same; never uses
+        the tip that is on. A volume beyond the largest pipette goes in equal strokes with one tip.
+        """
+        wells = self._well(source), self._well(destination, volume)
+        plan.choose(self._pipettes, volume)  # refused before anything is sent
+        async with self._turn:
+            order = await self._order(call)
+            pipette, strokes = self._chosen(volume, new_tip)
+            await self._take_tip(order, pipette, volume / strokes, new_tip, wells[0])
+            tip = self._tip_place(pipette.mount)
+            await order.send(self._transfer_steps(pipette, wells, volume, flow_rate, mix_after))
+            if new_tip == "always":
+                await order.drop(pipette.mount)
+        return TransferResult(volume=volume, source=source, destination=destination, tip=tip)
+
+    @action()
+    async def mix(
+        self,
+        call: Call,
+        place: Place,
+        volume: Annotated[Volume, Bounds(min=0.1, max=1000)],
+        times: Annotated[int, Bounds(min=1, max=50)],
+    ) -> None:
+        """Draws in and gives back a volume in one well, so many times."""
+        well = self._well(place)
+        pipette, strokes = plan.choose(self._pipettes, volume)
+        if strokes > 1:
+            raise Rejected(f"{volume:g} µL is more than one stroke of the largest pipette ({pipette})")
+        async with self._turn:
+            order = await self._order(call)
+            await self._take_tip(order, pipette, volume, "always", well)
+            await order.send(self._mix_steps(pipette, well, volume, times))
+            await order.drop(pipette.mount)
+
+    @action(effect=Effect.STATE, timeout=180, duration=10)
+    async def drop_tip(self, call: Call) -> None:
+        """Drops whatever tip is on a pipette into the trash."""
+        async with self._turn:
+            order = await self._order(call)
+            await order.make_ready()
+            for pipette in self._pipettes:
+                await order.drop(pipette.mount)
+
+    @action(effect=Effect.STATE, timeout=180, duration=10)
+    async def new_tips(self, call: Call, slot: str) -> None:
+        """Says that a person has put a full tip rack into a slot."""
+        if slot not in self._deck or tip_size(self._deck[slot].load_name) is None:
+            raise Rejected(f"lab.yaml has no tip rack in slot {slot} of {self.name}")
+        async with self._turn:
+            order = await self._order(call)
+            for pipette in self._pipettes:
+                await order.drop(pipette.mount)
+            await self._session.new_rack(slot)
+
+    # ── what became of it ────────────────────────────────────────────────────────────────────────────────────────
+    async def baseline(self, action: str, unit: str) -> dict[str, JsonValue]:
+        """The run, and how many commands it has; a run that is gone is made anew first."""
+        del unit
+        if action not in {"transfer", "mix"}:
+            return {}
+        async with self._turn:
+            run = await self._session.ensure()
+            count, last = await self._robot.count(run)
+        return {"run": run, "commands": count, "last": last}
+
+    async def outcome(self, intent: Intent) -> Outcome:
+        """By the keys of the robot's own list of commands.
+
+        Their absence proves that nothing was done if the run of the baseline is there with all its commands: a robot
+        that was restarted in between has lost them. PARTIAL carries the volume that was dispensed.
+        """
+        if intent.action not in {"transfer", "mix"}:
+            return await super().outcome(intent)
+        mine, doubt = await trace(self._robot, intent)
+        if not mine and not doubt:
+            await asyncio.sleep(SETTLE)  # an order that is still on its way shows by then
+            mine, doubt = await trace(self._robot, intent)
+        if doubt:
+            return Outcome(Verdict.UNKNOWN, doubt)
+        if not mine:
+            return Outcome(Verdict.NOT_DONE, "the robot was not restarted, and has no command of this action")
+        verdict, why, dispensed = judge(mine, core_count(intent, mine))
+        if verdict is Verdict.RUNNING and not await self._session.active():
+            return Outcome(Verdict.UNKNOWN, f"{why}, and its run has ended")
+        if verdict not in {Verdict.DONE, Verdict.PARTIAL}:
+            return Outcome(verdict, why)
+        return Outcome(verdict, why, self._result(intent, mine, dispensed))
+
+    async def attach(self, intent: Intent, call: Call) -> Result:
+        """Waits for the command that is under way, and goes on with those that the robot never got."""
+        async with self._turn:
+            mine, doubt = await trace(self._robot, intent)
+            run = self._session.run
+            if doubt or not mine or run is None or intent.baseline.get("run") != run:
+                raise OutcomeUnknown(f"it cannot be taken up again: {doubt or 'its run is not ours any more'}")
+            end = clock.monotonic() + plan.LONGEST
+            done = [await self._robot.finish(run, command, end) for command in mine]
+            for command in done:
+                self._session.note(command)
+            error = first_error(done)
+            if error is not None:
+                raise error
+            pipette, rest = self._rest(intent, done)
+            moved = any(what_of(one) in plan.CORE for one in done)
+            order = Order(self._session, self._robot, run, call, self._trash, moved, len(done))
+            await order.send(rest)
+            if getattr(intent.parameters, "new_tip", "always") == "always":
+                await order.drop(pipette.mount)
+        return self._result(intent, done, float(getattr(intent.parameters, "volume", 0.0)))
+
+    def _rest(self, intent: Intent, done: Sequence[Command]) -> tuple[Pipette, list[Step]]:
+        """The pipette of an action, and its liquid steps that come after those that were done."""
+        begun = next((one for one in done if what_of(one) in {*plan.CORE, "pick-up-tip"}), None)
+        mount = self._session.mount_of(str(begun.params.get("pipetteId"))) if begun else None
+        pipette = next((one for one in self._pipettes if one.mount == mount), None)
+        if pipette is None:
+            raise OutcomeUnknown("it cannot be taken up again: no pipette had begun")
+        given: Any = intent.parameters
+        if intent.action == "mix":
+            steps = self._mix_steps(pipette, self._well(given.place), given.volume, given.times)
+        else:
+            wells = self._well(given.source), self._well(given.destination)
+            steps = self._transfer_steps(pipette, wells, given.volume, given.flow_rate, given.mix_after)
+        return pipette, steps[sum(what_of(one) in plan.CORE for one in done) :]
+
+    def _result(self, intent: Intent, mine: Sequence[Command], volume: float) -> Result:
+        if intent.action == "mix":
+            return Nothing()
+        given: Any = intent.parameters
+        picked = next((one.params for one in reversed(mine) if what_of(one) == "pick-up-tip"), None)
+        used = next((one.params for one in mine if what_of(one) == "aspirate"), {})
+        if picked is not None:
+            slot = self._session.slot_of(str(picked.get("labwareId")))
+            tip = f"{self.name}/{slot}/{picked.get('wellName')}" if slot else ""
+        else:
+            tip = self._tip_place(self._session.mount_of(str(used.get("pipetteId"))) or "")
+        return TransferResult(volume=volume, source=given.source, destination=given.destination, tip=tip)
+
+    # ── the parts of an action ───────────────────────────────────────────────────────────────────────────────────
+    async def _order(self, call: Call) -> Order:
+        run = await self._session.ensure()
+        return Order(self._session, self._robot, run, call, self._trash)
+
+    def _well(self, place: str, volume: float = 0.0) -> tuple[str, str]:
+        """Slot and well of a place on our deck. Raises Rejected for others, and where a volume does not fit."""
+        device, _, rest = place.partition("/")
+        slot, _, well = rest.partition("/")
+        if device != self.name or slot not in self._deck:
+            slots = ", ".join(f"{self.name}/{slot}" for slot in self._deck)
+            raise Rejected(f"{place} is out of the robot's reach; on its deck are {slots or 'no labware'}")
+        load_name = self._deck[slot].load_name
+        wells = wells_of(load_name)
+        if not well or (wells is not None and well not in wells):
+            known = f", it has {wells[0]} to {wells[-1]}" if wells else ""
+            raise Rejected(f"{place} names no well of {load_name}{known}")
+        holds = capacity(load_name)
+        if holds is not None and volume > holds:
+            raise Rejected(f"{volume:g} µL is more than a well of {load_name} holds, {holds:g} µL")
+        return slot, well
+
+    def _chosen(self, volume: float, new_tip: NewTip) -> tuple[Pipette, int]:
+        """The pipette for a volume and its strokes; one with a tip on goes first where the tip may stay."""
+        with_tip = [pipette for pipette in self._pipettes if self._session.tip_on(pipette.mount) is not None]
+        if new_tip == "never" and not with_tip:
+            raise Rejected("no pipette has a tip on, and new_tip is never")
+        if new_tip == "never":
+            return plan.choose(with_tip, volume)
+        fitting = [pipette for pipette in with_tip if pipette.least <= volume <= pipette.most]
+        return plan.choose(fitting if new_tip == "once" and fitting else self._pipettes, volume)
+
+    async def _take_tip(
+        self, order: Order, pipette: Pipette, volume: float, new_tip: NewTip, source: tuple[str, str]
+    ) -> None:
+        """A tip by the policy; a tip that is not to be used again goes to the trash first."""
+        tip = self._session.tip_on(pipette.mount)
+        if tip is not None and (new_tip == "never" or (new_tip == "once" and tip.source in {None, source})):
+            return
+        slot, well = self._session.next_tip(pipette, volume)  # before anything moves: there may be none
+        await order.make_ready()
+        await order.drop(pipette.mount)
+        identity = self._session.pipette_id(pipette.mount)
+        await order.send([plan.pick_up(identity, self._session.labware_id(slot), well)])
+
+    def _transfer_steps(
+        self,
+        pipette: Pipette,
+        wells: tuple[tuple[str, str], tuple[str, str]],
+        volume: float,
+        flow_rate: float | None,
+        mixes: int,
+    ) -> list[Step]:
+        count = plan.strokes(volume, pipette)
+        source, destination = (Well(self._session.labware_id(slot), well) for slot, well in wells)
+        identity = self._session.pipette_id(pipette.mount)
+        rate = flow_rate or pipette.flow_rate
+        return plan.transfer(identity, source, destination, [volume / count] * count, rate, mixes)
+
+    def _mix_steps(self, pipette: Pipette, well: tuple[str, str], volume: float, times: int) -> list[Step]:
+        place = Well(self._session.labware_id(well[0]), well[1])
+        return plan.mix(self._session.pipette_id(pipette.mount), place, volume, pipette.flow_rate, times)
+
+    def _tip_place(self, mount: str) -> str:
+        tip = self._session.tip_on(mount)
+        return f"{self.name}/{tip.slot}/{tip.well}" if tip is not None else ""
+
+
+DRIVER = Opentrons
