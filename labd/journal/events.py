@@ -13,6 +13,9 @@ GENESIS = "0" * 64
 """What the first event of a journal has in place of the hash before it."""
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 class JournalError(Exception):
     """The journal cannot be opened, read or written; the text says why and how to mend it."""
 
@@ -53,15 +56,11 @@ def encode(kind: str, data: Mapping[str, Any]) -> str:
         JournalError: a value that JSON has no word for.
     """
     try:
-        return _dumps(data)
+        return _canonical(data)
     except ValueError:  # NaN or infinity: a value that nobody could tell
         return encode(kind, _finite(data))
     except TypeError as error:
         raise JournalError(f"{kind} cannot be journaled: {error}; hand in JSON values only") from error
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -79,5 +78,6 @@ def chain(before: str, seq: int, at: str, run: str | None, kind: str, data: str)
 
     `data` is already encoded. Anyone can compute it again from the file with a JSON library.
     """
-    head = json.dumps([before, seq, at, run, kind], separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{head[:-1]},{data}]".encode()).hexdigest()
+    who = "null" if run is None else _canonical(run)
+    text = f'["{before}",{seq},{_canonical(at)},{who},{_canonical(kind)},{data}]'
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Speeds, as figures: `python -m benchmarks.all`. Each module measures one area."""
