@@ -87,7 +87,7 @@ class Meca500(Arm):
     async def connect(self) -> About:
         greeting = await self._control.open()
         match = re.search(r"Connected to (.+?)(?:[ _]v?(\d[\w.-]*))?\s*\.?$", greeting)
-        return About(model=match[1] if match else greeting, firmware=(match[2] or "") if match else "")
+        return About(model=match[1] if match else greeting, firmware=(match[2] or "").rstrip(".") if match else "")
 
     async def close(self) -> None:
         await self._control.close()

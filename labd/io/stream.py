@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from typing import Literal, Protocol, Self
 
+from labd import clock
 from labd.io.errors import LinkLost, failure
 from labd.sdk import Unreachable
 
@@ -136,11 +137,12 @@ class StreamLink(ABC):
         """Throws away what comes until nothing has come for so many seconds (default: `late`), and gives it back.
 
         Raises:
-            LinkLost: the link broke, or the device does not stop talking.
+            LinkLost: the link broke, or the device has not stopped talking after ten times as long.
         """
         quiet = self._late if quiet is None else quiet
+        until = clock.monotonic() + 10 * quiet
         dropped = bytearray()
-        while len(dropped) <= self._limit:
+        while len(dropped) <= self._limit and clock.monotonic() <= until:
             reader = self._standing()
             try:
                 async with asyncio.timeout(quiet):
@@ -227,15 +229,25 @@ class StreamLink(ABC):
 
     # ── exchanges ────────────────────────────────────────────────────────────────────────────────────────────────
     @contextlib.asynccontextmanager
-    async def exchange(self, timeout: float | None) -> AsyncIterator[Exchange]:  # noqa: ASYNC109
-        """One request with its answer, alone on the link, within a deadline (s; None: each read has its own).
+    async def exchange(
+        self,
+        timeout: float | None,  # noqa: ASYNC109
+        *,
+        reopen: bool = True,
+    ) -> AsyncIterator[Exchange]:
+        """One request with its answer, alone on the link.
+
+        Args:
+            timeout: s; the deadline of all of it. None: each read has its own.
+            reopen: a dirty link is drained and opened again first. False for a protocol that finds the thread by a
+                request of its own, and may not wait with it (an abort); it says that it has by `dirty = False`.
 
         Raises:
             Unreachable: the link is down, or went down before anything was sent.
             OutcomeUnknown: something was sent, and no full answer came.
         """
         async with self._lock:
-            if self.dirty:
+            if self.dirty and reopen:
                 await self.reopen()
             exchange = Exchange(self)
             try:
