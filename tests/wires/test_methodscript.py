@@ -53,7 +53,7 @@ async def test_open_circuit(tmp_path: Path) -> None:
         result, rows = await act(driver, "open_circuit", duration="10 min", interval="10 s")
         assert clock.monotonic() - start == pytest.approx(600, abs=30)
         assert len(rows) in (60, 61)
-        assert 2.0 < result.final_voltage < 4.2
+        assert 0.05 < result.final_voltage < 0.5  # graphite against NMC, never charged
         assert rows[-1][1] == pytest.approx(result.final_voltage, abs=1e-6)
 
 
@@ -66,9 +66,9 @@ async def test_cycling_gives_capacities_and_efficiencies(tmp_path: Path) -> None
         assert 0.5 < result.capacities[0] < 3.0
         assert 70 < result.coulombic_efficiencies[0] < result.coulombic_efficiencies[1] <= 101
         assert result.capacity == result.capacities[-1]
-        voltages = [row[1] for row in rows if row[1] is not None]
+        voltages = [row[1] or 0 for row in rows if row[3] == 2]
         assert max(voltages) == pytest.approx(4.2, abs=0.05)
-        assert min(voltages[10:]) == pytest.approx(2.8, abs=0.1)
+        assert min(voltages) == pytest.approx(2.8, abs=0.1)
         assert {row[3] for row in rows} == {1, 2}
         currents = {round((row[2] or 0) * 1e3, 1) for row in rows}
         assert {0.5, -0.5} <= currents
@@ -115,7 +115,7 @@ async def test_cyclic_voltammetry_goes_there_and_back(tmp_path: Path) -> None:
 async def test_a_poll_reads_the_cell_and_safe_state_opens_its_circuit(tmp_path: Path) -> None:
     async with measured(tmp_path) as (driver, _):
         reading = await driver.read_state()
-        assert 2.0 < reading.voltage < 4.2  # type: ignore[union-attr]
+        assert 0.05 < reading.voltage < 0.5  # type: ignore[union-attr]
         await driver.safe_state()
         await driver.safe_state()
         await act(driver, "cell_off")
