@@ -1,0 +1,205 @@
+"""From a file to a Protocol, or to all that is wrong with its shape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from labd.expr import did_you_mean
+from labd.protocol.model import (
+    NOT_YET,
+    STATE_KINDS,
+    STEP_KINDS,
+    Parameter,
+    ProtocolFile,
+    RoleUse,
+    State,
+    Working,
+)
+from labd.protocol.problems import Problem, ProtocolErrors
+from labd.protocol.reader import Reader, read_file
+from labd.protocol.shape import shape_problem
+from labd.protocol.source import Path, Source
+
+LANGUAGE = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol whose shape is right; `check` says whether it means anything."""
+
+    file: ProtocolFile
+    source: Source = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.file.protocol
+
+    @property
+    def version(self) -> str:
+        return self.file.version
+
+    @property
+    def summary(self) -> str:
+        return self.file.summary
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return self.file.parameters
+
+    @cached_property
+    def roles(self) -> Mapping[str, RoleUse]:
+        """Local name -> role and number of channels."""
+        return {name: use if isinstance(use, RoleUse) else RoleUse(role=use) for name, use in self.file.roles.items()}
+
+    @property
+    def start(self) -> str:
+        return self.file.start
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        return self.file.states
+
+    @property
+    def text(self) -> str:
+        """The file as it was written: what a run keeps."""
+        return self.source.text
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def load(source: FilePath | str, name: str | None = None) -> Protocol:
+    """Reads a protocol from a file (a Path), or from its text.
+
+    Args:
+        name: what messages call the file.
+
+    Raises:
+        ProtocolErrors: with everything that is wrong with its shape.
+    """
+    text = read_file(source) if isinstance(source, FilePath) else source
+    origin = Source(name or (str(source) if isinstance(source, FilePath) else "protocol"), text)
+    reader = Reader(origin)
+    tree = reader.read()
+    problems = reader.problems
+    _check_head(tree, origin, problems)
+    problems += _take_out_what_is_not_yet(tree, origin)
+    try:
+        file = ProtocolFile.model_validate(tree)
+    except ValidationError as error:
+        told = {(problem.line, problem.column) for problem in problems}
+        shapes = [shape_problem(origin, tree, flaw) for flaw in _essential(error)]
+        problems += [problem for problem in shapes if (problem.line, problem.column) not in told]
+        raise ProtocolErrors(problems) from None
+    if problems:
+        raise ProtocolErrors(problems)
+    return Protocol(file, origin)
+
+
+def _check_head(tree: Any, source: Source, problems: list[Problem]) -> None:
+    """A file that is no protocol, or of another language version, is told so and nothing else."""
+    mend = f"a protocol begins with `labd: {LANGUAGE}`, `protocol: its_name`"
+    if not isinstance(tree, dict):
+        what = "the file is empty" if tree is None else "this is no protocol"
+        raise ProtocolErrors([*problems, source.at("P113", what, 0, mend)])
+    if "labd" not in tree:
+        raise ProtocolErrors([*problems, source.at("P112", "`labd`, the version of the language, is missing", 0, mend)])
+    version = tree["labd"]
+    if isinstance(version, bool) or version != LANGUAGE or not isinstance(version, int):
+        shown = getattr(version, "text", version)
+        message = f"this labd knows version {LANGUAGE} of the language, not {shown!r}"
+        raise ProtocolErrors([*problems, source.problem("P107", message, ("labd",), f"write `labd: {LANGUAGE}`")])
+
+
+def _essential(error: ValidationError) -> list[Any]:
+    """Pydantic's errors less those of a whole that follow from an error in its parts."""
+    flaws = error.errors(include_url=False, include_context=True)
+    locs = {flaw["loc"] for flaw in flaws}
+    return [
+        flaw
+        for flaw in flaws
+        if not any(len(other) > len(flaw["loc"]) and other[: len(flaw["loc"])] == flaw["loc"] for other in locs)
+    ]
+
+
+# ── what this version does not run yet ───────────────────────────────────────────────────────────────────────────
+_PLACEHOLDER = {"wait": "1 s"}
+
+
+def _take_out_what_is_not_yet(tree: dict[str, Any], source: Source) -> list[Problem]:
+    """One problem for each such part; the part is taken out, so that the rest is checked as if it were not there."""
+    problems: list[Problem] = []
+
+    def tell(path: Path) -> None:
+        message = f"this version of labd does not run `{path[-1]}` yet"
+        problems.append(source.problem("P110", message, path, "write the protocol without it for now", key=True))
+
+    for key in sorted(NOT_YET["file"] & tree.keys()):
+        tell((key,))
+        del tree[key]
+    states = tree.get("states")
+    if not isinstance(states, dict):
+        return problems
+    for name, state in states.items():
+        if not isinstance(state, dict):
+            continue
+        path: Path = ("states", name)
+        for key in sorted(NOT_YET["state"] & state.keys()):
+            tell((*path, key))
+            del state[key]
+        found = _unready(state)
+        if found:
+            for key in found:
+                tell((*path, key))
+            if not STATE_KINDS.keys() & state.keys():
+                kept = {key: value for key, value in state.items() if key in Working.model_fields}
+                state.clear()
+                state.update({**_PLACEHOLDER, **kept})
+            for key in found:
+                state.pop(key, None)
+        _unready_wait(state, path, tell)
+        for steps_path, steps in _step_lists(state, path):
+            for index, step in enumerate(steps):
+                if not isinstance(step, dict):
+                    continue
+                step_path = (*steps_path, index)
+                found = _unready(step)
+                for key in found:
+                    tell((*step_path, key))
+                    del step[key]
+                if found and not STEP_KINDS.keys() & step.keys():
+                    steps[index] = dict(_PLACEHOLDER)
+                _unready_wait(step, step_path, tell)
+    return problems
+
+
+def _unready(part: dict[str, Any]) -> list[str]:
+    return sorted(NOT_YET["step"] & part.keys())
+
+
+def _unready_wait(part: dict[str, Any], path: Path, tell: Any) -> None:
+    wait = part.get("wait")
+    if isinstance(wait, dict):
+        for key in sorted(NOT_YET["wait"] & wait.keys()):
+            tell((*path, "wait", key))
+            part["wait"] = _PLACEHOLDER["wait"]
+
+
+def _step_lists(part: dict[str, Any], path: Path) -> Iterator[tuple[Path, list[Any]]]:
+    """All lists of steps in a state, also those in `if`; the reader has bounded their depth."""
+    for key in ("steps", "then", "else"):
+        steps = part.get(key)
+        if isinstance(steps, list):
+            yield (*path, key), steps
+            for index, step in enumerate(steps):
+                if isinstance(step, dict):
+                    yield from _step_lists(step, (*path, key, index))

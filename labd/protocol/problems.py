@@ -1,0 +1,94 @@
+"""What is wrong with a protocol, where, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CODES: dict[str, str] = {
+    "P101": "the file cannot be read as text",
+    "P102": "the file is not well-formed YAML",
+    "P103": "a key stands twice in one mapping",
+    "P104": "YAML features that protocols do not use: anchors, aliases, tags, directives, several documents",
+    "P105": "the file is too large, or nests too deeply",
+    "P106": "a scalar that people and machines read differently",
+    "P107": "a language version that this labd does not know",
+    "P110": "a part of the language that this version of labd does not run yet",
+    "P111": "an unknown key",
+    "P112": "a key is missing",
+    "P113": "a value of another kind than belongs there",
+    "P114": "a state or step that says nothing to do, or two things",
+    "P201": "an unknown role",
+    "P202": "an unknown action",
+    "P203": "an unknown parameter of an action",
+    "P204": "a parameter that the action needs is missing",
+    "P205": "an unknown name or field in an expression",
+    "P206": "a value of the wrong type",
+    "P207": "a value of the wrong dimension, or an unknown unit",
+    "P208": "a value out of its bounds",
+    "P209": "an expression that cannot be read",
+    "P210": "an unknown place or material",
+    "P211": "a name that is taken or reserved",
+    "P301": "a target that is no state",
+    "P302": "a state that cannot be reached",
+    "P303": "a state from which no end can be reached",
+    "P304": "ways on that do not cover every case, or some that are never taken",
+    "P305": "a cycle of states without a bound",
+    "P306": "a question that cannot be answered",
+    "P307": "a name that is used on some path before it has a value",
+    "P401": "a run's parameter that is missing, unknown or wrong",
+    "P501": "more units of a role than the lab has",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        code: stable, as in CODES.
+        line, column: from 1; 0 where there is no line to point at.
+        source: the line as it stands in the file.
+        mend: how to put it right, where that is known.
+        length: how many characters the caret underlines.
+    """
+
+    code: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    source: str = ""
+    mend: str = ""
+    length: int = 1
+
+    @property
+    def where(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+
+    def render(self) -> str:
+        """`file:line:column: P205 message`, the line with a caret under it, and the mend."""
+        lines = [f"{self.where}: {self.code} {self.message}" if self.where else f"{self.code} {self.message}"]
+        if self.line and self.source.strip():
+            start = max(0, self.column - 1 - 80)  # of a very long line, what is about the caret
+            shown = self.source[start : start + 160].replace("\t", " ")
+            gutter = f"{self.line:>5} | "
+            space = " " * (self.column - 1 - start)
+            carets = "^" * max(1, min(self.length, len(shown) - (self.column - 1 - start)))
+            lines += [f"{gutter}{shown}", f"{' ' * (len(gutter) - 2)}| {space}{carets}"]
+        if self.mend:
+            lines.append(f"      → {self.mend}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """For editors."""
+        return asdict(self)
+
+
+class ProtocolErrors(Exception):
+    """A protocol, or the values for one, that cannot be used; `problems` are in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.code)))
+        super().__init__("\n".join(problem.render() for problem in self.problems))
