@@ -17,7 +17,7 @@ from typing import Literal, Protocol, Self
 
 from labd import clock
 from labd.io.errors import LinkLost, failure
-from labd.sdk import Unreachable
+from labd.sdk import DeviceError, Unreachable
 
 Direction = Literal["out", "in"]
 Tap = Callable[[Direction, bytes], None]
@@ -108,7 +108,8 @@ class StreamLink(ABC):
         except TimeoutError as error:
             raise Unreachable(f"{self.address}: no connection within {self._open_timeout:g} s") from error
         except OSError as error:
-            raise Unreachable(self._explain(error)) from error
+            # finding out who holds a port reads files
+            raise Unreachable(await asyncio.to_thread(self._explain, error)) from error
         self.dirty = False
 
     async def close(self) -> None:
@@ -299,6 +300,6 @@ class Exchange:
         self.received = line.encode()
         return line
 
-    def failure(self, message: str) -> Exception:
+    def failure(self, message: str) -> DeviceError:
         """The driver's error for this exchange: Unreachable when nothing was sent, else OutcomeUnknown."""
         return failure(message, sent=self.sent, received=self.received)

@@ -213,6 +213,7 @@ class _ReplayWriter:
         self._closed = True
         for timer in self._timers:
             timer.cancel()
+        self._reader.feed_eof()  # whoever still reads learns that the link is gone
 
     async def wait_closed(self) -> None:
         await asyncio.sleep(0)
