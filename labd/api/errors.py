@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,14 +58,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 async def _bad_protocol(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProtocolErrors)
-    problems = [told_problem(problem) for problem in error.problems]
-    return problem_response(422, "invalid_protocol", error.render(), problems)
-
-
-def told_problem(problem: Any) -> dict[str, Any]:
-    """A problem of a protocol as JSON."""
-    told: dict[str, Any] = json.loads(json.dumps(problem.to_json(), default=str))
-    return told
+    return problem_response(422, "invalid_protocol", str(error), [problem.as_json() for problem in error.problems])
 
 
 async def _bad_request(_: Request, error: Exception) -> JSONResponse:

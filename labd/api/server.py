@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
-from fastapi import FastAPI
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -35,12 +34,15 @@ class ApiServer:
     """The listening sockets and their connections.
 
     Args:
-        app: the application.
+        services: the daemon's parts.
         path: the Unix socket.
         listen: `host:port`, or None; port 0: any free one.
     """
 
-    def __init__(self, app: FastAPI, path: Path, listen: str | None = None) -> None:
+    def __init__(self, services: Services, path: Path, listen: str | None = None) -> None:
+        host = listen.rpartition(":")[0] if listen else None
+        app = make_app(services, [*LOOPBACK, "labd"] if host in LOOPBACK else [])
+        self._services = services
         self.path = path
         self.tcp: tuple[str, int] | None = None
         self._listen = listen
@@ -96,6 +98,7 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Takes no more connections, lets requests that are being answered end, and closes everything."""
+        self._services.close()
         for server in self._servers:
             server.close()
         self._unlink()
@@ -145,12 +148,9 @@ def _remove_stale(path: Path) -> None:
 @contextlib.asynccontextmanager
 async def serve_api(services: Services, path: Path, listen: str | None = None) -> AsyncIterator[ApiServer]:
     """Serves /api/v1 for as long as the block lasts. Raises LabError as `ApiServer.start` does."""
-    host = listen.rpartition(":")[0] if listen else None
-    names = [*LOOPBACK, "labd"] if host in LOOPBACK else []
-    server = ApiServer(make_app(services, names), path, listen)
+    server = ApiServer(services, path, listen)
     await server.start()
     try:
         yield server
     finally:
-        services.close()
         await server.stop()

@@ -81,6 +81,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check protocols, and a lab, before anything moves. Ends with 2 when something does not hold."""
+    if not files and lab is None:
+        raise CliError("name the protocols to check, or a lab with --lab", BAD_INPUT)
     from labd.cli.checking import check_files
 
     raise typer.Exit(check_files(files or [], lab, as_json=as_json))

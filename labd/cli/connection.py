@@ -67,7 +67,7 @@ def socket_of(lab: Path) -> Path:
         data = YAML(typ="safe", pure=True).load(lab.read_text(encoding="utf-8"))
         base = lab.resolve().parent
         named = (data.get("api") or {}).get("socket")
-        return (base / named if named else base / data["store"] / "labd.sock").resolve()
+        path: Path = base / named if named else base / data["store"] / "labd.sock"
     except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError) as error:
         from labd.lab.config import LabError, load_lab
 
@@ -75,6 +75,7 @@ def socket_of(lab: Path) -> Path:
             return load_lab(lab).socket
         except LabError as refused:
             raise CliError(str(refused), BAD_INPUT) from error
+    return path.resolve()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,0 +1,143 @@
+"""The interface as programs see it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from labd import clock
+from tests.api.conftest import PRESSING, Served
+
+
+async def test_a_run_is_started_followed_answered_and_ends(served: Served) -> None:
+    async with served() as bench:
+        started = await bench.start(parameters={"force": "6 kN"}, sample="cell-7")
+        asks = await bench.wait(started["run"])
+        assert asks["question"]["choices"] == ["keep it", "scrap it"]
+        answer = await bench.client.post(f"/runs/{started['run']}/answer", json={"choice": "keep it", "by": "mk"})
+        assert answer.status_code == 200
+        ended = await bench.wait(started["run"])
+        assert (ended["outcome"], ended["sample"]) == ("complete", "cell-7")
+        assert ended["ended"] is not None
+
+
+async def test_a_wait_goes_on_while_the_caller_knows_the_question(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        asks = await bench.wait(run)
+        seen = f"{asks['state']}:{asks['question']['id']}"
+        before = clock.monotonic()
+        still = await bench.wait(run, seconds=0.01, seen=seen)
+        assert still["question"] == asks["question"]
+        assert clock.monotonic() > before
+        ended = await bench.wait(run, seconds=300, seen=seen)  # nobody answers: the protocol's own limit
+        assert ended["outcome"] == "scrapped"
+
+
+async def test_virtual_time_stands_still_while_a_request_is_answered(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        before = clock.monotonic()
+        for _ in range(20):
+            assert (await bench.client.get("/status")).status_code == 200
+        assert clock.monotonic() - before < 1.0
+
+
+async def test_events_come_in_pages_without_gaps(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        whole = (await bench.client.get(f"/runs/{run}/events")).json()
+        assert whole["after"] is None
+        pages, after = [], 0
+        while after is not None:
+            page = (await bench.client.get(f"/runs/{run}/events", params={"after": after, "limit": 2})).json()
+            pages += page["events"]
+            after = page["after"]
+        assert pages == whole["events"]
+        assert pages[0]["kind"] == "run.started"
+
+
+async def test_status_tells_daemon_devices_and_what_is_under_way(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        status = (await bench.client.get("/status")).json()
+        assert status["daemon"]["lab"] == "toys"
+        assert [found["run"] for found in status["runs"]] == [run]
+        assert [device["health"] for device in status["devices"]] == ["ok"]
+        press = (await bench.client.get("/devices/press")).json()
+        assert press["signals"]["force"]["u"] == "kN"
+        assert press["actions"]["crimp"]["effect"] == "once"
+
+
+@pytest.mark.parametrize(
+    "path", ["/runs/run-9999", "/runs/run-9999/events", "/runs/run-9999/wait", "/devices/oven", "/x"]
+)
+async def test_what_is_not_there_is_404_in_the_one_shape(served: Served, path: str) -> None:
+    async with served() as bench:
+        answer = await bench.client.get(path)
+        assert answer.status_code == 404
+        assert set(answer.json()["error"]) == {"code", "message", "problems"}
+
+
+async def test_a_refused_command_is_409_and_says_what_is_possible(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        answer = await bench.client.post(f"/runs/{run}/commands/unhold", json={"by": "mk"})
+        assert answer.status_code == 409
+        assert "possible: " in answer.json()["error"]["message"]
+
+
+async def test_hold_and_unhold_with_their_cause(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        held = await bench.client.post(f"/runs/{run}/commands/hold", json={"by": "mk", "cause": "lunch"})
+        assert held.status_code == 200
+        assert held.json()["state"] in ("Holding", "Held")
+        told = await bench.wait(run)
+        assert (told["state"], told["cause"]) == ("Held", "lunch")
+        assert (await bench.client.post(f"/runs/{run}/commands/unhold", json={"by": "mk"})).status_code == 200
+        assert (await bench.wait(run, seen="Held"))["question"] is not None
+
+
+async def test_a_protocol_that_does_not_hold_is_422_with_all_its_problems(served: Served) -> None:
+    async with served() as bench:
+        broken = PRESSING.replace("press.crimp", "press.crump").replace("keep it: done", "keep it: dnoe")
+        answer = await bench.client.post("/runs", json={"protocol": broken, "name": "p.yaml", "by": "mk"})
+        assert answer.status_code == 422
+        error = answer.json()["error"]
+        assert error["code"] == "invalid_protocol"
+        assert "p.yaml:" in error["message"]
+        assert {problem["line"] for problem in error["problems"]} >= {10, 17}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"protocol": PRESSING},
+        {"protocol": PRESSING, "by": "mk", "colour": "red"},
+        {"protocol": PRESSING, "by": "mk", "parameters": {"force": "50 kN"}},
+        {"protocol": PRESSING, "by": "mk", "parameters": {"force": "35 µL"}},
+    ],
+)
+async def test_requests_that_do_not_hold_are_422(served: Served, body: dict[str, object]) -> None:
+    async with served() as bench:
+        answer = await bench.client.post("/runs", json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["error"]["message"]
+        assert (await bench.client.get("/runs")).json() == []
+
+
+async def test_a_long_poll_is_answered_when_the_daemon_stops(served: Served) -> None:
+    waiting: asyncio.Task[dict[str, object]]
+    async with asyncio.TaskGroup() as group, served() as bench:
+        run = (await bench.start())["run"]
+        asks = await bench.wait(run)
+        seen = f"{asks['state']}:{asks['question']['id']}"
+        waiting = group.create_task(bench.wait(run, seconds=300, seen=seen))
+        await asyncio.sleep(1)  # of virtual time: everything that can happen has happened
+        await bench.server.stop()
+    assert waiting.result()["ended"] is None
