@@ -123,7 +123,8 @@ class Opentrons(PipettingRobot):
 
     async def read_state(self) -> PipettingSignals:
         door = await self._robot.door_closed()
-        busy = self._turn.locked() or await self._session.active()
+        playing = await self._session.playing()
+        busy = self._turn.locked() or bool(playing)
         return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
 
     async def safe_state(self, unit: str | None = None) -> None:

@@ -92,6 +92,10 @@ class Instrument(_Wire):
     data: Any = None
 
 
+class Door(_Wire):
+    status: str
+
+
 class Health(_Wire):
     name: str = ""
     robot_model: str = Field(alias="robot_model")
@@ -127,20 +131,19 @@ class Robot:
         return _checked(Health, await self._get("/health"))
 
     async def instruments(self) -> list[Instrument]:
-        return _checked(list[Instrument], (await self._get("/instruments"))["data"])
+        return _checked(list[Instrument], _data(await self._get("/instruments")))
 
     async def door_closed(self) -> bool:
-        status = (await self._get("/robot/door/status"))["data"].get("status")
-        return bool(status == "closed")
+        return _checked(Door, _data(await self._get("/robot/door/status"))).status == "closed"
 
     async def runs(self) -> list[Run]:
         """All runs that the robot remembers, oldest first."""
-        return _checked(list[Run], (await self._get("/runs"))["data"])
+        return _checked(list[Run], _data(await self._get("/runs")))
 
     async def run(self, run: str) -> Run | None:
         """One run; None when the robot does not know it."""
         try:
-            return _checked(Run, (await self._get(f"/runs/{run}"))["data"])
+            return _checked(Run, _data(await self._get(f"/runs/{run}")))
         except RunGone:
             return None
 
@@ -150,7 +153,7 @@ class Robot:
         cursor = since
         while True:
             body = await self._get(f"/runs/{run}/commands", {"cursor": cursor, "pageLength": PAGE})
-            page = _checked(list[Command], body["data"])
+            page = _checked(list[Command], _data(body))
             total = int(body.get("meta", {}).get("totalLength", len(page)))
             found.update((command.id, command) for command in page)
             cursor = int(body.get("meta", {}).get("cursor", cursor)) + len(page)
@@ -159,7 +162,7 @@ class Robot:
 
     async def command(self, run: str, command: str) -> Command:
         """One command with its result."""
-        return _checked(Command, (await self._get(f"/runs/{run}/commands/{command}"))["data"])
+        return _checked(Command, _data(await self._get(f"/runs/{run}/commands/{command}")))
 
     async def count(self, run: str) -> tuple[int, str | None]:
         """How many commands a run has, and the id of the last."""
@@ -171,7 +174,7 @@ class Robot:
     # ── ordering ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def new_run(self) -> Run:
         """Makes a run; an idle one is silently ended by it. Raises RobotBusy while another is under way."""
-        return _checked(Run, (await self._post("/runs", {}))["data"])
+        return _checked(Run, _data(await self._post("/runs", {})))
 
     async def define(self, run: str, labware: dict[str, Any]) -> None:
         """Adds a labware definition to a run."""
@@ -200,7 +203,7 @@ class Robot:
         query: dict[str, str | int] = {"waitUntilComplete": "true", "timeout": int(wait * 1000)}
         try:
             body = await self._post(f"/runs/{run}/commands", order, query, deadline=wait + 10)
-            command = _checked(Command, body["data"])
+            command = _checked(Command, _data(body))
         except OutcomeUnknown as lost:
             command = await self._found(run, key, lost)
         return await self.finish(run, command, end)
@@ -332,6 +335,13 @@ def _refusal(answer: Answer) -> tuple[str | None, str]:
             return (errors[0].get("id") if isinstance(errors[0], dict) else None), details
         return None, str(body.get("message", ""))
     return None, str(body or "")
+
+
+def _data(body: dict[str, Any]) -> Any:
+    """What an answer carries."""
+    if "data" not in body:
+        raise OutcomeUnknown("an answer of the robot carries no data", received=str(body)[:200])
+    return body["data"]
 
 
 def _checked(kind: type[_M], value: Any) -> _M:

@@ -149,14 +149,17 @@ class Session:
         if command.command_type == "home" and command.status == "succeeded":
             self.homed = True
 
+    async def playing(self) -> bool | None:
+        """Whether our run is under way by its status; None when it is gone. A single command does not show in it."""
+        found = await self.robot.run(self.run) if self.run is not None else None
+        return found.status in ACTIVE if found is not None and found.current else None
+
     async def active(self) -> bool:
-        """Whether a command or a run of ours is under way on the robot."""
-        if self.run is None:
+        """Whether our run, or a single command of it, is under way."""
+        playing = await self.playing()
+        if playing is None or self.run is None:
             return False
-        found = await self.robot.run(self.run)
-        if found is None or not found.current:
-            return False
-        if found.status in ACTIVE:
+        if playing:
             return True
         total, _ = await self.robot.count(self.run)
         return any(not command.finished for command in await self.robot.commands(self.run, max(0, total - 20)))

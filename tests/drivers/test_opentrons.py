@@ -319,6 +319,28 @@ async def test_a_robot_that_is_away_for_a_moment_in_mid_transfer_gets_the_rest()
         assert robot.kinds(of="a1")[2:4] == ["aspirate", "dispense"]
 
 
+async def test_a_robot_that_stays_away_in_mid_transfer_is_outcome_unknown_never_unreachable() -> None:
+    async with lab() as (driver, robot):
+        transfer = asyncio.ensure_future(give(driver))
+        await eventually(lambda: "aspirate" in robot.kinds(of="a1"))
+        await robot.stop()
+        with pytest.raises(OutcomeUnknown, match="cannot be reached in mid-transfer"):
+            await transfer
+
+
+async def test_a_mix_draws_and_gives_in_one_well_and_is_told_by_its_keys() -> None:
+    async with lab() as (driver, robot):
+        parameters = driver.actions["mix"].parameters.model_validate(
+            {"place": "ot2/2/A1", "volume": "50 µL", "times": 2}
+        )
+        before = Intent("a1", "mix", "", parameters, await driver.baseline("mix", ""), clock.now())
+        await driver.mix(Call("a1"), "ot2/2/A1", 50.0, 2)
+        assert robot.kinds(of="a1")[2:6] == ["aspirate", "dispense"] * 2
+        assert (await driver.outcome(before)).verdict is Verdict.DONE
+        with pytest.raises(Rejected, match="more than one stroke"):
+            await driver.mix(Call("a2"), "ot2/2/A1", 500.0, 2)
+
+
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_our_trays_and_racks_are_defined_in_the_run_and_loaded() -> None:
     async with lab() as (_, robot):
@@ -352,6 +374,34 @@ async def test_a_tip_of_an_ended_run_is_dropped_before_a_new_one_is_taken() -> N
             "unsafe/dropTipInPlace",
             "pickUpTip",
         ]
+
+
+async def test_a_stray_tip_that_the_robot_does_not_drop_is_a_persons_affair_once() -> None:
+    async with lab() as (driver, robot):
+        await give(driver, new_tip="once")
+        robot.stranger()
+        robot.fails["unsafe/dropTipInPlace"] = "stall"
+        with pytest.raises(Fault, match=r"may still be on the left pipette.*take it off"):
+            await give(driver, call="a2")
+        assert "pickUpTip" not in robot.kinds(of="a2")
+        await give(driver, call="a3")
+
+
+async def test_a_run_that_is_ended_in_mid_transfer_is_a_fault() -> None:
+    async with lab() as (driver, robot):
+        robot.refuse = lambda method, _, body: (
+            "RunStopped" if method == "POST" and body["data"].get("commandType") == "dispense" else None
+        )
+        with pytest.raises(Fault, match="ended from outside in mid-transfer"):
+            await give(driver)
+
+
+async def test_a_tip_is_dropped_on_request() -> None:
+    async with lab() as (driver, robot):
+        await give(driver, new_tip="once")
+        await driver.drop_tip(Call("a2"))
+        assert robot.kinds(of="a2") == ["moveToAddressableAreaForDropTip", "dropTipInPlace"]
+        assert (await driver.read_state()).tip_attached is False
 
 
 async def test_somebodys_run_under_way_makes_us_wait_and_sends_nothing() -> None:

@@ -202,6 +202,29 @@ async def test_a_start_coil_that_does_nothing_is_outcome_unknown_and_cleared() -
         assert (await driver.outcome(before)).verdict is Verdict.NOT_DONE
 
 
+async def test_a_link_that_is_lost_after_the_start_is_outcome_unknown_never_unreachable() -> None:
+    async with lab() as (driver, plc):
+        before = await intent(driver)
+        crimp = asyncio.ensure_future(driver.crimp(Call("a1"), 7.8, 2.0))
+        await eventually(lambda: plc.inputs[0])
+        plc.swallow = lambda _: True
+        with pytest.raises(OutcomeUnknown, match="lost after the start"):
+            await crimp
+        plc.swallow = lambda _: False
+        assert (await driver.outcome(before)).verdict is Verdict.DONE
+        assert plc.starts == 1
+
+
+async def test_a_moment_without_replies_in_mid_stroke_is_borne() -> None:
+    async with lab() as (driver, plc):
+        crimp = asyncio.ensure_future(driver.crimp(Call("a1"), 7.8, 2.0))
+        await eventually(lambda: plc.inputs[0])
+        plc.swallow = lambda _: True
+        await asyncio.sleep(4)
+        plc.swallow = lambda _: False
+        assert (await crimp).cycles == 0x1_0001
+
+
 async def test_a_command_coil_that_does_nothing_before_the_start_is_a_fault() -> None:
     async with lab() as (driver, plc):
         plc.dead = {AUTO}
@@ -415,6 +438,28 @@ async def test_a_lost_reply_does_not_fire_a_relay_again() -> None:
         plc.swallow = lambda pdu: pdu[0] == 5 and pdu[3] == 0xFF
         await driver.crimp(Call("a1"), 7.8, 2.0)
         assert plc.starts == 1
+
+
+async def test_a_relay_opens_by_itself_and_its_safe_state_lets_go() -> None:
+    async with lab(RelayBox(), profile="relay") as (driver, plc):
+        await driver.open_ram(Call("a1"))
+        with pytest.raises(Rejected, match="one button"):
+            await driver.close_ram(Call("a2"))
+        plc.inputs[0] = True
+        with pytest.raises(Rejected, match="busy already"):
+            await driver.crimp(Call("a3"), 7.8, 2.0)
+        await driver.safe_state()
+        assert plc.starts == 0
+        assert (await driver.outcome(await intent(driver))).verdict is Verdict.UNKNOWN
+
+
+async def test_a_relay_that_is_cut_off_while_held_is_a_fault_not_unreachable() -> None:
+    async with lab(RelayBox(), profile="relay") as (driver, plc):
+        crimp = asyncio.ensure_future(driver.crimp(Call("a1"), 7.8, 2.0))
+        await eventually(lambda: plc.coils[0])
+        plc.swallow = lambda _: True
+        with pytest.raises(Fault, match="could not be let go"):
+            await crimp
 
 
 # ── profiles ─────────────────────────────────────────────────────────────────────────────────────────────────────
