@@ -323,6 +323,15 @@ async def test_an_unchanged_counter_proves_nothing_after_a_restart() -> None:
         assert "restarted" in outcome.why
 
 
+async def test_a_stroke_that_was_broken_off_and_acknowledged_is_not_called_not_done() -> None:
+    async with lab() as (driver, plc):
+        before = await intent(driver)
+        plc.peak = 3.1  # half a stroke; then E-stop, release and reset: the counter never moved
+        outcome = await driver.outcome(before)
+        assert outcome.verdict is Verdict.UNKNOWN
+        assert "may have begun" in outcome.why
+
+
 async def test_two_strokes_more_are_not_ours_to_judge() -> None:
     async with lab() as (driver, plc):
         before = await intent(driver)

@@ -234,7 +234,7 @@ async def test_a_late_reply_on_a_serial_line_passes_by_before_the_next_request()
         os.read(ours, 512)
         asked += 1
         # input registers [1] late, then [2] in time; checksums by the specification's polynomial
-        frame, delay = ((b"\x01\x04\x02\x00\x01", 2.2), (b"\x01\x04\x02\x00\x02", 0.05))[asked - 1]
+        frame, delay = ((b"\x01\x04\x02\x00\x01", 2.2), (b"\x01\x04\x02\x00\x02", 0.5))[asked - 1]
         loop.call_later(delay, os.write, ours, frame + crc(frame))
 
     loop.add_reader(ours, serve)
