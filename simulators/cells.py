@@ -5,8 +5,8 @@ interphase (SEI) on the first cycle, slow fading after it, self-discharge. Capac
 electrolyte in the cell, the force of the crimp and the time between wetting and crimp. Positive current charges.
 
 Orders of magnitude: a CR2032 full cell of 15 mm discs, about 2 mAh, formation efficiency 85-90 %; electrolyte doses
-and press force as AutoBASS (35 µL), ODACell (45 µL) and Aurora (100 µL, 7.8 kN) use them; relative standard deviation of
-the capacity of well-made cells about 2 % (ODACell).
+and press force as AutoBASS (35 µL), ODACell (45 µL) and Aurora (100 µL, 7.8 kN) use them; relative standard deviation
+of the capacity of well-made cells about 2 % (ODACell).
 """
 
 from __future__ import annotations

@@ -101,8 +101,9 @@ class SimulatorHost:
             HostError: one cannot be started; those that were are stopped again.
         """
         overrides: dict[str, dict[str, Any]] = {}
+        self._started.enter_context(_alone(self._directory))
+        self._started.callback(self.world.save)
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
             for name in self.devices:
                 overrides[name] = await self._begin(name)
         except BaseException:
@@ -143,7 +144,6 @@ class SimulatorHost:
             await asyncio.gather(self._saver, return_exceptions=True)
             self._saver = None
         await self._started.aclose()
-        self.world.save()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -198,8 +198,7 @@ def _run(path: Path, only: Collection[str] | None) -> None:
     except OSError as error:
         raise HostError(f"{store}: cannot be written: {error.strerror}") from error
     directory = store / "simulators"
-    with _alone(directory):
-        clock.run(_serve(SimulatorHost(lab, base, directory, only), lab), timeline)
+    clock.run(_serve(SimulatorHost(lab, base, directory, only), lab), timeline)
 
 
 @contextmanager

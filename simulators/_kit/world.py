@@ -188,7 +188,7 @@ class World:
             return
         for entry in deck:
             place = entry["place"]
-            if "fill" in entry:
+            if entry.get("fill"):
                 for well in wells_of(entry["labware"]):
                     self._stock(f"{place}/{well}", entry["fill"])
             for well, content in (entry.get("contents") or {}).items():

@@ -230,7 +230,7 @@ def _send_string(s: Statement, p: Parser) -> None:
     filled, text = s.text()
     pieces: list[str | Operand] = []
     for index, piece in enumerate(re.split(r"\{([^}]*)\}", text) if filled else [text]):
-        found = p.lookup(piece) if index % 2 else piece
+        found = p.lookup(piece, s.line) if index % 2 else piece
         if found is None:
             raise s.error(errors.UNDECLARED)
         pieces.append(found)

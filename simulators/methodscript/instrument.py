@@ -106,7 +106,7 @@ class MethodScriptInstrument(Simulator):
         self.pty.write(text.encode("ascii", errors="replace"))
 
     def _line(self, text: str) -> None:
-        if self.faults and text.startswith("P"):
+        if self.faults and text.startswith("P") and len(text) > 5:
             if self.faults.pop("garble_package", None):
                 text = text[:4] + "~" + text[5:]
             if self.faults.pop("cut_package", None):

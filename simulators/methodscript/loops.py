@@ -39,7 +39,7 @@ class _Loop:
                 self.scans = int(text.rstrip("i"))
             elif name == "add_meas":
                 words = text.split()
-                target = parser.lookup(words[-1]) if len(words) == 3 else None
+                target = parser.lookup(words[-1], self.line) if len(words) == 3 else None
                 if target is None:
                     raise statement.error(errors.OPTION)
                 self.more.append((words[1], target))

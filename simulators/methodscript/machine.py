@@ -59,8 +59,6 @@ class Machine:
             await program.main.run(self)
         except ScriptAborted:
             self.parts = None
-        except IndexError as error:
-            raise ScriptFault(errors.RUNTIME, 0) from error
         self._finishing, self._halted = True, False
         await program.finish.run(self)
         self.saved()

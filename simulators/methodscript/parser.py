@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from simulators.methodscript import errors
-from simulators.methodscript.errors import ScriptError
+from simulators.methodscript.errors import ScriptError, ScriptFault
 from simulators.methodscript.values import literal
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ TYPES = re.compile(r"(a[a-ikmns-z]|b[ab]|c[a-z]|d[a-d]|e[a-g]|[hij][a-d])\Z")
 
 Op = Callable[["Machine"], bool | None]  # True: break the innermost loop
 AsyncOp = Callable[["Machine"], Awaitable[bool | None]]
-
-
-class Ref(Protocol):
-    """A variable, an element of an array, or a literal."""
-
-    value: float | int
-    kind: str
-    status: int
-    scale: int | None
 
 
 class Var:
@@ -52,17 +43,18 @@ class Var:
 class Element:
     """An element of an array, found anew at each use."""
 
-    __slots__ = ("_index", "_items")
+    __slots__ = ("_index", "_items", "_line")
 
-    def __init__(self, items: list[Var], index: Ref) -> None:
+    def __init__(self, items: list[Var], index: Var, line: int) -> None:
         self._items = items
         self._index = index
+        self._line = line
 
     def at(self) -> Var:
-        """The variable that the index points to. Raises IndexError."""
+        """The variable that the index points to. Raises ScriptFault when there is none."""
         index = int(self._index.value)
         if not 0 <= index < len(self._items):
-            raise IndexError(index)
+            raise ScriptFault(errors.RUNTIME, self._line)
         return self._items[index]
 
     def set(self, value: float, kind: str, status: int = 0, scale: int | None = None) -> None:
@@ -180,7 +172,7 @@ class Statement:
         return self._variable(self.take())
 
     def _variable(self, token: Token) -> Operand:
-        found = self.parser.lookup(token.text)
+        found = self.parser.lookup(token.text, self.line)
         if found is None:
             fits = _NAME.match(token.text) or _ELEMENT.match(token.text)
             raise self.error(errors.UNDECLARED if fits else errors.ARGUMENT, token)
@@ -265,14 +257,15 @@ class Parser:
         self._open: list[_Open] = []
         self._finishing = False
 
-    def lookup(self, name: str) -> Operand | None:
+    def lookup(self, name: str, line: int) -> Operand | None:
+        """A declared variable or an element of a declared array, by its name in a script."""
         element = _ELEMENT.match(name)
         if element is None:
             return self.program.names.get(name)
         items = self.program.arrays.get(element[1])
         number = literal(element[2])
         index = Var(number) if number is not None else self.program.names.get(element[2])
-        return None if items is None or index is None else Element(items, index)
+        return None if items is None or index is None else Element(items, index, line)
 
     def declared(self, name: str) -> bool:
         return name in self.program.names or name in self.program.arrays

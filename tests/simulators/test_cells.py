@@ -1,0 +1,194 @@
+"""A cell behaves as it was built: sanity of the physics."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+
+from simulators._kit.world import HALF_CELL, LID, Cell, World
+from simulators.cells import CellModel, open_circuit_voltage
+
+RATE = 2e-4  # A, about C/10
+
+
+def build(volume: float = 45.0, force: float = 7.8, waited: float = 240.0, name: str = "c") -> Cell:
+    return Cell(
+        id=name,
+        parts=[HALF_CELL, LID],
+        electrolyte={"LP57": volume},
+        wetted_at=0.0,
+        crimp_force=force,
+        crimped_at=waited,
+    )
+
+
+def model(cell: Cell, seed: int = 1) -> CellModel:
+    return CellModel(cell, World(seed).random(cell.id))
+
+
+@dataclass
+class Cycle:
+    charge: float  # C
+    discharge: float
+    efficiency: float
+
+
+def cycle(cell: CellModel, dt: float = 30.0, longest: float = 60 * 3600) -> Cycle:
+    charge = discharge = elapsed = 0.0
+    while cell.step(dt, current=RATE)[0] < 4.2 and elapsed < longest:
+        charge += RATE * dt
+        elapsed += dt
+    while (current := cell.step(dt, voltage=4.2)[1]) > RATE / 5 and elapsed < longest:
+        charge += current * dt
+        elapsed += dt
+    while cell.step(dt, current=-RATE)[0] > 2.8 and elapsed < 2 * longest:
+        discharge += RATE * dt
+        elapsed += dt
+    return Cycle(charge, discharge, discharge / charge)
+
+
+def test_the_open_circuit_curve_grows_everywhere() -> None:
+    volts = [open_circuit_voltage(soc / 1000) for soc in range(-60, 1150)]
+    assert all(low < high for low, high in itertools.pairwise(volts))
+    assert open_circuit_voltage(0.0) == pytest.approx(2.5, abs=0.02)
+    assert open_circuit_voltage(1.0) == pytest.approx(4.2, abs=0.02)
+
+
+def test_a_new_cell_is_not_charged_and_formation_costs_a_tenth() -> None:
+    cell = model(build())
+    assert cell.voltage < 0.5
+    first, second, third = (cycle(cell) for _ in range(3))
+    assert first.discharge / 3.6 == pytest.approx(2.0, rel=0.1)  # mAh
+    assert 0.85 < first.efficiency < 0.91
+    assert 0.98 < second.efficiency < 1.0
+    assert second.efficiency < third.efficiency < 1.0
+
+
+def test_charge_is_conserved_after_formation() -> None:
+    cell = model(build())
+    cycle(cell)
+    before = cell.soc * cell.capacity
+    for _ in range(120):
+        cell.step(30.0, current=-1e-4)
+    assert cell.soc * cell.capacity == pytest.approx(before - 120 * 30 * 1e-4, rel=1e-3)
+
+
+@pytest.mark.parametrize("dt", [0.01, 1.0, 60.0])
+def test_a_step_of_any_length_ends_at_the_same_voltage(dt: float) -> None:
+    cell = model(build())
+    for _ in range(round(18_000 / dt) if dt >= 1 else 0):
+        cell.step(dt, current=RATE)
+    if dt < 1:
+        cell.step(18_000 - 60.0, current=RATE)
+        for _ in range(6000):
+            cell.step(dt, current=RATE)
+    reference = model(build())
+    for _ in range(1800):
+        volts, _ = reference.step(10.0, current=RATE)
+    assert cell.step(1e-3, current=RATE)[0] == pytest.approx(volts, abs=2e-3)
+
+
+def test_the_current_decays_at_a_constant_voltage() -> None:
+    cell = model(build())
+    cycle(cell)
+    while cell.step(30.0, current=RATE)[0] < 4.1:
+        pass
+    currents = [cell.step(60.0, voltage=4.1)[1] for _ in range(30)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(currents))
+    assert 0 < currents[-1] < RATE / 3
+
+
+def test_a_cell_relaxes_at_rest() -> None:
+    cell = model(build())
+    for _ in range(600):
+        loaded, _ = cell.step(30.0, current=RATE)
+    assert cell.step(3600.0)[0] < loaded
+    settled, _ = cell.step(3600.0)
+    assert cell.step(24 * 3600.0)[0] == pytest.approx(settled, abs=0.01)  # hardly any self-discharge
+
+
+def test_capacity_grows_with_the_dose_and_saturates() -> None:
+    found = []
+    for volume in (8.0, 15.0, 25.0, 45.0, 90.0):
+        cell = model(build(volume))
+        cycle(cell)
+        found.append(cycle(cell).discharge)
+    assert all(low < high for low, high in itertools.pairwise(found))
+    assert found[0] < 0.4 * found[3]
+    assert found[4] == pytest.approx(found[3], rel=0.02)
+
+
+def test_a_weak_crimp_has_more_resistance_and_fades_fast() -> None:
+    weak, good = model(build(force=6.0)), model(build())
+    assert weak.impedance(5e3).real > good.impedance(5e3).real + 3
+    lost = [1 - [cycle(cell).discharge for _ in range(4)][-1] / cell._nominal for cell in (weak, good)]
+    assert lost[0] > lost[1] + 0.1
+
+
+def test_too_much_force_shorts_some_cells() -> None:
+    cells = [model(build(force=10.5, name=f"c{number}")) for number in range(20)]
+    dead = 0
+    for cell in cells:
+        cell.step(18_000.0, current=RATE)
+        dead += cell.step(24 * 3600.0)[0] < 3.0
+    assert 3 <= dead <= 17
+
+
+def test_waiting_before_the_crimp_dries_a_scarcely_wetted_cell() -> None:
+    fast, slow = model(build(25.0, waited=120.0)), model(build(25.0, waited=1800.0))
+    assert slow.wetted < fast.wetted - 0.1
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(id="open", electrolyte={"LP57": 45.0}),
+        Cell(id="not crimped", parts=[HALF_CELL, LID], electrolyte={"LP57": 45.0}),
+        Cell(id="dry", parts=[HALF_CELL, LID], crimp_force=7.8, crimped_at=10.0),
+    ],
+    ids=lambda cell: cell.id,
+)
+def test_what_is_no_cell_is_an_open_circuit(cell: Cell) -> None:
+    open_circuit = model(cell)
+    assert abs(open_circuit.step(10.0)[0]) < 5e-3
+    assert abs(open_circuit.step(10.0, voltage=1.0)[1]) < 1e-8
+    assert open_circuit.step(10.0, current=1e-3, limit=6.0) == (6.0, 0.0)
+    assert abs(open_circuit.impedance(1.0)) > 1e6
+
+
+def test_impedance_is_a_semicircle_with_a_diffusion_tail() -> None:
+    cell = model(build())
+    cell.step(18_000.0, current=RATE)
+    cell.step(3600.0)
+    spectrum = [cell.impedance(10 ** (5 - index / 10)) for index in range(81)]  # 100 kHz to 1 mHz
+    real = [z.real for z in spectrum]
+    assert all(low <= high + 1e-9 for low, high in itertools.pairwise(real))
+    arc = [-z.imag for z in spectrum]
+    top = max(range(20, 50), key=arc.__getitem__)  # of the semicircle
+    assert arc[10] < arc[top] > arc[top + 12]
+    assert real[0] == pytest.approx(cell._r0, rel=0.2)
+
+
+def test_the_seed_decides_and_repeats() -> None:
+    one, same, other = (model(build(), seed) for seed in (1, 1, 2))
+    assert one.capacity == same.capacity != other.capacity
+    spread = [model(build(name=f"c{number}")).capacity for number in range(200)]
+    mean = sum(spread) / len(spread)
+    deviation = (sum((value - mean) ** 2 for value in spread) / len(spread)) ** 0.5 / mean
+    assert 0.015 < deviation < 0.03
+
+
+def test_a_cell_goes_on_where_it_was_after_a_restart() -> None:
+    cell = build()
+    before = model(cell)
+    before.step(18_000.0, current=RATE)
+    after = model(Cell.model_validate_json(cell.model_dump_json()))
+    assert after.soc == pytest.approx(before.soc)
+    assert after.step(10.0, current=RATE) == pytest.approx(before.step(10.0, current=RATE))
+
+
+def test_a_source_gives_no_more_than_it_can() -> None:
+    cell = model(build())
+    assert cell.step(1.0, voltage=4.2, limit=3e-3)[1] == pytest.approx(3e-3)

@@ -1,0 +1,100 @@
+"""The world that simulators share: parts, liquids, and what is left of it after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulators._kit.world import HALF_CELL, LID, Cell, Part, World
+
+DECK = [
+    {"place": "tray/cells", "labware": "cell_tray_8", "fill": HALF_CELL, "contents": {}},
+    {"place": "tray/lids", "labware": "lid_tray_8", "fill": LID, "contents": {}},
+    {
+        "place": "ot2/2",
+        "labware": "vials_8x20ml",
+        "fill": None,
+        "contents": {"A1": {"material": "LP57", "volume": "12 mL", "dead": "1 mL"}},
+    },
+]
+
+
+def test_a_deck_is_laid_out_with_a_part_in_every_well() -> None:
+    world = World()
+    world.furnish(DECK)
+    assert {place for place, item in world.items() if isinstance(item, Cell)} == {
+        f"tray/cells/{row}{column}" for row in "AB" for column in (1, 2, 3, 4)
+    }
+    assert len(list(world.items())) == 16
+    well = world.well("ot2/2/A1")
+    assert well is not None
+    assert (well.volume, well.dead) == (12_000.0, 1_000.0)
+
+
+def test_a_dose_stays_with_the_cell_that_is_carried_on() -> None:
+    world = World()
+    world.furnish(DECK)
+    world.pour("tray/cells/A1", {"LP57": 35.0}, at=100.0)
+    cell = world.take("tray/cells/A1")
+    assert cell is not None
+    assert world.put("press/nest", cell)
+    found = world.cell("press/nest")
+    assert found is not None
+    assert (found.volume, found.wetted_at) == (35.0, 100.0)
+    assert world.cell("tray/cells/A1") is None
+
+
+def test_a_lid_closes_an_open_cell_once() -> None:
+    world = World()
+    world.put("press/nest", Cell(id="one"))
+    assert world.put("press/nest", Part(id="lid:1", name=LID))
+    assert not world.put("press/nest", Part(id="lid:2", name=LID))
+    cell = world.cell("press/nest")
+    assert cell is not None
+    assert cell.parts == [HALF_CELL, LID]
+
+
+def test_a_place_that_is_taken_takes_no_second_cell() -> None:
+    world = World()
+    assert world.put("press/nest", Cell(id="one"))
+    assert not world.put("press/nest", Cell(id="two"))
+
+
+def test_liquid_does_not_get_into_a_closed_cell() -> None:
+    world = World()
+    world.put("press/nest", Cell(id="one", parts=[HALF_CELL, LID]))
+    world.pour("press/nest", {"LP57": 35.0}, at=0.0)
+    cell = world.cell("press/nest")
+    assert cell is not None
+    assert cell.volume == 0.0
+
+
+def test_a_vial_runs_dry_at_its_dead_volume() -> None:
+    world = World()
+    world.furnish([{"place": "v", "labware": "x", "contents": {"A1": {"material": "LP57", "volume": 50, "dead": 20}}}])
+    assert world.draw("v/A1", 20.0) == {"LP57": 20.0}
+    assert world.draw("v/A1", 20.0) == {"LP57": 10.0}
+    assert world.draw("v/A1", 20.0) == {}
+
+
+def test_a_world_on_disk_keeps_its_story(tmp_path: Path) -> None:
+    path = tmp_path / "world.json"
+    world = World(3, path)
+    world.furnish(DECK)
+    world.pour("tray/cells/A1", {"LP57": 35.0}, at=100.0)
+    world.memory("press")["cycles"] = 7
+    world.save()
+
+    again = World(3, path)
+    again.furnish(DECK)  # nothing: it is not fresh
+    cell = again.cell("tray/cells/A1")
+    assert cell is not None
+    assert cell.volume == 35.0
+    assert again.memory("press")["cycles"] == 7
+
+
+def test_one_more_device_changes_no_other_ones_numbers() -> None:
+    world = World(5)
+    first = world.random("stat1").random()
+    world.random("stat2").random()
+    assert world.random("stat1").random() == first
+    assert World(6).random("stat1").random() != first
