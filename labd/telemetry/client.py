@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags
+from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as Paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -26,6 +27,11 @@ ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
+
+V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
+
+_QUIET = logging.getLogger(f"{__name__}.paho")
+_QUIET.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, and is told once
 
 # Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,24 +55,24 @@ class AiomqttPublisher:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        # The embedded broker is known to speak 3.1.1 only; of others it is learned once.
-        self._protocol = aiomqtt.ProtocolVersion.V311 if address.embedded else aiomqtt.ProtocolVersion.V5
+        # The embedded broker is known to speak 3.1.1 only; of others it is learned.
+        self._protocol = V311 if address.embedded else V5
 
     @asynccontextmanager
     async def connect(self, will: Message) -> AsyncIterator[Session]:
         """See `Publisher.connect`."""
         try:
-            client = await self._open(will)
-        except MqttConnectError as error:
-            if self._protocol is not aiomqtt.ProtocolVersion.V5 or _code(error) != MQTT5_UNSUPPORTED:
-                raise self._failed(error) from error
-            self._protocol = aiomqtt.ProtocolVersion.V311
             try:
                 client = await self._open(will)
-            except aiomqtt.MqttError as again:
-                raise self._failed(again) from again
+            except MqttConnectError as error:
+                if self._protocol is not V5 or _code(error) != MQTT5_UNSUPPORTED:
+                    raise
+                self._protocol = V311
+                client = await self._open(will)
         except (aiomqtt.MqttError, OSError) as error:
-            raise self._failed(error) from error
+            broker = self._address.broker
+            problem = f"mqtt://{broker.host}:{broker.port}: {error or type(error).__name__}"
+            raise ConnectionLost(problem) from error
         try:
             yield client
         finally:
@@ -84,22 +90,22 @@ class AiomqttPublisher:
             tls_context=await asyncio.to_thread(_tls, broker),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
             # clean_session is 3.1.1's word; MQTT 5's clean start is aiomqtt's default on a first connection.
-            clean_session=None if self._protocol is aiomqtt.ProtocolVersion.V5 else True,
+            clean_session=None if self._protocol is V5 else True,
             # paho's keep-alive runs on the machine's clock, a broker within the loop on the lab's.
             keepalive=0 if self._address.embedded or clock.is_virtual() else KEEPALIVE,
             timeout=ANSWER_LIMIT,
+            logger=_QUIET,
             socket_options=[NODELAY],
         )
         try:
             await client.__aenter__()
-        except BaseException:
+        except BaseException as error:
             await client.abandon()
+            if client.reached and isinstance(error, aiomqtt.MqttError) and not isinstance(error, MqttConnectError):
+                # No word at all: some brokers without MQTT 5 close, or wait for more. The next try speaks the other.
+                self._protocol = V5 if self._protocol is V311 and not self._address.embedded else V311
             raise
         return client
-
-    def _failed(self, error: Exception) -> ConnectionLost:
-        broker = self._address.broker
-        return ConnectionLost(f"mqtt://{broker.host}:{broker.port}: {error or type(error).__name__}")
 
 
 class _Client(aiomqtt.Client):
@@ -115,6 +121,7 @@ class _Client(aiomqtt.Client):
         self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
+        self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
 
@@ -159,6 +166,7 @@ class _Client(aiomqtt.Client):
         try:
             if not self._abandoned:
                 super()._client_connect()
+                self.reached = True
         finally:
             self._loop.call_soon_threadsafe(reached.set_result, None)
 
@@ -179,6 +187,18 @@ class _Client(aiomqtt.Client):
         if limit is not None and limit < client.max_inflight_messages:
             client.max_inflight_messages_set(limit)
         super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():  # a close instead of an answer; aiomqtt would wait out its time limit
+            self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection without an answer"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
         self, client: Paho, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
