@@ -8,6 +8,11 @@ from types import TracebackType
 from typing import Self
 
 
+def is_gone(path: str) -> bool:
+    """Whether not even a dangling link is left."""
+    return not os.path.lexists(path)
+
+
 class Port:
     def __init__(self, path: str) -> None:
         self.raw = b""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulators._kit.host import HostError, SimulatorHost, main
-from tests.simulators.ports import Port
+from tests.simulators.ports import Port, is_gone
 
 LAB: dict[str, Any] = {
     "labd": 1,
@@ -39,7 +38,7 @@ async def test_it_starts_what_has_a_simulator_and_says_where(tmp_path: Path) -> 
     with Port(overrides["stat2"]["port"]) as port:
         assert (await port.ask("t")).startswith("tnexus")
     await host.stop()
-    assert not os.path.lexists(overrides["stat1"]["port"])
+    assert is_gone(overrides["stat1"]["port"])
 
 
 async def test_the_next_one_finds_the_world_of_the_last(tmp_path: Path) -> None:

@@ -49,11 +49,15 @@ async def launch(lab: Path) -> Process:
     return process
 
 
+def charge_of(state: Path) -> float:
+    passed: float = json.loads(state.read_text())["items"]["stat1/cell"]["physics"].get("passed", 0.0)
+    return passed
+
+
 async def charged_on_disk(state: Path, at_least: float) -> float:
     async with asyncio.timeout(30):
         while True:
-            passed: float = json.loads(state.read_text())["items"]["stat1/cell"]["physics"].get("passed", 0.0)
-            if passed >= at_least:
+            if (passed := charge_of(state)) >= at_least:
                 return passed
             await asyncio.sleep(0.05)
 
@@ -94,8 +98,7 @@ async def test_after_a_kill_the_cell_keeps_what_was_charged(lab_file: Path) -> N
 
     process = await launch(lab_file)
     assert await end(process, signal.SIGTERM) == 0
-    after = json.loads(state.read_text())["items"]["stat1/cell"]["physics"]["passed"]
-    assert after >= charged
+    assert charge_of(state) >= charged
 
 
 async def test_a_second_process_is_told_of_the_first(lab_file: Path) -> None:

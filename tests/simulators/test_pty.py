@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from simulators._kit.pty import PtyError, PtyServer
-from tests.simulators.ports import Port
+from tests.simulators.ports import Port, is_gone
 
 
 async def test_a_port_may_be_closed_and_opened_again(tmp_path: Path) -> None:
@@ -22,7 +21,7 @@ async def test_a_port_may_be_closed_and_opened_again(tmp_path: Path) -> None:
             assert await port.line() == "answer"
     assert b"".join(got) == b"0\n1\n2\n"
     await server.stop()
-    assert not os.path.lexists(path)
+    assert is_gone(path)
 
 
 async def test_a_stale_link_is_replaced_and_a_file_is_left_alone(tmp_path: Path) -> None:
