@@ -73,7 +73,7 @@ def run(smoke: bool, figures: Figures) -> None:
             ours, waits = clock.run(appended(Path(directory) / f"journal-{waiters}.sqlite", events, waiters))
             figures.add(f"events_{waiters}", ours, "1/s")
             figures.add(f"bare_sqlite_{waiters}", reference, "1/s")
-            # Bare SQLite neither encodes nor hashes; a sync an event instead of one a commit would be below 0.02 with 100.
+            # Bare SQLite neither encodes nor hashes. With 100, a sync an event would be below 0.02.
             goal = 0.4 if waiters == 1 else 0.05
             figures.add(f"events_over_bare_{waiters}", ours / reference, "ratio", goal=goal)
             goal = 1.0 if waiters == 1 else 10.0
