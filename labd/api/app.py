@@ -28,6 +28,7 @@ from labd.api.models import (
     StatusModel,
 )
 from labd.lab.bus import Happening, RunState
+from labd.records import export as write_files
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, State
 from labd.version import VERSION
@@ -202,10 +203,8 @@ def _order_routes(api: APIRouter, services: Services) -> None:
         directory = request.directory or engine.lab.config.directory / "exports" / run_id
         if not directory.is_absolute():
             raise RefusedError(422, "invalid_request", f"directory: {directory} is not absolute")
-        from labd.records import export as write
-
         try:
-            files = await write(run_id, request.to, directory, engine.signals, engine.journal)
+            files = await write_files(run_id, request.to, directory, engine.signals, engine.journal)
         except OSError as error:
             said = f"{directory} cannot be written: {error.strerror}; name another, or none for the daemon's own"
             raise RefusedError(409, "refused", said) from error

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
 from labd.protocol import ProtocolErrors
+from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
 
@@ -43,6 +44,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     UnknownDeviceError: (404, "unknown_device"),
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
+    ExportError: (409, "refused"),
 }
 
 

@@ -17,6 +17,7 @@ from labd import clock
 from labd.api.app import Services
 from labd.api.server import ApiServer, serve_api
 from labd.journal import Journal, SignalStore
+from labd.lab.bus import Happening, RunState
 from labd.run.engine import Engine
 from tests.toys import toy_lab
 
@@ -60,6 +61,19 @@ class Bench:
         answer = await self.client.post("/runs", json={"protocol": PRESSING, "by": "mk", **more})
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
+        return found
+
+    async def first_question(self) -> dict[str, Any]:
+        """Waits until a run asks something, whoever starts it."""
+        asked = asyncio.Event()
+
+        def listen(happening: Happening) -> None:
+            if isinstance(happening, RunState) and happening.question:
+                asked.set()
+
+        self.engine.lab.bus.subscribe(listen)
+        await asked.wait()
+        found: dict[str, Any] = (await self.client.get("/runs", params={"active": True})).json()[0]
         return found
 
     async def wait(self, run: str, **query: Any) -> dict[str, Any]:

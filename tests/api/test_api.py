@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -141,3 +142,25 @@ async def test_a_long_poll_is_answered_when_the_daemon_stops(served: Served) -> 
         await asyncio.sleep(1)  # of virtual time: everything that can happen has happened
         await bench.server.stop()
     assert waiting.result()["ended"] is None
+
+
+async def test_a_runs_data_is_written_where_the_daemon_keeps_exports(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        answer = await bench.client.post(f"/runs/{run}/export", json={"to": "csv"})
+        assert answer.status_code == 200, answer.text
+        files = [Path(file) for file in answer.json()["files"]]
+        assert [file.name for file in files] == ["run.json"]
+        assert files[0].parent == bench.path.parent / "exports" / run
+        assert files[0].is_file()
+
+
+async def test_a_directory_that_cannot_be_written_is_told(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        body = {"to": "csv", "directory": str(tmp_path / "file" / "out")}
+        answer = await bench.client.post(f"/runs/{run}/export", json=body)
+        assert answer.status_code == 409
+        assert "cannot be written" in answer.json()["error"]["message"]

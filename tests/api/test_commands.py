@@ -1,0 +1,100 @@
+"""The command line as a process of its own, against a daemon's interface, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import PRESSING, Bench, Served
+from tests.toys import ToyPress
+
+
+@pytest.fixture
+def anyio_backend(real_time: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return real_time
+
+
+@dataclass
+class Ended:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def labd(bench: Bench, *arguments: str) -> Ended:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from labd.cli import main; main()",
+        *arguments,
+        env={**os.environ, "LABD_SOCKET": str(bench.path), "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def quick(bench: Bench) -> None:
+    press = bench.engine.lab.devices["press"].driver
+    assert isinstance(press, ToyPress)
+    press.script["crimp"] = [0.01]
+
+
+async def test_a_run_from_its_start_to_its_story(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "pressing.yaml"
+    file.write_text(PRESSING)
+    async with served() as bench, asyncio.TaskGroup() as group:
+        quick(bench)
+        waiting = group.create_task(labd(bench, "run", str(file), "force=6 kN", "--sample", "cell-7", "--wait"))
+        asks = await bench.first_question()
+        status = await labd(bench, "status")
+        assert "Is the cell sound?" in status.out
+        assert "labd answer run-0001 'keep it' | 'scrap it'" in status.out
+        answered = await labd(bench, "answer", asks["run"], "keep it", "--json")
+        assert (answered.status, answered.json["question"]) == (0, None)
+        ended = await waiting
+        assert (ended.status, ended.err) == (0, "")
+        assert "Is the cell sound?" in ended.out
+        assert "complete" in ended.out.splitlines()[-1]
+
+        story = await labd(bench, "show", asks["run"])
+        who = pwd.getpwuid(os.getuid()).pw_name
+        assert f"pressing 1.0.0 for cell-7, started by {who}" in story.out
+        assert "press.crimp force 6 kN, dwell 2 s" in story.out
+        assert "peak_force 7.8 kN" in story.out
+        assert f"{who} after" in story.out
+        assert "\x1b" not in story.out
+
+
+async def test_what_is_refused_ends_with_1_and_bad_input_with_2(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "pressing.yaml"
+    file.write_text(PRESSING)
+    async with served() as bench:
+        quick(bench)
+        bad = await labd(bench, "run", str(file), "force=50 kN", "pressure=1")
+        assert (bad.status, bad.out) == (2, "")
+        assert "force" in bad.err
+        assert "pressure" in bad.err
+        run = (await bench.start())["run"]
+        refused = await labd(bench, "clear", run, "--json")
+        assert (refused.status, refused.out) == (1, "")
+        assert json.loads(refused.err)["error"]["code"] == "refused"
+        unknown = await labd(bench, "show", "run-9999")
+        assert (unknown.status, unknown.err) == (2, "labd: there is no run 'run-9999'\n")
+        stopped = await labd(bench, "stop", run, "--cause", "wrong lid")
+        assert stopped.status == 0
+        assert (await bench.wait(run))["outcome"] == "stopped"
