@@ -51,7 +51,8 @@ def voltage_profiles(profiles: Sequence[Profile], stem: Path) -> list[Path]:
     def draw(figure: Any) -> None:
         columns = min(4, len(profiles))
         rows = -(-len(profiles) // columns)
-        figure.set_size_inches(2.6 * columns + 0.7, 2.35 * rows + 1.0)
+        width = max(2.6 * columns + 0.7, 5.6)
+        figure.set_size_inches(width, 2.35 * rows + 1.0)
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         cycles = max((half.cycle for profile in profiles for half in profile.halves), default=1)
         for panel, profile in zip(axes.flat, profiles, strict=False):
@@ -61,7 +62,8 @@ def voltage_profiles(profiles: Sequence[Profile], stem: Path) -> list[Path]:
         figure.supxlabel("capacity / mAh", fontsize=10.5)
         figure.supylabel("voltage / V", fontsize=10.5)
         if any(profile.halves for profile in profiles):
-            figure.legend(handles=_profile_legend(cycles), loc="outside upper center", ncols=min(cycles, 5) + 2)
+            handles = _profile_legend(cycles)
+            figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), int(width / 1.1)))
 
     return _save(draw, stem)
 
@@ -107,7 +109,13 @@ def capacity_against_dose(rows: Sequence[CellRow], stem: Path) -> list[Path]:
         axes = figure.subplots()
         _draw_cycled(axes, cycled)
         _draw_not_cycled(axes, others)
-        axes.margins(x=0.1, y=0.22)
+        doses = [row.dose for row in dosed if row.dose is not None]
+        beside = max(0.1 * (max(doses) - min(doses)), 2.0)
+        axes.set_xlim(min(doses) - beside, max(doses) + beside)
+        if cycled:
+            axes.margins(y=0.22)
+        else:
+            axes.set_yticks([])
         axes.set_xlabel("electrolyte dose / µL", fontsize=10.5)
         axes.set_ylabel("discharge capacity / mAh", fontsize=10.5)
         figure.legend(loc="outside upper center", ncols=3)
