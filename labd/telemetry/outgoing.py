@@ -27,12 +27,12 @@ class Signals:
         self._messages.append(message)
         self._filled.set()
 
-    async def get(self) -> Message:
-        """The oldest that waits."""
+    async def get(self, limit: int = 100) -> list[Message]:
+        """Those that wait, oldest first; at least one."""
         while not self._messages:
             self._filled.clear()
             await self._filled.wait()
-        return self._messages.popleft()
+        return [self._messages.popleft() for _ in range(min(limit, len(self._messages)))]
 
 
 class Retained:

@@ -211,7 +211,8 @@ class Telemetry:
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
         while True:
-            await session.send(await self._signals.get())
+            for taken in [session.send(message) for message in await self._signals.get()]:
+                await taken
             if not len(self._signals) and self._signals.dropped > dropped:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped

@@ -58,7 +58,7 @@ async def test_a_full_queue_of_signals_drops_its_oldest_and_counts() -> None:
     signals = Signals(limit=3)
     for number in range(5):
         signals.put(Message("t", b"%d" % number, qos=0))
-    assert [(await signals.get()).payload for _ in range(3)] == [b"2", b"3", b"4"]
+    assert [message.payload for message in await signals.get()] == [b"2", b"3", b"4"]
     assert signals.dropped == 2
 
 
