@@ -106,11 +106,14 @@ class Daemon:
         simulated = [name for name, device in self.config.devices.items() if device.simulator is not None]
         if not simulated or not self._with_simulators:
             return {}
-        from simulators._kit.host import SimulatorHost
+        from simulators._kit.host import HostError, SimulatorHost
 
         raw = self.config.model_dump(mode="json", exclude={"base"})
         self.host = SimulatorHost(raw, self.config.base, self.config.directory / "simulators")
-        overrides: dict[str, dict[str, Any]] = await self.host.start()
+        try:
+            overrides: dict[str, dict[str, Any]] = await self.host.start()
+        except HostError as error:
+            raise LabError(str(error)) from error
         stack.push_async_callback(self.host.stop)
         return overrides
 

@@ -13,7 +13,8 @@ from labd import clock
 from labd.journal import Journal, NewEvent, SeriesInfo, SignalStore
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
-from labd.run.policy import Reaction, backoff, reaction
+from labd.protocol.messages import FailureKind
+from labd.run.policy import Reaction, backoff, failure_kind, reaction
 from labd.run.reservations import Bound
 from labd.run.samples import moves
 from labd.sdk import Action, Call, DeviceError, Effect, Intent, Outcome, Parameters, Result, Verdict, with_units
@@ -48,7 +49,7 @@ class Did:
 class Failed:
     """Not done, and known not to be: `kind` is timeout, rejected, fault or unreachable."""
 
-    kind: str
+    kind: FailureKind
     message: str
 
 
@@ -82,11 +83,12 @@ class Performer:
         until = clock.monotonic() + (order.within if order.within is not None else UNREACHABLE_LIMIT)
         for attempt in itertools.count():
             settled, error = await self._attempt(order, attempt)
-            if settled is not None:
+            if settled is not None or error is None:
+                assert settled is not None
                 return settled
             wait = backoff(attempt, self.generator)
             if clock.monotonic() + wait > until:
-                return Failed(error.kind if error else "rejected", str(error))
+                return Failed(failure_kind(error), str(error))
             await asyncio.sleep(wait)
         raise AssertionError("unreachable: the loop above has no end")
 
@@ -103,7 +105,7 @@ class Performer:
             what = reaction(error, action.effect)
             if intent is None:
                 # nothing was intended: the device could not even be asked for its baseline
-                return (None, error) if what is not Reaction.FAIL else (Failed(error.kind, str(error)), None)
+                return (None, error) if what is not Reaction.FAIL else (Failed(failure_kind(error), str(error)), None)
             if what is Reaction.RECONCILE:
                 return await self._reconcile(order, intent, error), error
             self._post(order, "action.failed", intent, error=error.kind, message=str(error))
@@ -113,7 +115,7 @@ class Performer:
                 await self.make_safe(order.bound, order.run)
                 if action.effect is Effect.ONCE:
                     return Unsettled("fault", intent, str(error)), None
-            return Failed(error.kind, str(error)), None
+            return Failed(failure_kind(error), str(error)), None
         finally:
             if intent is not None:
                 self.in_flight.pop(intent.id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from enum import StrEnum
 
+from labd.protocol.messages import FailureKind
 from labd.sdk import DeviceError, Effect, Fault, OutcomeUnknown, Rejected, Unreachable
 
 
@@ -37,6 +38,19 @@ def reaction(error: DeviceError, effect: Effect) -> Reaction:
         if found is not None:
             return found
     return Reaction.MAKE_SAFE
+
+
+def failure_kind(error: DeviceError) -> FailureKind:
+    """The kind that a protocol may catch. What may be repeated and never gave an outcome was late."""
+    match error.kind:
+        case "unreachable":
+            return "unreachable"
+        case "rejected":
+            return "rejected"
+        case "timeout" | "unknown":
+            return "timeout"
+        case _:
+            return "fault"
 
 
 def backoff(attempt: int, generator: random.Random) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ from labd import clock
 from labd.journal import NewEvent
 from labd.lab.bus import RunState
 from labd.protocol import machine as m
-from labd.protocol.model import Protocol
+from labd.protocol.loader import Protocol
 from labd.run.actions import Did, Failed, Order, Performer, Settled, Unsettled
 from labd.run.lifecycle import ENDED, ENDING, PAUSED, Command, CommandRefusedError, Lifecycle, State
 from labd.run.orders import OrderRefusedError, make_order
@@ -142,8 +142,8 @@ class Run:
         self._refresh()
         return self.machine.start()
 
-    def _post(self, kind: str, **data: Any) -> None:
-        self._journal.post(NewEvent(kind, data, self.id))
+    def _post(self, event: str, data: Mapping[str, Any] | None = None, **more: Any) -> None:
+        self._journal.post(NewEvent(event, {**(data or {}), **more}, self.id))
 
     def _happen(self, urgency: Urgency, act: Callable[[], None]) -> None:
         self._number += 1
@@ -158,8 +158,8 @@ class Run:
         self.since = clock.stamp()
         if cause is not None or after is State.EXECUTE:
             self.cause = cause
-        data = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": cause}
-        self._post("run.state", **data)
+        told = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": cause}
+        self._post("run.state", told)
 
     # ── what the machine says ────────────────────────────────────────────────────────────────────────────────────
     def _refresh(self) -> None:
@@ -187,8 +187,9 @@ class Run:
     def _dispatch(self, commands: list[m.Command]) -> None:
         for command in commands:
             if isinstance(command, m.Decided):
-                told = {"what": command.what, "value": command.value, "because": command.because}
-                self._post("protocol.decided", **told)
+                told = {"what": command.what, "value": command.value, "step": command.step_id}
+                told |= {"expression": command.expression, "because": command.because}
+                self._post("protocol.decided", told)
             elif self.lifecycle.at in PAUSED:
                 self._deferred.append(command)
             elif self.lifecycle.at not in ENDING and not self.ended:
@@ -228,8 +229,8 @@ class Run:
         if self.lifecycle.at in ENDING or self.ended:
             return
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
-        visits = self.machine.visits.get(command.state, 0)
-        self._post("protocol.entered", state=command.state, visits=visits, bindings=bindings)
+        told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
+        self._post("protocol.entered", told)
         self._feed(m.Entered(command.state, token=command.token))
 
     async def _sleep(self, command: m.Sleep) -> None:
@@ -278,10 +279,11 @@ class Run:
         self._questions += 1
         question_id = f"{self.id}-q{self._questions}"
         self.question = Question(question_id, kind, text, choices, step, token, clock.stamp(), typed)
-        self._post("question.asked", question_id=question_id, kind=kind, text=text, choices=list(choices), input=typed)
+        told = {"question_id": question_id, "kind": kind, "text": text, "choices": list(choices), "input": typed}
+        self._post("question.asked", told)
 
     def _ask(self, command: m.Ask) -> None:
-        typed = command.input.model_dump(mode="json") if command.input is not None else None
+        typed = asdict(command.input) if command.input is not None else None
         self._pose("protocol", command.text, command.choices, command.step_id, command.token, typed)
         if command.within is not None:
             assert self.question is not None
@@ -336,7 +338,7 @@ class Run:
         if choice == "done" and unsettled.result is not None:
             self._performer.done(order, unsettled.intent, unsettled.result, verdict=verdict, by=by)
         else:
-            self._post("action.reconciled", **told)
+            self._post("action.reconciled", told)
         if choice == "done":
             if unsettled.result is None:
                 self._performer.moved(order, None)
@@ -393,7 +395,7 @@ class Run:
         deferred, self._deferred = self._deferred, []
         if self._machine_holds:
             self._machine_holds = False
-            self._feed(m.Resume(at))
+            self._feed(m.Resume(at, by))
         self._dispatch(deferred)
 
     def _stop(self, by: str, cause: str | None) -> None:
@@ -498,7 +500,7 @@ class Run:
         ended = self.ended
         return RunState(
             self.id,
-            self.protocol.protocol,
+            self.protocol.name,
             str(self.protocol.version),
             self.sample,
             self.lifecycle.state,

@@ -98,6 +98,7 @@ class Plc:
         self._due: list[_Due] = []
         self._order = itertools.count()
         self._commands: dict[str, bool] = {}
+        self._heard = 0.0  # when the last command takes effect
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def advance(self, now: float) -> None:
@@ -120,8 +121,9 @@ class Plc:
         heapq.heappush(self._due, _Due(at, next(self._order), act))
 
     def _soon(self, act: Callable[[float], None]) -> None:
-        """A PLC takes a few scans and a contactor's time: 50 to 200 ms."""
-        self._later(self.now + self._rng.uniform(0.05, 0.2), act)
+        """A PLC takes a few scans and a contactor's time, 50 to 200 ms, and obeys in the order of its orders."""
+        self._heard = max(self._heard, self.now + self._rng.uniform(0.05, 0.2))
+        self._later(self._heard, act)
 
     # ── what can be read ─────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -36,7 +36,7 @@ def test_what_was_done_to_a_cell_shows_in_what_it_can(whole: Played) -> None:
     good = [row for row in whole.rows if row.outcome == "complete"]
     for row in good:
         assert row.ocv is not None
-        assert 2.0 < row.ocv < 4.0
+        assert 0.05 < row.ocv < 0.5  # graphite against NMC, never charged
         assert len(row.capacities) == 3
         assert 0.5 < row.capacities[0] < 3.0
         assert 70 < row.coulombic_efficiencies[0] < row.coulombic_efficiencies[-1] <= 100.5
