@@ -49,7 +49,7 @@ def test_a_lab_yaml_in_the_folder_is_never_passed_over_for_another_lab(folder: P
     ("arguments", "environment", "expected"),
     [
         (["--socket", "a.sock", "--lab", "lab.yaml"], "b.sock", "a.sock"),
-        (["--lab", "lab.yaml"], "b.sock", "b.sock"),
+        ([], "b.sock", "b.sock"),
         (["--lab", "lab.yaml"], "", "store/labd.sock"),
     ],
 )

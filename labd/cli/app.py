@@ -64,7 +64,7 @@ def demo(
     watch: Annotated[bool, typer.Option("--watch", help="Keep the lab alive, to look at it over MQTT.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed tells another story; the same one the same.")] = 7,
     cells: Annotated[int, typer.Option(min=1, help="How many cells to make.")] = 8,
-    directory: Annotated[Path | None, typer.Option(help="Where everything goes [default: a new folder].")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where everything goes (default: a new folder).")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live display.")] = False,
 ) -> None:
     """Make and measure cells in a simulated lab: hours in seconds."""
@@ -166,7 +166,7 @@ def run_protocol(
     protocol: Protocol,
     values: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="volume='35 µL'")] = None,
     *,
-    sample: Annotated[str | None, typer.Option(help="What it works on [default: a new cell].")] = None,
+    sample: Annotated[str | None, typer.Option(help="What it works on (default: a new cell).")] = None,
     position: Annotated[str | None, typer.Option(help="Where that is, `ot2/3/A1`.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until its end; 0 only if it is complete.")] = False,
     socket: Socket = None,
@@ -282,7 +282,7 @@ def export(
     run: RunId,
     *,
     to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")],
-    directory: Annotated[Path | None, typer.Option(help="Where to [default: the daemon's store].")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,

@@ -39,12 +39,15 @@ def candidates(given: Path | None, lab: Path | None) -> list[Candidate]:
     another lab than the one that was meant.
 
     Raises:
-        CliError: a lab.yaml that does not tell.
+        CliError: a lab.yaml that does not tell, or one that names another socket than LABD_SOCKET.
     """
     if given is not None:
         return [Candidate(given, "--socket")]
     named = os.environ.get("LABD_SOCKET")
     if named:
+        if lab is not None and (other := socket_of(lab)) != Path(named).resolve():
+            said = f"--lab {lab} means {other}, LABD_SOCKET means {named}: unset LABD_SOCKET, or leave --lab away"
+            raise CliError(said, BAD_INPUT)
         return [Candidate(Path(named), "LABD_SOCKET")]
     if lab is not None:
         return [Candidate(socket_of(lab), f"--lab {lab}")]

@@ -27,9 +27,9 @@ def _protocols(incomplete: str) -> list[str]:
 
 Socket = Annotated[
     Path | None,
-    typer.Option(help="The daemon's Unix socket [default: LABD_SOCKET, lab.yaml's, the service's]."),
+    typer.Option(help="The daemon's Unix socket (default: LABD_SOCKET, lab.yaml's, the service's)."),
 ]
-Lab = Annotated[Path | None, typer.Option(help="The lab.yaml whose daemon is meant [default: ./lab.yaml].")]
+Lab = Annotated[Path | None, typer.Option(help="The lab.yaml whose daemon is meant (default: ./lab.yaml).")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, `run-0001`.", autocompletion=_runs)]
 Protocol = Annotated[
