@@ -6,14 +6,13 @@ without a client cost nothing.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+from simulators._kit.agenda import Agenda
 from simulators.plc_crimper.press import CLOSED, OPEN_WITHIN, Stack, Stroke, Travel
 
 MOST_FORCE = 12.0  # kN that the frame bears; a recipe above it is not taken
@@ -59,13 +58,6 @@ class Status:
     cycle_done: bool = False
 
 
-@dataclass(order=True)
-class _Due:
-    at: float
-    order: int
-    act: Callable[[float], None] = field(compare=False)
-
-
 class Plc:
     """The program on its hardware. Times are lab seconds on one clock of the caller's; forces kN.
 
@@ -91,23 +83,17 @@ class Plc:
         self.stroke: Stroke | None = None
         self.travel = Travel(0.0, float(memory.get("ram", 0.0)), float(memory.get("ram", 0.0)))
         self.alarm = Alarm(memory.get("alarm", 0))
-        self.now = 0.0
         self._nest = nest
         self._crimped = crimped
         self._rng = rng
-        self._due: list[_Due] = []
-        self._order = itertools.count()
+        self._agenda = Agenda()
         self._commands: dict[str, bool] = {}
         self._heard = 0.0  # when the last command takes effect
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def advance(self, now: float) -> None:
         """Does all that was due until now, each at its own time, and looks at the interlocks."""
-        while self._due and self._due[0].at <= now:
-            due = heapq.heappop(self._due)
-            self.now = max(self.now, due.at)
-            due.act(due.at)
-        self.now = max(self.now, now)
+        self._agenda.advance(now)
         cause = self._cause()
         if cause is not Alarm.NONE and self.alarm is Alarm.NONE:
             self._trip(cause, self.now)
@@ -115,15 +101,17 @@ class Plc:
     @property
     def next_due(self) -> float | None:
         """When something happens next without anybody's doing."""
-        return self._due[0].at if self._due else None
+        return self._agenda.next
 
-    def _later(self, at: float, act: Callable[[float], None]) -> None:
-        heapq.heappush(self._due, _Due(at, next(self._order), act))
+    @property
+    def now(self) -> float:
+        """How far `advance` has got, s."""
+        return self._agenda.now
 
     def _soon(self, act: Callable[[float], None]) -> None:
         """A PLC takes a few scans and a contactor's time, 50 to 200 ms, and obeys in the order of its orders."""
         self._heard = max(self._heard, self.now + self._rng.uniform(0.05, 0.2))
-        self._later(self._heard, act)
+        self._agenda.put(self._heard, act)
 
     # ── what can be read ─────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -245,15 +233,15 @@ class Plc:
         stroke = Stroke(at, stack, peak, float(self.memory.get("dwell", 2.0)), origin=self.travel.position(at))
         self.stroke = stroke
         if self._hits("overload", cycle):
-            self._later(stroke.peaked, lambda t: self._trip(Alarm.OVERLOAD, t))
+            self._agenda.put(stroke.peaked, lambda t: self._trip(Alarm.OVERLOAD, t))
         elif self._hits("stroke_time", cycle):
             # The ram sticks on its way down; the watchdog of the stroke gives up.
             self.stroke = replace(stroke, halt=stroke.touched)
-            self._later(at + SLOWEST_STROKE, lambda t: self._trip(Alarm.STROKE_TIME, t))
+            self._agenda.put(at + SLOWEST_STROKE, lambda t: self._trip(Alarm.STROKE_TIME, t))
             return
         elif (tripped := self._estop_time(stroke, cycle)) is not None:
-            self._later(tripped, self._press_estop)
-        self._later(stroke.end, lambda t: self._finish(stroke, t))
+            self._agenda.put(tripped, self._press_estop)
+        self._agenda.put(stroke.end, lambda t: self._finish(stroke, t))
 
     def _estop_time(self, stroke: Stroke, cycle: int) -> float | None:
         if not self._hits("estop_in_stroke", cycle):
@@ -295,7 +283,7 @@ class Plc:
         self.status.initialised = False
         self.status.stopped = False
         self._move(0.0, at)
-        self._later(self.travel.end + 0.1, self._initialised)
+        self._agenda.put(self.travel.end + 0.1, self._initialised)
 
     def _initialised(self, _at: float) -> None:
         self.status.initialised = True

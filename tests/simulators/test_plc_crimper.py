@@ -201,7 +201,7 @@ async def test_a_lost_reply_leaves_the_write_in_effect(make_stand: MakeStand) ->
     with pytest.raises(TimeoutError):
         await client.coil(START, True)
     await asyncio.sleep(20)
-    again = await Modbus.connect(f"modbus://127.0.0.1:{client._writer.get_extra_info('peername')[1]}")
+    again = await Modbus.connect(client.address)
     assert await again.count(CYCLES) == 1
     await again.close()
 
@@ -329,11 +329,11 @@ class TestMbpoll:
             pytest.skip("mbpoll is not installed: apt-get install mbpoll")
         _, client, world = await make_stand()
         world.memory("press")["peak"] = 7.25
-        port = client._writer.get_extra_info("peername")[1]
+        port = client.address.rpartition(":")[2]
 
         async def poll(*options: str) -> str:
             process = await asyncio.create_subprocess_exec(
-                "mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-q", "-p", str(port), *options, "127.0.0.1",
+                "mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-q", "-p", port, *options, "127.0.0.1",
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             out, _ = await process.communicate()

@@ -23,6 +23,10 @@ class Modbus:
         host, _, port = address.removeprefix("modbus://").partition(":")
         return cls(*await asyncio.open_connection(host, int(port)))
 
+    @property
+    def address(self) -> str:
+        return "127.0.0.1:{}".format(self._writer.get_extra_info("peername")[1])
+
     async def close(self) -> None:
         self._writer.close()
         await self._writer.wait_closed()
@@ -110,6 +114,10 @@ class Http:
         host, _, port = address.removeprefix("http://").partition(":")
         return cls(*await asyncio.open_connection(host, int(port)))
 
+    @property
+    def address(self) -> str:
+        return "127.0.0.1:{}".format(self._writer.get_extra_info("peername")[1])
+
     async def close(self) -> None:
         self._writer.close()
         await self._writer.wait_closed()
@@ -145,6 +153,10 @@ class Meca:
     async def connect(cls, address: str, offset: int = 0) -> Self:
         host, _, port = address.partition(":")
         return cls(*await asyncio.open_connection(host, int(port) + offset))
+
+    @property
+    def address(self) -> str:
+        return "127.0.0.1:{}".format(self._writer.get_extra_info("peername")[1])
 
     async def close(self) -> None:
         self._writer.close()
