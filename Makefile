@@ -36,7 +36,7 @@ faults: $(VENV)/.locked  ## crashes and faults on purpose, one figure a line
 	$(BIN)/python -m benchmarks.faults $(ARGS)
 
 docs: $(VENV)/.locked  ## reference pages that are generated: docs/reference/
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.locked  ## new locks from pyproject.toml; ARGS=--upgrade for newer versions
 	$(PIP) install uv
