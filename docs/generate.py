@@ -53,7 +53,7 @@ def mqtt() -> Iterator[str]:
     yield (
         "MQTT 5, and 3.1.1 where a broker has no 5. JSON in UTF-8. All topics begin with `labd/1/LAB/`; ids match "
         "`[a-z0-9_-]{1,64}`. Times are RFC 3339, UTC, with microseconds. On every connection `status`, each `about` "
-        "and each `state` are sent anew; events of runs that were not acknowledged follow in order, with their own times."
+        "and each `state` are sent anew; events of runs that were not acknowledged follow in order, with their times."
     )
     for topic, qos, retained, model in rows:
         yield f"## `{topic}`"

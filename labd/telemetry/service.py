@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from labd import clock
-from labd.journal import Journal
+from labd.journal import Journal, JournalError
 from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry import payloads
@@ -19,13 +19,13 @@ from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Retained, Signals
-from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, PublishRefused, Session
+from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, PublishError, PublishRefused, Session
 from labd.telemetry.topics import TopicError, Topics
 
 log = structlog.get_logger(__name__)
 
 KEPT_AFTER_END = timedelta(hours=24)
-END_LIMIT = 5.0  # s; for what is still to be told when the daemon ends
+END_LIMIT = 3.0  # s; for what is still to be told when the daemon ends, and again for its end
 
 
 class Telemetry:
@@ -188,14 +188,20 @@ class Telemetry:
 
     async def _say_offline(self, session: Session) -> None:
         """Tells what still waits, then the end. A broker that does not take it says `lost` for us."""
-        try:
-            async with asyncio.timeout(END_LIMIT):
-                while self._retained.waiting:
-                    await self._send_one_retained(session, await self._retained.get())
-                await self._outbox.drain(session)
-                await session.send(self._status("offline"))
-        except (TimeoutError, ConnectionLost, PublishRefused) as error:
-            log.warning("the broker was not told of the end", problem=str(error) or f"no answer in {END_LIMIT:g} s")
+        for tell in (self._tell_what_waits, self._tell_the_end):
+            try:
+                async with asyncio.timeout(END_LIMIT):
+                    await tell(session)
+            except (TimeoutError, PublishError, JournalError) as error:
+                log.warning("the broker was not told all", problem=str(error) or f"no answer in {END_LIMIT:g} s")
+
+    async def _tell_what_waits(self, session: Session) -> None:
+        while self._retained.waiting:
+            await self._send_one_retained(session, await self._retained.get())
+        await self._outbox.drain(session)
+
+    async def _tell_the_end(self, session: Session) -> None:
+        await session.send(self._status("offline"))
 
     async def _send_retained(self, session: Session) -> None:
         while True:
