@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from labd.expr import did_you_mean
 from labd.protocol.model import (
     NOT_YET,
     STATE_KINDS,
@@ -36,6 +35,10 @@ class Protocol:
 
     file: ProtocolFile
     source: Source = field(repr=False, compare=False)
+
+    @property
+    def protocol(self) -> str:
+        return self.file.protocol
 
     @property
     def name(self) -> str:
@@ -75,6 +78,12 @@ class Protocol:
     def digest(self) -> str:
         """SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def told_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Bound parameters as JSON in which every quantity carries its unit: `{"force": {"v": 7.8, "u": "kN"}}`."""
+        from labd.protocol.parameters import told
+
+        return told(self, values)
 
 
 def load(source: FilePath | str, name: str | None = None) -> Protocol:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from labd.sdk import Quantity
+from labd.sdk import Bounds, Quantity
 
 Ending = Literal["complete", "scrapped", "stopped", "aborted"]
 FailureKind = Literal["timeout", "rejected", "fault", "unreachable"]
@@ -30,6 +30,23 @@ class Input:
     min: float | None = None
     max: float | None = None
     choices: tuple[str, ...] = ()
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with an answer, in words, or None."""
+        wanted: dict[str, tuple[type, ...]] = {
+            "quantity": (int, float),
+            "number": (int, float),
+            "integer": (int,),
+            "boolean": (bool,),
+        }
+        right = isinstance(value, wanted.get(self.type, (str,)))
+        if not right or (isinstance(value, bool) and self.type != "boolean"):
+            return f"{value!r} is no {self.type}"
+        if self.choices and value not in self.choices:
+            return f"{value!r} is none of {', '.join(self.choices)}"
+        if isinstance(value, (int, float)):
+            return Bounds(self.min, self.max).problem(float(value), self.unit)
+        return None
 
 
 # ── commands: what the runtime shall do ──────────────────────────────────────────────────────────────────────────

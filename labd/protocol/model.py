@@ -98,6 +98,10 @@ class Catch(Part):
     fault: Target | None = None
     unreachable: Target | None = None
 
+    def __contains__(self, kind: object) -> bool:
+        """Whether a class of error is caught: `"fault" in state.catch`."""
+        return kind in type(self).model_fields and getattr(self, str(kind)) is not None
+
 
 class VisitLimit(Part):
     """How often a state may be entered, and where a further visit leads instead."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 CODES: dict[str, str] = {
     "P101": "the file cannot be read as text",
@@ -52,6 +52,7 @@ class Problem:
         source: the line as it stands in the file.
         mend: how to put it right, where that is known.
         length: how many characters the caret underlines.
+        severity: `error`, or `warning` for what is told and still runs.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Problem:
     source: str = ""
     mend: str = ""
     length: int = 1
+    severity: Literal["error", "warning"] = "error"
 
     @property
     def where(self) -> str:

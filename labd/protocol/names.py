@@ -1,0 +1,168 @@
+"""The names that a protocol's expressions may use, with their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from labd.expr import (
+    ANYTHING,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    ExpressionError,
+    ListOf,
+    Record,
+    Text,
+    Type,
+    accepts,
+    an,
+    compile_expression,
+    measure,
+    record_of,
+)
+from labd.expr.parser import FUNCTIONS
+from labd.protocol.facts import LabFacts
+from labd.protocol.loader import Protocol
+from labd.protocol.model import AskStep, DoStep, EndState, IfStep, SetStep, Step
+from labd.protocol.parameters import Teller, declared, parameter_types
+from labd.protocol.source import Path
+from labd.protocol.values import expression_of
+from labd.sdk import UnitError, units
+
+PLACE = Text(names="place")
+SAMPLE = Record("sample", {"id": TEXT, "position": PLACE, "home": PLACE})
+RUN = Record("run", {"id": TEXT})
+KEYWORDS = frozenset({"and", "or", "not", "in", "if", "else", "true", "false", *FUNCTIONS})
+RESERVED = frozenset({"sample", "run", "visits", "index", "hold", *KEYWORDS})
+
+
+@dataclass(slots=True)
+class Names:
+    """All names by type; `assigned` are those that only some step gives a value; `aka` explains likely mistakes."""
+
+    types: dict[str, Type] = field(default_factory=dict)
+    assigned: set[str] = field(default_factory=set)
+    aka: dict[str, str] = field(default_factory=dict)
+
+
+def steps_of(protocol: Protocol) -> Iterator[tuple[Path, Step]]:
+    """Every step with its place in the file, in the file's order."""
+    for name, state in protocol.states.items():
+        if not isinstance(state, EndState):
+            single = not hasattr(state, "steps")
+            path: Path = ("states", name)
+            for index, step in enumerate(state.body):
+                yield from _within(step, path if single else (*path, "steps", index))
+
+
+def _within(step: Step, path: Path) -> Iterator[tuple[Path, Step]]:
+    yield path, step
+    if isinstance(step, IfStep):
+        for key, steps in (("then", step.then), ("else", step.else_)):
+            for index, inner in enumerate(steps):
+                yield from _within(inner, (*path, key, index))
+
+
+def collect(protocol: Protocol, facts: LabFacts, tell: Teller) -> Names:
+    """Parameters, roles with their signals, `sample`, `run`, `visits`, results and variables."""
+    names = Names({"sample": SAMPLE, "run": RUN, "visits": INTEGER})
+    names.aka = {state: "a state has no value; name an action's result with `as:`" for state in protocol.states}
+    for name, parameter in parameter_types(protocol, tell).items():
+        _add(names, name, parameter.type, ("parameters", name), tell)
+    for name in protocol.parameters.keys() - names.types.keys():
+        names.types[name] = ANYTHING  # its own problem is told already
+    for name, use in protocol.roles.items():
+        known = facts.roles.get(use.role)
+        fields: dict[str, Type] = {}
+        if known is not None:
+            fields = dict(record_of(use.role, known.signals).fields)
+        kind = Record(use.role, {**fields, "place": PLACE, "device": TEXT}) if known is not None else ANYTHING
+        _add(names, name, kind, ("roles", name), tell)
+    steps = list(steps_of(protocol))
+    for path, step in steps:
+        if isinstance(step, (DoStep, AskStep)) and step.as_ is not None:
+            _assign(names, step.as_, _result(protocol, facts, step, path), (*path, "as"), tell)
+    for path, step in steps:
+        if isinstance(step, SetStep):
+            for name, raw in step.set.items():
+                _assign(names, name, _value_type(raw, names.types), (*path, "set", name), tell)
+    return names
+
+
+def _add(names: Names, name: str, kind: Type, path: Path, tell: Teller) -> None:
+    if name in RESERVED:
+        tell("P211", f"`{name}` is a word of the language", path, "choose another name")
+    elif name in names.types:
+        tell("P211", f"`{name}` is taken", path, "choose another name: parameters, roles and results share one list")
+    else:
+        names.types[name] = kind
+
+
+def _assign(names: Names, name: str, kind: Type | None, path: Path, tell: Teller) -> None:
+    """A result or variable: several steps may write it, all with one type."""
+    if name not in names.assigned:
+        before = len(names.types)
+        _add(names, name, kind or ANYTHING, path, tell)
+        if len(names.types) > before:
+            names.assigned.add(name)
+        return
+    known = names.types[name]
+    if kind is None:
+        return
+    if known == ANYTHING:
+        names.types[name] = kind
+    elif not (accepts(known, kind) or accepts(kind, known)):
+        mend = "give the two different names"
+        tell("P211", f"`{name}` was {an(known)} before, and is {an(kind)} here", path, mend)
+    elif not accepts(known, kind):
+        names.types[name] = kind  # a whole number that becomes any number
+
+
+def _result(protocol: Protocol, facts: LabFacts, step: DoStep | AskStep, path: Path) -> Type | None:
+    if isinstance(step, AskStep):
+        fields: dict[str, Type] = {"by": TEXT}
+        if step.choices:
+            fields["choice"] = Text(choices=tuple(step.choices))
+        if step.input is not None:
+            spec = declared(step.input, (*path, "input"), lambda *_: None)
+            fields["value"] = spec.type if spec is not None else ANYTHING
+        return Record("answer", fields)
+    role, _, action = step.do.partition(".")
+    use = protocol.roles.get(role)
+    known = facts.roles.get(use.role) if use is not None else None
+    if known is None or action not in known.actions:
+        return None
+    return record_of(f"{action} result", known.actions[action].result)
+
+
+def _value_type(raw: object, types: Mapping[str, Type]) -> Type | None:
+    """The type that a `set` gives a variable; None when it cannot be told, which is told where it is compiled."""
+    text = expression_of(raw)
+    if text is not None:
+        try:
+            found = compile_expression(text, types).type
+        except ExpressionError:
+            return None
+        return TEXT if isinstance(found, Text) else found
+    if isinstance(raw, str):
+        try:
+            return measure(units.parse(raw).unit)
+        except UnitError:
+            return TEXT
+    return literal_type(raw)
+
+
+def literal_type(raw: object) -> Type | None:
+    """The type of a literal that is no text."""
+    if isinstance(raw, bool):
+        return BOOLEAN
+    if isinstance(raw, int):
+        return INTEGER
+    if isinstance(raw, float):
+        return NUMBER
+    if isinstance(raw, list) and raw:
+        first = _value_type(raw[0], {})
+        return ListOf(first) if first is not None else None
+    return None
