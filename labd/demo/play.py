@@ -19,7 +19,7 @@ from labd.lab.bus import Happening, RunState
 from labd.lab.config import load_lab
 from labd.run.shipped import find_protocol
 from labd.records.export import export
-from labd.records.results import CellRow, cell_rows
+from labd.records.results import CellRow, cell_rows, profiles
 
 PROTOCOL = "cr2032_dose_crimp_form"
 DOSES = (35, 20, 45, 25, 40, 30, 60, 50)  # µL
@@ -160,8 +160,8 @@ async def write_results(daemon: Daemon, runs: Sequence[str], rows: Sequence[Cell
         await export(run, "csv", data / run, daemon.signals, daemon.journal)
     plots = directory / "plots"
     plots.mkdir(exist_ok=True)
-    profiles = await profiles_of(daemon, rows)
-    files = await asyncio.to_thread(voltage_profiles, profiles, plots / "voltage_profiles")
+    found = await profiles(daemon.signals, rows)
+    files = await asyncio.to_thread(voltage_profiles, found, plots / "voltage_profiles")
     files += await asyncio.to_thread(capacity_against_dose, rows, plots / "capacity_against_dose")
     return [*files, data, directory / "journal.sqlite", directory / "signals.sqlite", directory / "lab.yaml"]
 

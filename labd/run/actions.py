@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from labd import clock
-from labd.journal import Journal, NewEvent, SeriesInfo, SignalStore
+from labd.journal import Journal, NewEvent, SeriesInfo, SignalError, SignalStore
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
 from labd.protocol.messages import FailureKind
@@ -19,6 +21,8 @@ from labd.run.reservations import Bound
 from labd.run.samples import moves
 from labd.sdk import Action, Call, DeviceError, Effect, Intent, Outcome, Parameters, Result, Verdict, with_units
 from labd.sdk.quantities import unit_of
+
+log = structlog.get_logger(__name__)
 
 UNREACHABLE_LIMIT = 120.0  # s; how long a device that cannot be reached is tried, where the step sets no limit
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
@@ -164,8 +168,7 @@ class Performer:
             result = await order.bound.device.invoke(order.action, order.parameters, call, order.run, limit)
         finally:
             self.limits.discard(limit)
-            if series is not None:
-                await self.signals.finish(series)
+            await self._close_series(series)
         self.done(order, intent, result)
         return Did(result)
 
@@ -244,6 +247,15 @@ class Performer:
         )
         self.signals.create(info)
         return intent.id
+
+    async def _close_series(self, series: str | None) -> None:
+        if series is None:
+            return
+        try:
+            await self.signals.finish(series)
+        except SignalError as error:
+            # The rows are kept in memory and tried again; a disk that is full must not hide that an action was done.
+            log.warning("samples are not on the disk yet", series=series, problem=str(error))
 
     def _row_sink(self, series: str | None) -> Callable[[tuple[float | None, ...]], None]:
         if series is None:

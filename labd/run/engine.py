@@ -15,6 +15,7 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol import ProtocolErrors, bind_parameters, check, load
+from labd.protocol.parameters import told
 from labd.run.actions import Performer
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
@@ -115,10 +116,11 @@ class Engine:
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
         protocol = load(source, name)
-        problems = [problem for problem in check(protocol, facts_of(self.lab)) if problem.severity == "error"]
+        facts = facts_of(self.lab)
+        problems = [problem for problem in check(protocol, facts) if problem.severity == "error"]
         if problems:
             raise ProtocolErrors(problems)
-        values = bind_parameters(protocol, parameters)
+        values = bind_parameters(protocol, parameters, facts)
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -126,16 +128,16 @@ class Engine:
             raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
         home = self._place_sample(sample, position)
         performer = Performer(self.lab, self.journal, self.signals)
-        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations)
+        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts)
         events = [
             NewEvent(
                 "run.started",
                 {
-                    "protocol": protocol.protocol,
+                    "protocol": protocol.name,
                     "version": str(protocol.version),
                     "sample": sample,
                     "home": home,
-                    "parameters": protocol.told_parameters(values),
+                    "parameters": told(protocol, values),
                     "source": source,
                     "name": name,
                     "by": by,

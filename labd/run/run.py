@@ -13,9 +13,11 @@ from enum import IntEnum
 from typing import Any
 
 from labd import clock
+from labd.expr import Missing
 from labd.journal import NewEvent
 from labd.lab.bus import RunState
 from labd.protocol import machine as m
+from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.run.actions import Did, Failed, Order, Performer, Settled, Unsettled
 from labd.run.lifecycle import ENDED, ENDING, PAUSED, Command, CommandRefusedError, Lifecycle, State
@@ -87,6 +89,7 @@ class Run:
         home: str,
         performer: Performer,
         reservations: Reservations,
+        facts: LabFacts | None = None,
     ) -> None:
         self.id = id
         self.order = order
@@ -94,7 +97,7 @@ class Run:
         self.sample = sample
         self.home = home
         self.lifecycle = Lifecycle()
-        self.machine = m.Machine(protocol, parameters)
+        self.machine = m.Machine(protocol, parameters, facts)
         self.question: Question | None = None
         self.cause: str | None = None
         self.outcome: str | None = None
@@ -173,8 +176,10 @@ class Run:
             "run": {"id": self.id},
         }
         for name, bound in self._bounds.items():
+            live = bound.device.live(bound.unit)
+            unread = Missing(f"{bound.device.id} tells no value of it now")
             names[name] = {
-                **bound.device.live(bound.unit),
+                **{signal: unread if value is None else value for signal, value in live.items()},
                 "place": bound.place or "",
                 "device": bound.device.id,
             }
@@ -272,7 +277,8 @@ class Run:
         self._check_quiet()
 
     def _catches(self, kind: str) -> bool:
-        return kind in (self.protocol.states[self.machine.state].catch or {})
+        catch = getattr(self.protocol.states[self.machine.state], "catch", None)
+        return getattr(catch, kind, None) is not None
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
     def _pose(self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: Any = None) -> None:
@@ -504,7 +510,7 @@ class Run:
             str(self.protocol.version),
             self.sample,
             self.lifecycle.state,
-            self.machine.state,
+            self.machine.state or None,
             self.since,
             1.0 if ended else self.machine.progress,
             None,

@@ -81,7 +81,7 @@ deck:
 """
         )
         (directory / "arm.yaml").write_text(
-            "home: {pose: [190, 0, 250, 180, 0, 180]}\n"
+            "home: {pose: [190, 0, 180, 180, 0, 180]}\n"
             "tray/cells/A1: {pose: [140, 0, 50, 180, 0, 180]}\n"
             "stat1/cell: {pose: [130, -100, 40, 180, 0, 180]}\n"
         )

@@ -16,7 +16,7 @@ from simulators._kit.world import Cell, Part, World
 from simulators.meca500 import SIMULATOR
 
 POSES: dict[str, tuple[float, float, float, float, float, float]] = {
-    "home": (190, 0, 250, 180, 0, 180),
+    "home": (190, 0, 180, 180, 0, 180),
     "tray/A1": (140, 0, 50, 180, 0, 180),
     "tray/lids/A1": (140, 55, 50, 180, 0, 180),
     "press/nest": (240, -50, 62, 180, 0, 180),
