@@ -124,3 +124,42 @@ def test_version_for_programs(runner: CliRunner) -> None:
     ended = runner.invoke(app, ["version", "--json"])
     assert ended.exit_code == 0
     assert set(json.loads(ended.stdout)) == {"version"}
+
+
+PROTOCOL = """\
+labd: 1
+protocol: open_press
+version: 1.0.0
+roles: {press: crimper}
+start: open
+states:
+  open: {do: press.open, within: 30 s, next: done}
+  done: {end: complete}
+"""
+
+
+def test_check_tells_all_problems_of_all_files_with_their_places(folder: Path, runner: CliRunner) -> None:
+    (folder / "good.yaml").write_text(PROTOCOL)
+    (folder / "bad.yaml").write_text(PROTOCOL.replace("press.open", "press.opne").replace("start: open", "start: opne"))
+    ended = runner.invoke(app, ["check", "good.yaml", "bad.yaml"])
+    assert ended.exit_code == 2
+    assert "good.yaml: holds" in ended.stdout
+    assert "bad.yaml:5:8" in ended.stdout
+    assert "bad.yaml:7:" in ended.stdout
+
+
+def test_check_for_editors(folder: Path, runner: CliRunner) -> None:
+    (folder / "bad.yaml").write_text(PROTOCOL.replace("within: 30 s", "within: 30"))
+    ended = runner.invoke(app, ["check", "bad.yaml", "--json"])
+    assert ended.exit_code == 2
+    (problem,) = json.loads(ended.stdout)["files"]["bad.yaml"]
+    assert problem["line"] == 7
+
+
+def test_check_asks_the_lab_what_it_has(folder: Path, runner: CliRunner) -> None:
+    (folder / "good.yaml").write_text(PROTOCOL)
+    (folder / "lab.yaml").write_text(LAB)
+    assert runner.invoke(app, ["check", "good.yaml"]).exit_code == 0
+    ended = runner.invoke(app, ["check", "good.yaml", "--lab", "lab.yaml"])
+    assert ended.exit_code == 2
+    assert "crimper" in ended.stdout

@@ -76,8 +76,9 @@ def test_a_question_is_told_with_its_answer() -> None:
 
 
 def test_a_decision_says_why() -> None:
-    entry = only([event(0, "protocol.decided", what="next", value="look", because="pressed.peak_force = 7.1 kN")])
-    assert (entry.text, entry.came) == ("next → look", "because pressed.peak_force = 7.1 kN")
+    decided = {"what": "next", "value": "look", "expression": "a < 0.95 * b", "because": "a 7.1 kN, b 7.8 kN"}
+    entry = only([event(0, "protocol.decided", **decided)])
+    assert (entry.text, entry.came) == ("next → look", "as a < 0.95 * b, with a 7.1 kN, b 7.8 kN")
 
 
 def test_passing_states_of_the_life_cycle_are_left_away_and_causes_kept() -> None:

@@ -51,8 +51,8 @@ def _problems(text: str, name: str, facts: LabFacts | None) -> list[Problem]:
 def _show(found: dict[str, list[Problem]], lab: Path | None, lab_problems: list[str]) -> None:
     if lab is not None and not lab_problems:
         say(f"{lab}: holds", "green")
-    for problem in lab_problems:
-        say(problem, "red")
+    for line in lab_problems:
+        say(line, "red")
     for name, problems in found.items():
         if not problems:
             say(f"{name}: holds", "green")

@@ -13,6 +13,9 @@ Kind = Literal["run", "state", "decision", "action", "question", "sample", "note
 Tone = Literal["plain", "good", "bad", "waits"]
 
 
+_TOLD = {"Execute", "Held", "Suspended", "Stopped", "Aborted"}
+
+
 @dataclass(slots=True)
 class Entry:
     """One line of the story; an action's line grows as its events come."""
@@ -134,7 +137,7 @@ def _started(event: Event, data: Mapping[str, Any]) -> Entry:
 
 def _state(event: Event, data: Mapping[str, Any]) -> Entry | None:
     cause = data.get("cause") or ""
-    if data["by"] == "labd" and not cause and data["to"] not in ("Held", "Stopped", "Aborted", "Execute"):
+    if data["by"] == "labd" and not cause and (data["to"] not in _TOLD or data["from"] == "Starting"):
         return None  # the passing states of the life cycle say nothing by themselves
     who = f", {data['command']} by {data['by']}" if data["by"] != "labd" else ""
     tone: Tone = "bad" if data["to"] in ("Holding", "Aborting", "Aborted") else "plain"
@@ -155,9 +158,9 @@ def _entered(event: Event, data: Mapping[str, Any]) -> Entry:
 
 
 def _decided(event: Event, data: Mapping[str, Any]) -> Entry:
-    expression = f" = {data['expression']}" if data.get("expression") else ""
-    because = f"because {data['because']}" if data.get("because") else ""
-    return Entry(event["at"], "decision", f"{data['what']} → {value_text(data['value'])}{expression}", came=because)
+    parts = [f"as {data['expression']}"] if data.get("expression") else []
+    parts += [f"with {data['because']}"] if data.get("because") else []
+    return Entry(event["at"], "decision", f"{data['what']} → {value_text(data['value'])}", came=", ".join(parts))
 
 
 def _refused(event: Event, data: Mapping[str, Any]) -> Entry:

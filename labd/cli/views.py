@@ -139,15 +139,18 @@ def show_story(run: Mapping[str, Any], entries: Iterable[Entry]) -> None:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    before: str | None = None
+    day = ""
     for entry in entries:
+        date, _, time = short_time(entry.at).partition(" ")
+        if date != day:
+            table.add_row(date)
+            day = date
         style = _TONES[entry.tone]
         text = Text(entry.text, style="bold" if entry.kind in ("state", "run") else "")
         if entry.came:
             text.append("\n  " if len(entry.text) + len(entry.came) > 90 else "  ")
             text.append(entry.came, style=f"not bold {style or 'dim'}")
-        table.add_row(short_time(entry.at, before), Text(_SIGNS[entry.kind], style=style), text)
-        before = entry.at
+        table.add_row(time, Text(_SIGNS[entry.kind], style=style), text)
     console().print(table)
 
 

@@ -32,7 +32,9 @@ async def test_a_wait_goes_on_while_the_caller_knows_the_question(served: Served
         still = await bench.wait(run, seconds=0.01, seen=seen)
         assert still["question"] == asks["question"]
         assert clock.monotonic() > before
-        ended = await bench.wait(run, seconds=300, seen=seen)  # nobody answers: the protocol's own limit
+        ended = still
+        while ended["ended"] is None:
+            ended = await bench.wait(run, seconds=300, seen=seen)  # nobody answers: the protocol's own limit
         assert ended["outcome"] == "scrapped"
 
 
@@ -112,7 +114,7 @@ async def test_a_protocol_that_does_not_hold_is_422_with_all_its_problems(served
         error = answer.json()["error"]
         assert error["code"] == "invalid_protocol"
         assert "p.yaml:" in error["message"]
-        assert {problem["line"] for problem in error["problems"]} >= {10, 17}
+        assert {problem["line"] for problem in error["problems"]} == {11, 18}
 
 
 @pytest.mark.parametrize(

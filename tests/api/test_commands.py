@@ -74,7 +74,7 @@ async def test_a_run_from_its_start_to_its_story(served: Served, tmp_path: Path)
         story = await labd(bench, "show", asks["run"])
         who = pwd.getpwuid(os.getuid()).pw_name
         assert f"pressing 1.0.0 for cell-7, started by {who}" in story.out
-        assert "press.crimp force 6 kN, dwell 2 s" in story.out
+        assert "press.crimp dwell 2 s, force 6 kN" in story.out
         assert "peak_force 7.8 kN" in story.out
         assert f"{who} after" in story.out
         assert "\x1b" not in story.out
