@@ -44,7 +44,7 @@ def start_up(lab: Path) -> tuple[float, float]:
     command = [LABD, "serve", "--lab", str(lab), "--log", "json"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
         try:
-            status = [LABD, "--socket", str(load_lab(lab).socket), "status", "--json"]
+            status = [LABD, "status", "--socket", str(load_lab(lab).socket), "--json"]
             while True:
                 answer = subprocess.run(status, capture_output=True, check=False)
                 if answer.returncode == 0 and json.loads(answer.stdout):

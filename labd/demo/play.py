@@ -171,6 +171,6 @@ async def stay(daemon: Daemon, console: Console) -> None:
     console.print("\nThe lab stays alive. Look at it from another terminal:")
     host, _, port = (daemon.broker or "").partition(":")
     console.print(f"  mosquitto_sub -h {host} -p {port} -t 'labd/1/demo/#' -v")
-    console.print(f"  labd --socket {os.path.relpath(daemon.config.socket)} status")
+    console.print(f"  labd status --socket {os.path.relpath(daemon.config.socket)}")
     console.print("End it with Ctrl-C.")
     await asyncio.Event().wait()

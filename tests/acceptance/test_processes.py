@@ -42,10 +42,17 @@ states:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_port(*, pair: bool = False) -> int:
+    """A port that nobody has; with `pair` the next one is free too."""
+    while True:
+        with socket.socket() as sock, socket.socket() as second:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+            try:
+                second.bind(("127.0.0.1", port + 1 if pair else 0))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 class Bench:
@@ -67,7 +74,7 @@ mqtt: {{broker: {{host: 127.0.0.1, port: {self.mqtt}}}}}
 devices:
   arm:
     driver: meca500
-    settings: {{address: "127.0.0.1:{free_port()}", monitor: {free_port()}}}
+    settings: {{address: "127.0.0.1:{free_port(pair=True)}"}}
     positions: arm.yaml
     poll: {{idle: 60 s, busy: 30 s}}
     simulator: {{}}
@@ -99,10 +106,10 @@ deck:
 
     def labd(self, *arguments: str, code: int = 0) -> Any:
         """Runs a command of the CLI; gives its JSON."""
-        command = [str(BIN / "labd"), "--lab", str(self.lab), *arguments, "--json"]
+        command = [str(BIN / "labd"), *arguments, "--lab", str(self.lab), "--json"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == code, result.stdout + result.stderr + self.logs()
-        return json.loads(result.stdout)
+        return json.loads(result.stdout if code == 0 else result.stderr)
 
     def logs(self) -> str:
         return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.directory.glob("*.log"))
@@ -136,6 +143,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     lab.stop()
 
 
+def shown(bench: Bench, run: str) -> dict[str, Any]:
+    """Where a run is."""
+    found: dict[str, Any] = bench.labd("show", run)["run"]
+    return found
+
+
 def test_a_killed_simulator_holds_the_run_and_the_run_goes_on_after_its_return(bench: Bench) -> None:
     simulators = bench.simulators()
     daemon = bench.spawn("labd", BIN / "labd", "serve", "--lab", bench.lab, "--without-simulators", "--log", "json")
@@ -144,24 +157,24 @@ def test_a_killed_simulator_holds_the_run_and_the_run_goes_on_after_its_return(b
     run = bench.labd("run", str(bench.directory / "rest.yaml"), "--position", "tray/cells/A1")["run"]
 
     def resting() -> bool:
-        return bool(bench.labd("show", run)["protocol_state"] == "rest")
+        return bool(shown(bench, run)["protocol_state"] == "rest")
 
     bench.until("the rest", resting)
     time.sleep(1)  # a minute of the lab: the measurement is under way
     simulators.kill()
     simulators.wait()
 
-    state = bench.until("the question", lambda: (s := bench.labd("show", run))["question"] and s)
-    bench.until("Held", lambda: bench.labd("show", run)["state"] == "Held")
+    state = bench.until("the question", lambda: (s := shown(bench, run))["question"] and s)
+    bench.until("Held", lambda: shown(bench, run)["state"] == "Held")
     assert "stat1" in state["question"]["text"]
     assert state["question"]["choices"] == ["done", "not done", "scrap"]
-    bench.labd("unhold", run, code=1)
+    assert "answer first" in str(bench.labd("unhold", run, code=1))
 
     bench.simulators()
     bench.until("both devices again", lambda: all(d["health"] == "ok" for d in bench.labd("devices")))
     bench.labd("answer", run, "not done")
     bench.labd("unhold", run)
-    ended = bench.until("the end", lambda: (s := bench.labd("show", run))["outcome"] and s)
+    ended = bench.until("the end", lambda: (s := shown(bench, run))["outcome"] and s)
     assert ended["outcome"] == "complete"
 
     daemon.send_signal(signal.SIGTERM)
