@@ -60,7 +60,7 @@ class Watcher:
         self.got.append(Got(topic.removeprefix(self.prefix), data, retained, qos))
         self._more.set()
 
-    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not true():
                 self._more.clear()
