@@ -180,10 +180,9 @@ def _made_safe(event: Event, data: Mapping[str, Any]) -> Entry:
 
 
 def _commanded(event: Event, data: Mapping[str, Any]) -> Entry | None:
-    if data["command"] == "answer":
-        return None  # the question's own entry says it
-    at = f" at {data['at']}" if data.get("at") else ""
-    return Entry(event["at"], "note", f"{data['by']} ordered {data['command']}{at}", came=data.get("cause") or "")
+    if not data.get("at"):
+        return None  # the change of state, or the question's answer, says it
+    return Entry(event["at"], "note", f"{data['by']} ordered {data['command']} at {data['at']}")
 
 
 def _other(event: Event, data: Mapping[str, Any]) -> Entry:

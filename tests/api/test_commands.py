@@ -98,3 +98,17 @@ async def test_what_is_refused_ends_with_1_and_bad_input_with_2(served: Served, 
         stopped = await labd(bench, "stop", run, "--cause", "wrong lid")
         assert stopped.status == 0
         assert (await bench.wait(run))["outcome"] == "stopped"
+
+
+async def test_whoever_waits_is_told_that_the_daemon_has_ended(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "pressing.yaml"
+    file.write_text(PRESSING)
+    async with served() as bench, asyncio.TaskGroup() as group:
+        quick(bench)
+        waiting = group.create_task(labd(bench, "run", str(file), "--wait"))
+        await bench.first_question()
+        await bench.server.stop()
+        ended = await waiting
+    assert ended.status == 1
+    assert "when its daemon was last heard" in ended.err
+    assert "no daemon answers" in ended.err
