@@ -1,6 +1,7 @@
 """Expressions with units: parsed, checked for types and dimensions, compiled to closures over floats."""
 
-from labd.expr.compiler import Expression, Missing, compile_expression
+from labd.expr.closures import Missing, Values
+from labd.expr.compiler import Expression, compile_expression
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.fields import field_type, record_of
 from labd.expr.show import show
@@ -45,6 +46,7 @@ __all__ = [
     "Template",
     "Text",
     "Type",
+    "Values",
     "accepts",
     "an",
     "compile_expression",

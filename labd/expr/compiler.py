@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator as python_operators
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 from labd.expr import operators
+from labd.expr.closures import COMPARE, FUNCTIONS, Missing, Run, Values, binary, fold, lookup, not_empty
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.nodes import (
     Call,
@@ -32,7 +33,6 @@ from labd.expr.types import (
     BOOLEAN,
     INTEGER,
     NUMBER,
-    TEXT,
     Anything,
     Boolean,
     ListOf,
@@ -46,16 +46,6 @@ from labd.expr.types import (
     measure,
 )
 from labd.sdk import UnitError, units
-
-Values: TypeAlias = Mapping[str, Any]
-Run: TypeAlias = Callable[[Values], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Stands for a value that there is none of now, and says why: `is 12 s old`, `could not be read`."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +106,7 @@ def compile_expression(
     """Parses, checks and compiles an expression.
 
     Args:
+        text: as it stands in the protocol, without a leading `=`.
         names: the types of all names that it may use; a dotted name is a field of a Record.
         wanted: the type that it must have.
         aka: why a name that looks right is not there, by name.
@@ -147,14 +138,13 @@ def _unwanted(wanted: Type, given: Type, node: Node) -> Flaw:
     return Flaw(f"{an(wanted)} belongs here, and this is {an(given)}", node.offset, node.length, mend, kind)
 
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "<": python_operators.lt,
-    "<=": python_operators.le,
-    ">": python_operators.gt,
-    ">=": python_operators.ge,
-    "==": python_operators.eq,
-    "!=": python_operators.ne,
-}
+_COMMON_UNITS = tuple(
+    re.findall(
+        r"\S+",
+        "s ms min h µL mL L N kN V mV µV A mA µA nA Ω kΩ Hz kHz mHz g mg µg kg °C degC K mm µm cm mAh µAh Ah C V/s "
+        "mV/s µL/s mm/s mol/L mol/kg bar mbar Pa kPa W Wh mAh/g ppm %",
+    )
+)
 
 
 class _Compiler:
@@ -175,25 +165,8 @@ class _Compiler:
         return Typed(found, run, node)
 
     def _compile(self, node: Node) -> tuple[Type, Run]:
-        match node:
-            case Literal():
-                return self._literal(node)
-            case QuantityLiteral():
-                return self._quantity(node)
-            case Name():
-                return self._name(node)
-            case ListLiteral():
-                return self._list(node)
-            case Call():
-                return self._call(node)
-            case Unary():
-                return self._unary(node)
-            case Chain():
-                return self._logic(node) if node.operators[0] in ("and", "or") else self._arithmetic(node)
-            case Comparison():
-                return self._comparison(node)
-            case Choice():
-                return self._choice(node)
+        walk: Any = self._walks[type(node)]
+        return walk(self, node)  # type: ignore[no-any-return]
 
     # ── leaves ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _literal(self, node: Literal) -> tuple[Type, Run]:
@@ -241,7 +214,7 @@ class _Compiler:
             return ANYTHING, lambda _: None
         label = ".".join(node.parts)
         self.leaves[label] = kind
-        return kind, _lookup(node.parts, Flaw(label, node.offset, node.length, kind="value"))
+        return kind, lookup(node.parts, Flaw(label, node.offset, node.length, kind="value"))
 
     def _wrong(self, message: str, offset: int, length: int, mend: str) -> None:
         self.flaws.append(Flaw(message, offset, length, mend, "name"))
@@ -273,6 +246,9 @@ class _Compiler:
             flaw = Flaw(message, found.node.offset, found.node.length, "a condition compares: `x > 3`", "type")
             self.flaws.append(flaw)
 
+    def _chain(self, node: Chain) -> tuple[Type, Run]:
+        return self._logic(node) if node.operators[0] in ("and", "or") else self._arithmetic(node)
+
     def _logic(self, node: Chain) -> tuple[Type, Run]:
         terms = [self.visit(term) for term in node.terms]
         for term in terms:
@@ -300,8 +276,8 @@ class _Compiler:
                 raise Wrong("a division by zero", kind="value")
             steps.append((sign, term.run, factor, Flaw("a division by zero", term.node.offset, term.node.length)))
         if len(steps) == 1:
-            return kind, _binary(run, *steps[0])
-        return kind, _fold(run, steps)
+            return kind, binary(run, *steps[0])
+        return kind, fold(run, steps)
 
     def _comparison(self, node: Comparison) -> tuple[Type, Run]:
         left, right = self.visit(node.left), self.visit(node.right)
@@ -314,7 +290,7 @@ class _Compiler:
         operators.compared(node.operator, left.type, right.type)
         self._check_choice(left, right)
         self._check_choice(right, left)
-        compare = _COMPARE[node.operator]
+        compare = COMPARE[node.operator]
         return BOOLEAN, lambda values: compare(first(values), second(values))
 
     def _membership(self, left: Typed, right: Typed) -> None:
@@ -351,138 +327,22 @@ class _Compiler:
         arguments = [self.visit(argument) for argument in node.arguments]
         kind = operators.called(node.function, [argument.type for argument in arguments])
         runs = tuple(argument.run for argument in arguments)
-        function = _FUNCTIONS[node.function]
+        function = FUNCTIONS[node.function]
         if len(runs) == 1:
             (only,) = runs
             if node.function in ("min", "max", "mean"):
-                return kind, _not_empty(node, function, only)
+                return kind, not_empty(node, function, only)
             return kind, lambda values: function(only(values))
         return kind, lambda values: function(*(run(values) for run in runs))
 
-
-# ── closures ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def _no_value(flaw: Flaw, value: object) -> ExpressionError:
-    reason = value.reason if isinstance(value, Missing) else "has no value now"
-    return ExpressionError([Flaw(f"`{flaw.message}` {reason}", flaw.offset, flaw.length, kind="value")])
-
-
-def _lookup(parts: tuple[str, ...], flaw: Flaw) -> Run:
-    if len(parts) == 1:
-        (name,) = parts
-
-        def plain(values: Values) -> Any:
-            value = values.get(name)
-            if value is None or value.__class__ is Missing or value != value:
-                raise _no_value(flaw, value)
-            return value
-
-        return plain
-
-    first, *rest = parts
-
-    def dotted(values: Values) -> Any:
-        value: Any = values.get(first)
-        for part in rest:
-            if value.__class__ is Missing or not isinstance(value, Mapping):
-                raise _no_value(flaw, value)
-            value = value.get(part)
-        if value is None or value.__class__ is Missing or value != value:
-            raise _no_value(flaw, value)
-        return value
-
-    return dotted
-
-
-def _binary(left: Run, sign: str, right: Run, factor: float, zero: Flaw) -> Run:
-    if sign == "+":
-        return lambda values: left(values) + right(values)
-    if sign == "-":
-        return lambda values: left(values) - right(values)
-    if sign == "*":
-        if factor == 1.0:
-            return lambda values: left(values) * right(values)
-        return lambda values: left(values) * right(values) * factor
-
-    def divide(values: Values) -> Any:
-        try:
-            return left(values) / right(values) * factor
-        except ZeroDivisionError:
-            raise ExpressionError([Flaw(zero.message, zero.offset, zero.length, kind="value")]) from None
-
-    return divide
-
-
-def _fold(first: Run, steps: list[tuple[str, Run, float, Flaw]]) -> Run:
-    """A long chain as a loop, so that its length costs no depth."""
-
-    def run(values: Values) -> Any:
-        value = first(values)
-        for sign, term, factor, zero in steps:
-            other = term(values)
-            if sign == "+":
-                value = value + other
-            elif sign == "-":
-                value = value - other
-            elif sign == "*":
-                value = value * other if factor == 1.0 else value * other * factor
-            elif other == 0:
-                raise ExpressionError([Flaw(zero.message, zero.offset, zero.length, kind="value")])
-            else:
-                value = value / other * factor
-        return value
-
-    return run
-
-
-def _not_empty(node: Call, function: Callable[[Any], Any], only: Run) -> Run:
-    def run(values: Values) -> Any:
-        items = only(values)
-        if not items:
-            raise ExpressionError([Flaw(f"`{node.function}` of an empty list", node.offset, node.length, kind="value")])
-        return function(items)
-
-    return run
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "min": min,
-    "max": max,
-    "abs": abs,
-    "round": round,
-    "sum": sum,
-    "mean": _mean,
-    "len": len,
-}
-
-_COMMON_UNITS = (
-    *(
-        "s",
-        "ms",
-        "min",
-        "h",
-        "µL",
-        "mL",
-        "L",
-        "N",
-        "kN",
-        "V",
-        "mV",
-        "µV",
-        "A",
-        "mA",
-        "µA",
-        "nA",
-        "Ω",
-        "kΩ",
-        "Hz",
-        "kHz",
-    ),
-    *("mHz", "g", "mg", "µg", "kg", "°C", "degC", "K", "mm", "µm", "cm", "mAh", "µAh", "Ah", "C", "V/s", "mV/s"),
-    *("µL/s", "mm/s", "mol/L", "mol/kg", "bar", "mbar", "Pa", "kPa", "W", "Wh", "mAh/g", "ppm", "%"),
-)
-
-__all__ = ["NUMBER", "TEXT", "Expression", "Missing", "compile_expression"]
+    _walks: ClassVar[dict[type[Any], Callable[..., tuple[Type, Run]]]] = {
+        Literal: _literal,
+        QuantityLiteral: _quantity,
+        Name: _name,
+        ListLiteral: _list,
+        Call: _call,
+        Unary: _unary,
+        Chain: _chain,
+        Comparison: _comparison,
+        Choice: _choice,
+    }

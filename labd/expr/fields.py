@@ -26,21 +26,24 @@ _PLAIN: dict[Any, Type] = {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: TEXT
 
 
 def _type(annotation: Any, metadata: tuple[object, ...]) -> Type:
-    origin = get_origin(annotation)
-    if origin is Annotated:
+    if get_origin(annotation) is Annotated:
         return _type(annotation.__origin__, (*metadata, *annotation.__metadata__))
     for mark in metadata:
         if isinstance(mark, In):
             return measure(mark.unit)
         if isinstance(mark, PlaceMark):
             return Text(names="source" if mark.material else "place")
+    return _compound(get_origin(annotation), get_args(annotation)) or _PLAIN.get(annotation, ANYTHING)
+
+
+def _compound(origin: Any, parts: tuple[Any, ...]) -> Type | None:
+    found: Type | None = None
     if origin in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        return _type(parts[0], ()) if len(parts) == 1 else ANYTHING
-    if origin is Literal:
-        values = get_args(annotation)
-        return Text(choices=tuple(values)) if all(isinstance(value, str) for value in values) else ANYTHING
-    if origin in (list, tuple):
-        items = [part for part in get_args(annotation) if part is not ...]
-        return ListOf(_type(items[0], ())) if len(items) == 1 else ANYTHING
-    return _PLAIN.get(annotation, ANYTHING)
+        some = [part for part in parts if part is not type(None)]
+        found = _type(some[0], ()) if len(some) == 1 else ANYTHING
+    elif origin is Literal:
+        found = Text(choices=parts) if all(isinstance(value, str) for value in parts) else ANYTHING
+    elif origin in (list, tuple):
+        items = [part for part in parts if part is not ...]
+        found = ListOf(_type(items[0], ())) if len(items) == 1 else ANYTHING
+    return found

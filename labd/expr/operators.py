@@ -1,4 +1,4 @@
-"""What operators and functions do to types. Each rule gives the result's type, or says what is wrong and how to mend it."""
+"""What operators and functions do to types: each rule gives the result's type, or says what is wrong."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def multiplied(operator: str, left: Type, right: Type) -> tuple[Type, float]:
     )
     vector = combine(left_vector, right_vector, sign)
     found = of_vector(vector)
-    if not vector and ((operator == "*" and (left_part or right_part)) or (left_part and isinstance(right, Number))):
-        if not left_vector and not right_vector:
-            found = dimensioned("fraction")
+    parts = left_part or right_part if operator == "*" else left_part and isinstance(right, Number)
+    if parts and not left_vector and not right_vector:
+        found = dimensioned("fraction")
     scale = found.dimension.scale if isinstance(found, Measure) else 1.0
     factor = left_scale * right_scale**sign / scale
     # 1 mAh / 1 h must be 1 mA: conversion factors carry rounding
@@ -134,30 +134,30 @@ def compared(operator: str, left: Type, right: Type) -> None:
         if isinstance(left, Text) and isinstance(right, Text):
             return
     elif isinstance(left, type(right)) and isinstance(left, (Boolean, Text)):
-        raise Wrong(
-            "texts have no order" if isinstance(left, Text) else "true and false have no order",
-            "compare with `==` or `!=`",
-        )
+        what = "texts have" if isinstance(left, Text) else "true and false have"
+        raise Wrong(f"{what} no order", "compare with `==` or `!=`")
     raise _clash("compared with", left, right)
 
 
 def united(left: Type, right: Type, doing: str = "stand beside") -> Type:
     """The one type of two values that stand for each other, as in a list."""
-    if isinstance(left, Anything):
-        return right
-    if isinstance(right, Anything):
-        return left
+    found: Type | None = None
     match left, right:
+        case (Anything(), other) | (other, Anything()):
+            found = other
         case Number(), Number():
-            return INTEGER if left.integer and right.integer else NUMBER
+            found = INTEGER if left.integer and right.integer else NUMBER
         case Measure(), Measure() if _same(left, right):
-            return left
+            found = left
         case Boolean(), Boolean():
-            return BOOLEAN
+            found = BOOLEAN
         case Text(), Text():
-            return Text(tuple(dict.fromkeys(left.choices + right.choices))) if left.choices and right.choices else TEXT
+            both = bool(left.choices and right.choices)
+            found = Text(tuple(dict.fromkeys(left.choices + right.choices))) if both else TEXT
         case ListOf(), ListOf():
-            return ListOf(united(left.item, right.item, doing))
+            found = ListOf(united(left.item, right.item, doing))
+    if found is not None:
+        return found
     raise Wrong(f"{an(left)} and {an(right)} cannot {doing} each other", kind="unit")
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken, VisitError
+from lark.exceptions import UnexpectedEOF, UnexpectedInput, UnexpectedToken, VisitError
 
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.nodes import Call, Chain, Choice, Comparison, ListLiteral, Literal, Name, Node, QuantityLiteral, Unary
@@ -24,6 +24,8 @@ FUNCTIONS = ("min", "max", "abs", "round", "sum", "mean", "len")
 
 _LETTER = r"A-Za-zµμΩΩ°%"
 _UNIT_NAME = rf"[{_LETTER}][{_LETTER}0-9]*(?:\^-?[0-9]+)?"
+_NUMBER = r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?(?![eE][+-]?\d)"
+_KEYWORDS = r"(?!(and|or|not|in|if|else)\b)"
 
 GRAMMAR = rf"""
 ?start: choice
@@ -33,9 +35,9 @@ GRAMMAR = rf"""
 ?both: negation ("and" negation)*
 ?negation: comparison
     | NOT negation                              -> negate
-?comparison: sum (comparator sum)*
+?comparison: total (comparator total)*
 comparator: COMPARE | IN | NOT IN
-?sum: product ((PLUS | MINUS) product)*
+?total: product ((PLUS | MINUS) product)*
 ?product: signed ((STAR | SLASH) signed)*
 ?signed: atom
     | (PLUS | MINUS) signed                     -> negate
@@ -61,8 +63,8 @@ SLASH: "/"
 CLOSE: ")"
 OPEN_LIST: "["
 CLOSE_LIST: "]"
-QUANTITY.3: /(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?(?![eE][+-]?\d)[ \t]*(?!(and|or|not|in|if|else)\b){_UNIT_NAME}([*\/·]{_UNIT_NAME})*/
-NUMBER.2: /(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?/
+QUANTITY.3: /{_NUMBER}[ \t]*{_KEYWORDS}{_UNIT_NAME}([*\/·]{_UNIT_NAME})*/
+NUMBER.2: /{_NUMBER}/
 TEXT: /"[^"\n]*"|'[^'\n]*'/
 NAME: /[A-Za-z][A-Za-z0-9_]*/
 %ignore /[ \t\r\n]+/
@@ -106,6 +108,7 @@ _HINTS = (
     ('"', "this text does not end", 'close it with `"`'),
     ("'", "this text does not end", "close it with `'`"),
     ("^", "there are no powers", "multiply instead"),
+    ("(", "nothing can be called but " + ", ".join(FUNCTIONS), ""),
 )
 
 
@@ -115,21 +118,16 @@ def _flaw(text: str, error: UnexpectedInput) -> Flaw:
     if ended or at is None or at >= len(text):
         mend = "a `(` is not closed" if text.count("(") > text.count(")") else ""
         return Flaw("the expression ends too early", max(0, len(text.rstrip()) - 1), 1, mend)
-    rest = text[at:]
-    before = text[:at].rstrip()
+    rest, before = text[at:], text[:at].rstrip()
     if rest.startswith("*") and before.endswith("*"):
         return Flaw("there are no powers", len(before) - 1, at - len(before) + 2, "multiply instead")
     for sign, message, mend in _HINTS:
         if rest.startswith(sign) and not (sign in "\"'" and sign in rest[1:]):
             return Flaw(message, at, len(sign), mend)
-    if rest.startswith("("):
-        return Flaw("nothing can be called but " + ", ".join(FUNCTIONS), at, 1)
-    if rest[0] in "\"'":
-        return Flaw("a text does not belong here", at, 1, "an operator is missing before it")
-    if isinstance(error, UnexpectedCharacters):
-        return Flaw(f"`{rest[0]}` is not known here" if rest[0].isprintable() else "a character that is no text", at, 1)
-    word = str(error.token)
-    return Flaw(f"`{word[:40]}` does not belong here", at, len(word), _mend_word(word, before))
+    word = str(error.token) if isinstance(error, UnexpectedToken) else rest[0]
+    if rest[0].isprintable():
+        return Flaw(f"`{word[:40]}` does not belong here", at, len(word), _mend_word(word, before))
+    return Flaw("a character that is no text", at, 1, "delete it")
 
 
 def _mend_word(word: str, before: str) -> str:
@@ -144,18 +142,17 @@ def _mend_word(word: str, before: str) -> str:
 def _depth(*nodes: Node, offset: int = 0) -> int:
     depth = 1 + max((node.depth for node in nodes), default=0)
     if depth > DEEPEST:
-        raise ExpressionError(
-            [Flaw(f"an expression nests at most {DEEPEST} levels deep", offset, 1, "set a variable first")]
-        )
+        message = f"an expression nests at most {DEEPEST} levels deep"
+        raise ExpressionError([Flaw(message, offset, 1, "set a variable first")])
     return depth
 
 
 def _start(child: Any) -> int:
-    return int(child.start_pos) if isinstance(child, Token) else int(child.offset)
+    return (child.start_pos or 0) if isinstance(child, Token) else int(child.offset)
 
 
 def _end(child: Any) -> int:
-    return int(child.end_pos) if isinstance(child, Token) else int(child.end)
+    return (child.end_pos or 0) if isinstance(child, Token) else int(child.end)
 
 
 def _finite(token: Token, text: str) -> float:
@@ -225,22 +222,20 @@ class _Build(Transformer[Token, Node]):
     def both(self, children: list[Any]) -> Node:
         return self._chain(children, ["and"] * (len(children) - 1))
 
-    def sum(self, children: list[Any]) -> Node:
+    def total(self, children: list[Any]) -> Node:
         return self._chain(children[::2], [str(operator) for operator in children[1::2]])
 
-    product = sum
+    product = total
 
     def comparator(self, children: list[Token]) -> Token:
         first, last = children[0], children[-1]
-        return Token("COMPARE", " ".join(children), start_pos=first.start_pos, end_pos=last.end_pos)  # type: ignore[return-value]
+        return Token("COMPARE", " ".join(children), start_pos=first.start_pos, end_pos=last.end_pos)
 
     def comparison(self, children: list[Any]) -> Node:
         left, operator, right, *more = children
         if more:
-            flaw = Flaw(
-                "comparisons do not follow each other", _start(more[0]), len(more[0]), "write `a < b and b < c`"
-            )
-            raise ExpressionError([flaw])
+            message, mend = "comparisons do not follow each other", "write `a < b and b < c`"
+            raise ExpressionError([Flaw(message, _start(more[0]), len(more[0]), mend)])
         depth = _depth(left, right, offset=left.offset)
         return Comparison(str(operator), left, right, offset=left.offset, end=right.end, depth=depth)
 

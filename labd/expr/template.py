@@ -1,11 +1,12 @@
-"""Texts with holes: `The press reached only {pressed.peak_force}.`"""
+"""Texts with holes, such as `The press reached only {pressed.peak_force}`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labd.expr.compiler import Expression, Values, compile_expression
+from labd.expr.closures import Values
+from labd.expr.compiler import Expression, compile_expression
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.show import show
 from labd.expr.types import Type

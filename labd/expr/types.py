@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from labd.sdk import units
 
@@ -126,7 +126,7 @@ def an(found: Type) -> str:
 
 
 def _vector(unit: str) -> Vector:
-    exponents = dict(units.registry.get_dimensionality(units.registry.parse_units(unit)))  # type: ignore[arg-type]
+    exponents: dict[str, Any] = dict(units.registry.get_dimensionality(units.registry.parse_units(unit)))
     return tuple(sorted((name, float(power)) for name, power in exponents.items() if power))
 
 
@@ -198,17 +198,20 @@ def combine(left: Vector, right: Vector, sign: int) -> Vector:
 
 def accepts(wanted: Type, given: Type) -> bool:
     """Whether a value of one type may stand where the other is wanted."""
-    if isinstance(wanted, Anything) or isinstance(given, Anything):
-        return True
     match wanted, given:
+        case (Anything(), _) | (_, Anything()):
+            found = True
         case Number(), Number():
-            return given.integer or not wanted.integer
+            found = given.integer or not wanted.integer
         case Measure(), Measure():
-            return wanted.dimension.vector == given.dimension.vector and wanted.dimension.kind == given.dimension.kind
+            first, second = wanted.dimension, given.dimension
+            found = first.vector == second.vector and first.kind == second.kind
         case Text(), Text():
-            return not wanted.choices or not given.choices or bool(set(given.choices) <= set(wanted.choices))
+            found = not wanted.choices or not given.choices or set(given.choices) <= set(wanted.choices)
         case ListOf(), ListOf():
-            return accepts(wanted.item, given.item)
+            found = accepts(wanted.item, given.item)
         case Record(), Record():
-            return wanted == given
-    return isinstance(given, type(wanted))
+            found = wanted == given
+        case _:
+            found = isinstance(given, type(wanted))
+    return found

@@ -332,14 +332,14 @@ class _Compiler:
             return Slot(wanted)
         try:
             value = literal(raw, wanted)
-            problem = out_of_bounds(value, wanted, bounds)
-            if problem:
-                raise BadValue("P208", problem)
             if isinstance(wanted, Text):
                 check_named(value, wanted, self.facts)
         except BadValue as bad:
             self.tell(bad.code, bad.message, path, bad.mend)
             return Slot(ANYTHING, expression=_always)
+        problem = out_of_bounds(value, wanted, bounds)
+        if problem:
+            self.tell("P208", problem, path)
         return Slot(wanted, value, bounds=bounds)
 
     def _expression(self, text: str, wanted: Type, path: Path, shift: int = 0) -> Expression | None:

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from labd.protocol.checker import compiled
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
-from labd.protocol.program import AskOp, Goto, Program, StateProgram, Way
+from labd.protocol.program import AskOp, Goto, StateProgram, Way, way_states
 
 _LONGEST = 60
 
 
 def mermaid(protocol: Protocol, facts: LabFacts | None = None) -> str:
-    """A Mermaid state diagram; what people read as `crimp (press)`. Raises ProtocolErrors for one that fails its check."""
+    """A Mermaid state diagram, with each state's roles. Raises ProtocolErrors for a protocol that fails its check."""
     program = compiled(protocol, facts)
     lines = ["stateDiagram-v2", f"    [*] --> {program.start}"]
     for name, state in program.states.items():
         lines.append(f"    {name} : {_label(name, state)}")
         if state.end is not None:
             lines.append(f"    {name} --> [*]")
-        lines += dict.fromkeys(_arrows(program, state))
+        lines += dict.fromkeys(_arrows(state))
     return "\n".join(lines) + "\n"
 
 
@@ -30,7 +30,7 @@ def _label(name: str, state: StateProgram) -> str:
     return f"{name} ({', '.join(sorted(state.roles))})" if state.roles else name
 
 
-def _arrows(program: Program, state: StateProgram) -> Iterator[str]:
+def _arrows(state: StateProgram) -> Iterator[str]:
     for condition, way in state.ways:
         told = condition.text if condition is not None else ("else" if len(state.ways) > 1 else "")
         yield from _arrow(state.name, way, told)
@@ -50,7 +50,6 @@ def _arrow(name: str, way: Way, told: str) -> Iterator[str]:
     """A hold is no state: its arrow leads to where a person may go on."""
     text = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
     clean = text.replace(":", " ").replace(";", " ").replace("\n", " ")
-    for target, note in (
-        [(way.state, clean)] if isinstance(way, Goto) else [(to, f"hold, {clean}") for to in way.continue_at]
-    ):
+    note = clean if isinstance(way, Goto) else f"hold, {clean}"
+    for target in way_states(way):
         yield f"    {name} --> {target}" + (f" : {note}" if note else "")

@@ -10,10 +10,12 @@ from labd.protocol.program import (
     DoOp,
     Hold,
     JumpOp,
+    Op,
     Program,
     SetOp,
     StateProgram,
     UnlessOp,
+    Way,
     op_names,
     way_names,
     way_states,
@@ -178,31 +180,31 @@ def _assigned_before(program: Program) -> dict[Place, frozenset[str]]:
 
 
 def _flow(program: Program, place: Place, have: frozenset[str]) -> Iterator[tuple[Place, frozenset[str]]]:
+    """Where a run may be next, and what surely has a value there."""
     name, at = place
     state = program.states[name]
+    leaving: list[tuple[Way, frozenset[str]]] = []
     if at >= len(state.ops):
-        for _, way in state.ways:
-            for target in way_states(way):
-                yield from _enter(program, target, have)
-        return
-    op = state.ops[at]
-    after = have
+        leaving += [(way, have) for _, way in state.ways]
+    else:
+        op = state.ops[at]
+        after = have | _assigns(op)
+        for following in _following(state, at):
+            yield (name, following), after
+        if isinstance(op, AskOp):
+            leaving += [(way, after) for way in op.choices.values()]
+            leaving += [(op.otherwise, have)] if op.within is not None else []
+        if isinstance(op, DoOp):
+            leaving += [(way, have) for way in state.catch.values()]
+    for way, known in leaving:
+        for target in way_states(way):
+            yield from _enter(program, target, known)
+
+
+def _assigns(op: Op) -> frozenset[str]:
     if isinstance(op, SetOp):
-        after = have | op.values.keys()
-    elif isinstance(op, (DoOp, AskOp)) and op.as_ is not None:
-        after = have | {op.as_}
-    for following in _following(state, at):
-        yield (name, following), after
-    if isinstance(op, AskOp):
-        for way in op.choices.values():
-            for target in way_states(way):
-                yield from _enter(program, target, after)
-        for target in way_states(op.otherwise) if op.within is not None else ():
-            yield from _enter(program, target, have)
-    if isinstance(op, DoOp):
-        for way in state.catch.values():
-            for target in way_states(way):
-                yield from _enter(program, target, have)
+        return frozenset(op.values)
+    return frozenset({op.as_}) if isinstance(op, (DoOp, AskOp)) and op.as_ is not None else frozenset()
 
 
 def _enter(program: Program, target: str, have: frozenset[str]) -> Iterator[tuple[Place, frozenset[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -11,20 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from labd.protocol.model import (
-    NOT_YET,
-    STATE_KINDS,
-    STEP_KINDS,
-    Parameter,
-    ProtocolFile,
-    RoleUse,
-    State,
-    Working,
-)
+from labd.protocol.model import Parameter, ProtocolFile, RoleUse, State
+from labd.protocol.notyet import take_out
 from labd.protocol.problems import Problem, ProtocolErrors
 from labd.protocol.reader import Reader, read_file
 from labd.protocol.shape import shape_problem
-from labd.protocol.source import Path, Source
+from labd.protocol.source import Source
 
 LANGUAGE = 1
 
@@ -90,6 +82,7 @@ def load(source: FilePath | str, name: str | None = None) -> Protocol:
     """Reads a protocol from a file (a Path), or from its text.
 
     Args:
+        source: the file's path, or its text.
         name: what messages call the file.
 
     Raises:
@@ -101,7 +94,7 @@ def load(source: FilePath | str, name: str | None = None) -> Protocol:
     tree = reader.read()
     problems = reader.problems
     _check_head(tree, origin, problems)
-    problems += _take_out_what_is_not_yet(tree, origin)
+    problems += take_out(tree, origin)
     try:
         file = ProtocolFile.model_validate(tree)
     except ValidationError as error:
@@ -138,77 +131,3 @@ def _essential(error: ValidationError) -> list[Any]:
         for flaw in flaws
         if not any(len(other) > len(flaw["loc"]) and other[: len(flaw["loc"])] == flaw["loc"] for other in locs)
     ]
-
-
-# ── what this version does not run yet ───────────────────────────────────────────────────────────────────────────
-_PLACEHOLDER = {"wait": "1 s"}
-
-
-def _take_out_what_is_not_yet(tree: dict[str, Any], source: Source) -> list[Problem]:
-    """One problem for each such part; the part is taken out, so that the rest is checked as if it were not there."""
-    problems: list[Problem] = []
-
-    def tell(path: Path) -> None:
-        message = f"this version of labd does not run `{path[-1]}` yet"
-        problems.append(source.problem("P110", message, path, "write the protocol without it for now", key=True))
-
-    for key in sorted(NOT_YET["file"] & tree.keys()):
-        tell((key,))
-        del tree[key]
-    states = tree.get("states")
-    if not isinstance(states, dict):
-        return problems
-    for name, state in states.items():
-        if not isinstance(state, dict):
-            continue
-        path: Path = ("states", name)
-        for key in sorted(NOT_YET["state"] & state.keys()):
-            tell((*path, key))
-            del state[key]
-        found = _unready(state)
-        if found:
-            for key in found:
-                tell((*path, key))
-            if not STATE_KINDS.keys() & state.keys():
-                kept = {key: value for key, value in state.items() if key in Working.model_fields}
-                state.clear()
-                state.update({**_PLACEHOLDER, **kept})
-            for key in found:
-                state.pop(key, None)
-        _unready_wait(state, path, tell)
-        for steps_path, steps in _step_lists(state, path):
-            for index, step in enumerate(steps):
-                if not isinstance(step, dict):
-                    continue
-                step_path = (*steps_path, index)
-                found = _unready(step)
-                for key in found:
-                    tell((*step_path, key))
-                    del step[key]
-                if found and not STEP_KINDS.keys() & step.keys():
-                    steps[index] = dict(_PLACEHOLDER)
-                _unready_wait(step, step_path, tell)
-    return problems
-
-
-def _unready(part: dict[str, Any]) -> list[str]:
-    return sorted(NOT_YET["step"] & part.keys())
-
-
-def _unready_wait(part: dict[str, Any], path: Path, tell: Any) -> None:
-    wait = part.get("wait")
-    if isinstance(wait, dict):
-        for key in sorted(NOT_YET["wait"] & wait.keys()):
-            tell((*path, "wait", key))
-            part["wait"] = _PLACEHOLDER["wait"]
-
-
-def _step_lists(part: dict[str, Any], path: Path) -> Iterator[tuple[Path, list[Any]]]:
-    """All lists of steps in a state, also those in `if`; the reader has bounded their depth."""
-    for key in ("steps", "then", "else"):
-        steps = part.get(key)
-        if isinstance(steps, list):
-            yield (*path, key), steps
-            for index, step in enumerate(steps):
-                if isinstance(step, dict):
-                    yield from _step_lists(step, (*path, key, index))

@@ -317,7 +317,8 @@ class Machine:
             return slot.fixed
         values = self._values()
         value = slot(values)
-        self._decide(what, value, slot.expression.text, slot.expression.because(values))
+        told = argument(value, slot.expression.type)
+        self._decide(what, told, slot.expression.text, slot.expression.because(values))
         problem = out_of_bounds(value, slot.type, slot.bounds)
         if problem:
             raise _no_value(what, problem)

@@ -125,7 +125,7 @@ class Decided:
 
     Args:
         what: what was decided: `next`, `with volume`, `set cycles_done`, `if`.
-        value: the value; a quantity is in its dimension's default unit.
+        value: the value; a quantity with its unit, `{"v": 7.8, "u": "kN"}`.
         expression: as it stands in the protocol.
         because: the names that it used, with their values.
     """

@@ -68,7 +68,7 @@ def _within(step: Step, path: Path) -> Iterator[tuple[Path, Step]]:
 def collect(protocol: Protocol, facts: LabFacts, tell: Teller) -> Names:
     """Parameters, roles with their signals, `sample`, `run`, `visits`, results and variables."""
     names = Names({"sample": SAMPLE, "run": RUN, "visits": INTEGER})
-    names.aka = {state: "a state has no value; name an action's result with `as:`" for state in protocol.states}
+    names.aka = dict.fromkeys(protocol.states, "a state has no value; name an action's result with `as:`")
     for name, parameter in parameter_types(protocol, tell).items():
         _add(names, name, parameter.type, ("parameters", name), tell)
     for name in protocol.parameters.keys() - names.types.keys():

@@ -57,26 +57,28 @@ def shape_problem(source: Source, tree: Any, flaw: Any) -> Problem:
         return source.problem("P112", f"`{name}` is missing", path[:-1], _MISSING.get(name, ""))
     if kind == "union_tag_not_found":
         return _no_kind(source, path, flaw["input"])
-    given = flaw["input"]
+    return _wrong_value(source, path, kind, flaw)
+
+
+def _wrong_value(source: Source, path: Path, kind: str, flaw: Any) -> Problem:
+    given, name = flaw["input"], path[-1]
+    code, key, mend = "P113", False, ""
     if given is None:
-        return source.problem("P113", f"`{path[-1]}` has no value", path, "write one, or delete the key", key=True)
-    if kind == "literal_error":
+        message, mend, key = f"`{name}` has no value", "write one, or delete the key", True
+    elif kind == "literal_error":
         options = [option.strip(" '\"") for option in flaw["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        mend = did_you_mean(str(given), options, "it is one of")
-        return source.problem("P113", f"`{_short(given)}` does not belong here", path, mend)
-    if kind == "string_pattern_mismatch":
+        message, mend = f"`{_short(given)}` does not belong here", did_you_mean(str(given), options, "it is one of")
+    elif kind == "string_pattern_mismatch":
         message, mend = _name_problem(str(given), flaw)
-        return source.problem("P113", message, path, mend)
-    if kind in ("greater_than_equal", "less_than_equal"):
+    elif kind in ("greater_than_equal", "less_than_equal"):
         limit = flaw["ctx"].get("ge", flaw["ctx"].get("le"))
         word = "at least" if kind == "greater_than_equal" else "at most"
-        return source.problem("P208", f"`{path[-1]}` is {word} {limit}, not {_short(given)}", path)
-    if kind in ("too_short", "string_too_short"):
-        return source.problem(
-            "P113", f"`{path[-1]}` is empty", path, "write what belongs there, or delete it", key=True
-        )
-    message = _WANTED.get(kind, str(flaw["msg"]))
-    return source.problem("P113", f"{message}, not {_describe(given)}", path)
+        code, message = "P208", f"`{name}` is {word} {limit}, not {_short(given)}"
+    elif kind in ("too_short", "string_too_short"):
+        message, mend, key = f"`{name}` is empty", "write what belongs there, or delete it", True
+    else:
+        message = f"{_WANTED.get(kind, str(flaw['msg']))}, not {_describe(given)}"
+    return source.problem(code, message, path, mend, key=key)
 
 
 def _describe(given: Any) -> str:
@@ -106,22 +108,26 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+_BY_KEY: dict[str | int, type[BaseModel]] = {
+    "@hold": HoldTarget,
+    "@limit": VisitLimit,
+    "@use": RoleUse,
+    "catch": Catch,
+    "input": InputSpec,
+}
+_BY_PARENT: dict[str | int, type[BaseModel]] = {"@ways": Branch, "parameters": Parameter}
+
+
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel] | None:
     """Which part of the language stands at a place, by pydantic's path with its tags."""
     if not loc:
         return ProtocolFile
-    last, before = loc[-1], loc[-2] if len(loc) > 1 else None
-    if last in ("@hold", "@limit", "@use"):
-        return {"@hold": HoldTarget, "@limit": VisitLimit, "@use": RoleUse}[str(last)]
-    if last in ("catch", "input"):
-        return Catch if last == "catch" else InputSpec
+    last, before = loc[-1], loc[-2] if len(loc) > 1 else ""
+    if last in _BY_KEY:
+        return _BY_KEY[last]
     if isinstance(last, str) and last.startswith("@"):
         return (STEP_KINDS if isinstance(before, int) else STATE_KINDS).get(last[1:])
-    if before == "@ways":
-        return Branch
-    if before == "parameters":
-        return Parameter
-    return None
+    return _BY_PARENT.get(before)
 
 
 def _unknown_key(source: Source, tree: Any, loc: tuple[str | int, ...], path: Path) -> Problem:

@@ -16,10 +16,10 @@ from labd.expr import (
     Number,
     Text,
     Type,
+    Values,
     an,
     did_you_mean,
 )
-from labd.expr.compiler import Values
 from labd.protocol.messages import Argument
 from labd.sdk import Bounds, Quantity, UnitError, units
 
