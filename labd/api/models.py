@@ -70,7 +70,7 @@ class RunModel(_Model):
     expected_end: str | None
     outcome: str | None
     cause: str | None
-    question: dict[str, JsonValue] | None
+    question: dict[str, Any] | None
     started: str | None
     ended: str | None
 
@@ -166,7 +166,7 @@ def _signal(value: Value) -> dict[str, Any]:
 class StatusModel(_Model):
     """The daemon itself, its devices, and the runs that have not ended; `ended` counts those that have."""
 
-    daemon: dict[str, JsonValue]
+    daemon: dict[str, Any]
     devices: list[DeviceModel]
     runs: list[RunModel]
     ended: int

@@ -166,3 +166,12 @@ async def test_a_directory_that_cannot_be_written_is_told(served: Served, tmp_pa
         answer = await bench.client.post(f"/runs/{run}/export", json=body)
         assert answer.status_code == 409
         assert "cannot be written" in answer.json()["error"]["message"]
+
+
+async def test_a_question_tells_which_value_it_asks_for(served: Served) -> None:
+    typed = "input: {type: quantity, min: 1 kN, max: 9 kN}\n    as: told\n    next: done"
+    protocol = PRESSING.replace("choices: {keep it: done, scrap it: scrap}", typed)
+    async with served() as bench:
+        asks = await bench.wait((await bench.start(protocol=protocol))["run"])
+        assert asks["question"]["input"] == {"type": "quantity", "unit": "kN", "min": 1.0, "max": 9.0, "choices": []}
+        assert (await bench.client.get("/status")).json()["runs"] == [asks]
