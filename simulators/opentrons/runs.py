@@ -152,7 +152,7 @@ class Run:
             "runTimeParameters": [],
         }
         if self.maintenance:
-            del told["hasEverEnteredErrorRecovery"], told["runTimeParameters"]
+            del told["runTimeParameters"]
         times = {"completedAt": self.completed, "startedAt": self.started}
         return told | {name: value for name, value in times.items() if value is not None}
 

@@ -154,7 +154,6 @@ class RobotServer:
         if self._run is not None and not self._run.may_go:
             raise already_active()
         self._put_away()
-        self._maintenance = None
         self._run = self._new_run()
         self._robot.memory["current_run"] = self._run.told()
         self._robot.save()

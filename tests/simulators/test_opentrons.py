@@ -4,131 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labd import clock
-from simulators._kit.simulator import Bench
-from simulators._kit.world import Cell, World
-from simulators.opentrons import SIMULATOR, OpentronsSimulator
-from tests.simulators.wires import Http
-
-DECK: tuple[dict[str, Any], ...] = (
-    {"place": "ot2/1", "labware": "opentrons_96_tiprack_20ul"},
-    {"place": "ot2/2", "labware": "vials_8x20ml", "contents": {"A1": {"material": "LP57", "volume": 100.0}}},
-    {"place": "ot2/3", "labware": "cell_tray_8", "fill": "half_cell"},
-)
-PIPETTES = {"left": "p20_single_gen2", "right": "p300_single_gen2"}
-
-Stand = tuple[OpentronsSimulator, Http, World]
-MakeStand = Callable[..., Awaitable[Stand]]
+from tests.simulators.robot import PIPETTES, MakeStand, begin, liquid, set_up, stands
 
 
 @pytest.fixture
 async def make_stand(tmp_path: Path) -> AsyncIterator[MakeStand]:
-    async with AsyncExitStack() as stack:
-
-        async def make(world: World | None = None, options: dict[str, Any] | None = None, **faults: Any) -> Stand:
-            world = world or World(1)
-            world.furnish(DECK)
-            flex = (options or {}).get("model") == "flex"
-            pipettes = {"left": "p50_single_flex"} if flex else PIPETTES
-            settings = {"address": "http://127.0.0.1:0", "pipettes": pipettes}
-            options = {"precision": 0.0, "faults": faults, **(options or {})}
-            robot = SIMULATOR(Bench("ot2", world, settings, options, deck=() if flex else DECK, directory=tmp_path))
-            found = await robot.start()
-            stack.push_async_callback(robot.stop)
-            client = await Http.connect(found["address"])
-            stack.push_async_callback(client.close)
-            return robot, client, world
-
+    async with stands(tmp_path) as make:
         yield make
-
-
-class Session:
-    """A run, driven as an application drives it."""
-
-    def __init__(self, client: Http, run: str) -> None:
-        self.client = client
-        self.run = run
-
-    async def post(
-        self, command: str, params: dict[str, Any], wait: str = "waitUntilComplete=true", **more: Any
-    ) -> Any:
-        body = {"data": {"commandType": command, "params": params, **more}}
-        status, reply = await self.client.ask("POST", f"/runs/{self.run}/commands?{wait}", body)
-        assert status == 201, reply
-        return reply["data"]
-
-    async def do(self, command: str, **params: Any) -> Any:
-        told = await self.post(command, params)
-        assert told["status"] == "succeeded", told
-        return told["result"]
-
-    async def fails(self, command: str, **params: Any) -> tuple[str, str, str]:
-        told = await self.post(command, params)
-        assert told["status"] == "failed", told
-        assert "result" not in told
-        return told["error"]["errorType"], told["error"]["errorCode"], told["error"]["detail"]
-
-    async def act(self, action: str) -> tuple[int, Any]:
-        return await self.client.ask("POST", f"/runs/{self.run}/actions", {"data": {"actionType": action}})
-
-    async def status(self) -> str:
-        status: str = (await self.client.get(f"/runs/{self.run}"))["data"]["status"]
-        return status
-
-    async def commands(self, query: str = "") -> Any:
-        return await self.client.get(f"/runs/{self.run}/commands{query}")
-
-
-async def begin(client: Http) -> Session:
-    status, reply = await client.ask("POST", "/runs", {"data": {}})
-    assert status == 201, reply
-    return Session(client, reply["data"]["id"])
-
-
-def vials(name: str) -> dict[str, Any]:
-    ordering = [["A1", "B1"], ["A2", "B2"], ["A3", "B3"], ["A4", "B4"]]
-    wells = {
-        well: {"depth": 50, "x": 20 + 25 * column, "y": 60 - 30 * row, "z": 5, "totalLiquidVolume": 20000}
-        for column, names in enumerate(ordering)
-        for row, well in enumerate(names)
-    }
-    return {
-        "schemaVersion": 2,
-        "namespace": "labd",
-        "version": 1,
-        "parameters": {"loadName": name, "isTiprack": False},
-        "ordering": ordering,
-        "wells": wells,
-    }
-
-
-async def set_up(client: Http) -> tuple[Session, dict[str, str]]:
-    """A run with the p20, its rack in 1, vials in 2 and half cells in 3."""
-    run = await begin(client)
-    ids = {"p20": (await run.do("loadPipette", pipetteName="p20_single_gen2", mount="left"))["pipetteId"]}
-    rack = {"loadName": "opentrons_96_tiprack_20ul", "namespace": "opentrons", "version": 1}
-    ids["tips"] = (await run.do("loadLabware", location={"slotName": "1"}, **rack))["labwareId"]
-    for slot, name in (("2", "vials_8x20ml"), ("3", "cell_tray_8")):
-        status, reply = await client.ask("POST", f"/runs/{run.run}/labware_definitions", {"data": vials(name)})
-        assert (status, reply["data"]["definitionUri"]) == (201, f"labd/{name}/1")
-        custom = {"loadName": name, "namespace": "labd", "version": 1}
-        ids[name] = (await run.do("loadLabware", location={"slotName": slot}, **custom))["labwareId"]
-    return run, ids
-
-
-def liquid(ids: dict[str, str], labware: str, well: str, volume: float) -> dict[str, Any]:
-    where = {"origin": "bottom", "offset": {"x": 0, "y": 0, "z": 1}}
-    return {
-        "pipetteId": ids["p20"], "labwareId": ids[labware], "wellName": well,
-        "wellLocation": where, "flowRate": 7.56, "volume": volume,
-    }  # fmt: skip
 
 
 # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -303,111 +192,6 @@ async def test_positions_are_those_of_the_deck(make_stand: MakeStand) -> None:
     assert told["position"]["x"] == pytest.approx(2 * 132.5 + 45)
 
 
-# ── deck ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-async def test_a_dose_reaches_the_cell_that_it_was_given_to(make_stand: MakeStand) -> None:
-    _, client, world = await make_stand()
-    run, ids = await set_up(client)
-    began = clock.monotonic()
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    assert (await run.do("aspirate", **liquid(ids, "vials_8x20ml", "A1", 17.5)))["volume"] == 17.5
-    await run.do("dispense", **liquid(ids, "cell_tray_8", "B3", 17.5))
-    assert 10 < clock.monotonic() - began < 25
-    cell = world.cell("ot2/3/B3")
-    assert cell is not None
-    assert cell.electrolyte == pytest.approx({"LP57": 17.5})
-    assert cell.wetted_at == pytest.approx(clock.now().timestamp(), abs=1e-3)
-    vial = world.well("ot2/2/A1")
-    assert vial is not None
-    assert vial.volume == pytest.approx(82.5)
-    area = {"pipetteId": ids["p20"], "addressableAreaName": "fixedTrash", "offset": {"x": 0, "y": 0, "z": 0}}
-    moved = await run.do("moveToAddressableAreaForDropTip", alternateDropLocation=False, **area)
-    assert moved["position"]["x"] == pytest.approx(347.84)
-    assert await run.do("dropTipInPlace", pipetteId=ids["p20"]) == {}
-    failed = await run.fails("aspirate", **liquid(ids, "vials_8x20ml", "A1", 5))
-    assert failed == ("TipNotAttachedError", "3005", "Pipette should have a tip attached, but does not.")
-    assert await run.status() == "idle"
-
-
-async def test_a_well_that_runs_dry_gives_air_without_an_error(make_stand: MakeStand) -> None:
-    _, client, world = await make_stand()
-    run, ids = await set_up(client)
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    for well in ("A1", "B1", "A2", "B2", "A3", "B3"):
-        await run.do("aspirate", **liquid(ids, "vials_8x20ml", "A1", 20))
-        await run.do("dispense", **liquid(ids, "cell_tray_8", well, 20))
-    dry = world.cell("ot2/3/B3")
-    full = world.cell("ot2/3/A3")
-    assert dry is not None
-    assert full is not None
-    assert full.volume == pytest.approx(20)
-    assert dry.volume == 0
-
-
-async def test_volumes_beyond_tip_and_content_are_refused(make_stand: MakeStand) -> None:
-    _, client, _ = await make_stand()
-    run, ids = await set_up(client)
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    too_much = await run.fails("aspirate", **liquid(ids, "vials_8x20ml", "A1", 25))
-    assert too_much[::2] == (
-        "InvalidAspirateVolumeError", "Cannot aspirate 25.0 µL when only 20.0 is available in the tip."
-    )  # fmt: skip
-    await run.do("aspirate", **liquid(ids, "vials_8x20ml", "A1", 10))
-    assert (await run.fails("dispense", **liquid(ids, "cell_tray_8", "A1", 12)))[0] == "InvalidDispenseVolumeError"
-    assert (await run.fails("aspirate", **liquid(ids, "cell_tray_8", "Z9", 1)))[0] == "WellDoesNotExistError"
-    again = await run.fails("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="B1")
-    assert again[0] == "TipAttachedError"
-
-
-async def test_an_ot2_does_not_feel_an_empty_place_in_the_rack(make_stand: MakeStand) -> None:
-    robot, client, world = await make_stand()
-    run, ids = await set_up(client)
-    tip = {"pipetteId": ids["p20"], "labwareId": ids["tips"], "wellName": "A1"}
-    await run.do("pickUpTip", **tip)
-    await run.do("dropTipInPlace", pipetteId=ids["p20"])
-    assert robot.robot.tips_left("1", ["A1", "B1"]) == ["B1"]
-    await run.do("pickUpTip", **tip)
-    await run.do("aspirate", **liquid(ids, "vials_8x20ml", "A1", 10))
-    vial = world.well("ot2/2/A1")
-    assert vial is not None
-    assert vial.volume == 100
-    assert (await client.get("/instruments"))["data"][0]["data"]["max_volume"] == 20.0
-
-
-async def test_a_flex_feels_it(make_stand: MakeStand) -> None:
-    robot, client, _ = await make_stand(options={"model": "flex"}, tip_missed=1)
-    assert (await client.get("/health"))["robot_model"] == "OT-3 Standard"
-    assert (await client.get("/robot/control/estopStatus"))["data"]["status"] == "disengaged"
-    run = await begin(client)
-    pipette = (await run.do("loadPipette", pipetteName="p50_single_flex", mount="left"))["pipetteId"]
-    rack = {"loadName": "opentrons_flex_96_tiprack_50ul", "namespace": "opentrons", "version": 1}
-    tips = (await run.do("loadLabware", location={"slotName": "D1"}, **rack))["labwareId"]
-    missed = await run.fails("pickUpTip", pipetteId=pipette, labwareId=tips, wellName="A1")
-    assert missed == ("tipPhysicallyMissing", "3003", "No Tip Detected")
-    await run.do("pickUpTip", pipetteId=pipette, labwareId=tips, wellName="B1")
-    assert (await client.get("/instruments"))["data"][0]["state"] == {"tipDetected": True}
-    robot.faults["door_open"] = True
-    assert (await run.act("play"))[0] == 409
-
-
-async def test_tips_and_past_runs_outlive_the_power_and_the_current_run_does_not(
-    make_stand: MakeStand, tmp_path: Path
-) -> None:
-    robot, client, _ = await make_stand(World(1, tmp_path / "world.json"))
-    first = await begin(client)
-    await first.post("home", {}, key="k1")
-    run, ids = await set_up(client)
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    await robot.stop()
-    robot, client, _ = await make_stand(World(1, tmp_path / "world.json"))
-    assert robot.robot.tip_on("left")
-    assert robot.robot.tips_left("1", ["A1", "B1"]) == ["B1"]
-    first.client = run.client = client
-    assert (await first.commands())["data"][0]["key"] == "k1"
-    told = (await client.get(f"/runs/{run.run}"))["data"]
-    assert (told["ok"], told["current"], told["dataError"]["id"]) == (False, False, "RunDataError")
-    assert (await run.commands())["data"] == []
-
-
 # ── protocol runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_queued_commands_wait_for_play_and_the_run_succeeds_after_the_last(make_stand: MakeStand) -> None:
     _, client, _ = await make_stand()
@@ -482,48 +266,6 @@ async def test_a_dispense_that_is_stopped_half_way_gives_half(make_stand: MakeSt
     cell = world.cell("ot2/3/A1")
     assert cell is not None
     assert cell.volume == pytest.approx(10, abs=0.1)
-
-
-# ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-async def test_a_lost_reply_leaves_the_dose_given_and_the_key_listed(make_stand: MakeStand) -> None:
-    robot, client, world = await make_stand()
-    run, ids = await set_up(client)
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    await run.do("aspirate", **liquid(ids, "vials_8x20ml", "A1", 15))
-    robot.faults["reply_lost"] = {"commandType": "dispense", "count": 1}
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-        await run.post("dispense", liquid(ids, "cell_tray_8", "A1", 15), key="dose-1")
-    again = await Http.connect(client.address)
-    listed = await again.get(f"/runs/{run.run}/commands")
-    assert (listed["data"][-1]["key"], listed["data"][-1]["status"]) == ("dose-1", "succeeded")
-    cell = world.cell("ot2/3/A1")
-    assert isinstance(cell, Cell)
-    assert cell.volume == pytest.approx(15)
-    await again.close()
-
-
-async def test_a_request_that_hangs_is_not_carried_out(make_stand: MakeStand) -> None:
-    robot, client, _ = await make_stand()
-    run = await begin(client)
-    robot.faults["hang"] = 1
-    with pytest.raises(TimeoutError):
-        await client.ask(
-            "POST", f"/runs/{run.run}/commands", {"data": {"commandType": "home", "params": {}}}, within=3600
-        )
-    again = await Http.connect(client.address)
-    assert (await again.get(f"/runs/{run.run}/commands"))["data"] == []
-    await again.close()
-
-
-async def test_commands_fail_on_purpose_so_many_times(make_stand: MakeStand) -> None:
-    robot, client, _ = await make_stand()
-    run, ids = await set_up(client)
-    await run.do("pickUpTip", pipetteId=ids["p20"], labwareId=ids["tips"], wellName="A1")
-    stuck = {"count": 1, "errorType": "StallOrCollisionDetectedError", "errorCode": "2003", "detail": "Stall."}
-    robot.faults["fail"] = {"dropTipInPlace": stuck}
-    failed = await run.fails("dropTipInPlace", pipetteId=ids["p20"])
-    assert failed == ("StallOrCollisionDetectedError", "2003", "Stall.")
-    await run.do("dropTipInPlace", pipetteId=ids["p20"])
 
 
 async def test_idle_hours_cost_nothing(make_stand: MakeStand) -> None:
