@@ -61,7 +61,7 @@ class Meca500Settings(Settings):
     joint_speed: Annotated[float, Bounds(min=0.1, max=100)] = 25.0  # percent of the arm's greatest
     linear_speed: Annotated[Speed, Bounds(min=0.1, max=1000)] | None = None
     gripper_force: Annotated[Force, Bounds(min=0.001, max=1)] = 0.04
-    grip_time: Annotated[Duration, Bounds(min=0.1, max=10)] = 0.5
+    grip_time: Annotated[Duration, Bounds(min=0.1, max=10)] = 1.0  # 28 mm, from wide open to a coin cell, at half speed
     motion_limit: Annotated[Duration, Bounds(min=1, max=600)] = 60.0
 
 

@@ -9,6 +9,7 @@ Wire: MethodSCRIPT over a serial port; EmStat4 and Nexus at 921600 baud, EmStat 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from typing import Annotated, Any, TypeVar
@@ -108,6 +109,7 @@ class MethodScript(Potentiostat):
         )
         self._running: tuple[Call, Technique] | None = None
         self._last = PotentiostatSignals()
+        self._turn = asyncio.Lock()  # of whose script runs: an action waits the moment that a poll's glance takes
 
     def place_of(self, unit: str) -> str | None:
         """`<name>/cell`."""
@@ -147,8 +149,9 @@ class MethodScript(Potentiostat):
             await instrument.identify()
         if instrument.left is not None:
             await instrument.glean()
-        elif self.settings.poll_voltage and self._running is None and not instrument.occupied:
-            await instrument.run(script.glance(self._model), GLANCE_LIMIT)
+        elif self.settings.poll_voltage and not self._turn.locked() and not instrument.occupied:
+            async with self._turn:
+                await instrument.run(script.glance(self._model), GLANCE_LIMIT)
             self._last = self._last.model_copy(update={"current": 0.0})
         return self._last
 
@@ -258,9 +261,11 @@ class MethodScript(Potentiostat):
     async def cell_off(self, call: Call) -> None:
         """Opens the cell's circuit: no current flows."""
         del call
-        if self._instrument.occupied:
-            raise Rejected("a script runs on it; cancel that first")
-        await self._switch_off()
+        self._refuse_second()
+        async with self._turn:
+            if self._instrument.occupied:
+                raise Rejected("a script runs on it; cancel that first")
+            await self._switch_off()
 
     # ── after the fact ───────────────────────────────────────────────────────────────────────────────────────────
     async def outcome(self, intent: Intent) -> Outcome:
@@ -297,8 +302,15 @@ class MethodScript(Potentiostat):
         return result
 
     async def _until_over(self, call: Call, technique: Technique, text: str | None = None) -> Result:
+        self._refuse_second()
+        async with self._turn:
+            return await self._follow(call, technique, text)
+
+    def _refuse_second(self) -> None:
         if self._running is not None:
-            raise Rejected(f"{self.name} is busy with {self._running[0].id}")
+            raise Rejected(f"{self.name} is busy with {self._running[0].id}; cancel that first")
+
+    async def _follow(self, call: Call, technique: Technique, text: str | None) -> Result:
         self._running = (call, technique)
         try:
             if text is None:

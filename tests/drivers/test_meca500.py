@@ -251,7 +251,7 @@ async def test_placing_opens_the_gripper_low_and_withdraws() -> None:
         "MovePose(120,90,100.1234,180,0,0)",
         "MoveLin(120,90,60.1234,180,0,0)",
         "GripperOpen",
-        "Delay(0.5)",
+        "Delay(1)",
         "MoveLin(120,90,100.1234,180,0,0)",
     ]
 
