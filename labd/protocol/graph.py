@@ -104,7 +104,7 @@ def _holds(state: StateProgram) -> Iterator[bool]:
 
 
 def _unbounded(program: Program, source: Source) -> Iterator[Problem]:
-    """Cycles of states, none of which has `max_visits`; one problem a knot of them."""
+    """Cycles of states, none of which has `max_visits`; one problem a knot of them. A hold waits for a person."""
     free = {name for name, state in program.states.items() if state.limit is None and state.end is None}
     told: set[str] = set()
     for name in program.states:
@@ -124,7 +124,7 @@ def _cycle(program: Program, start: str, free: set[str]) -> list[str] | None:
     before: dict[str, str] = {}
     waiting = [start]
     for current in waiting:
-        for target in program.successors(current):
+        for target in program.successors(current, held=False):
             if target == start:
                 found = [current]
                 while found[-1] != start:

@@ -124,16 +124,21 @@ class Program:
     types: Mapping[str, Type]
     assigned: frozenset[str] = frozenset()
 
-    def successors(self, state: str) -> dict[str, None]:
-        """The states that may follow a state, in the order of the file; a full state leads where its limit says."""
+    def successors(self, state: str, *, held: bool = True) -> dict[str, None]:
+        """The states that may follow a state, in the order of the file; a full state leads where its limit says.
+
+        Args:
+            state: the state that they follow.
+            held: whether those count at which a person may go on after a hold.
+        """
         found: dict[str, None] = {}
         for way in self.states[state].targets():
-            for target in way_states(way):
+            for target in way_states(way) if held or isinstance(way, Goto) else ():
                 found[target] = None
         for target in tuple(found):
             limit = self.states[target].limit
             if limit is not None:
-                for other in way_states(limit[1]):
+                for other in way_states(limit[1]) if held or isinstance(limit[1], Goto) else ():
                     found[other] = None
         return found
 
