@@ -374,7 +374,7 @@ class Arm:
         turn = self._fingers_turn
         if wide and target < self._part:
             self._agenda.put(fingers.passes(self._part), lambda t: self._touch(turn, t))
-        self._agenda.put(arrive, lambda t: self._arrive(turn, t))
+        self._agenda.put(arrive, lambda _: self._arrive(turn))
         self._changed()
 
     def _touch(self, turn: int, at: float) -> None:
@@ -386,9 +386,9 @@ class Arm:
         self.memory["opening"] = self.fingers.width(at)
         self._changed()
 
-    def _arrive(self, turn: int, at: float) -> None:
+    def _arrive(self, turn: int) -> None:
         if turn == self._fingers_turn:
-            self.fingers.rest(self.fingers.width(at))
+            self.fingers.arrive()
             self.memory["opening"] = self.fingers.opening
             self._changed()
 

@@ -43,6 +43,10 @@ class Fingers:
         self.opening = opening
         self._moving = False
 
+    def arrive(self) -> None:
+        """They stop where they were sent."""
+        self.rest(self._to)
+
     def width(self, at: float) -> float:
         """How far open they are, mm."""
         if not self._moving:

@@ -87,7 +87,7 @@ async def test_the_arm_carries_a_cell_with_its_identity(make_stand: MakeStand) -
     await put(client, "press/nest")
     assert world.item("press/nest") is held
     assert world.item("arm/gripper") is None
-    assert list(await client.flags("GetStatusGripper", 2079))[2] == 0
+    assert list(await client.flags("GetStatusGripper", 2079))[2:4] == [0, 1]
 
 
 async def test_a_lid_set_on_a_cell_closes_its_stack(make_stand: MakeStand) -> None:
