@@ -92,9 +92,9 @@ class Daemon:
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
-            stack.push_async_callback(self._stop_runs)
             services = Services(self.engine, self.info)
             await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
+            stack.push_async_callback(self._stop_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
             self.state = "online"
             log.info("online", lab=config.lab, socket=str(config.socket), boot_id=self.boot_id)
@@ -129,10 +129,11 @@ class Daemon:
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
     def _snapshot(self) -> Iterable[Happening]:
-        """What holds now of devices: told anew at every connection to the broker."""
+        """What holds now: told anew at every connection to the broker."""
         for device in self.lab.devices.values():
             yield device.describe()
             yield device.state()
+        yield from self.engine.known()
 
     async def _stop_runs(self) -> None:
         try:
@@ -219,9 +220,25 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         config = load_lab(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
     except (LabError, JournalError) as error:
-        print(f"labd: {error}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
-        return 2
-    return 0
+        told: BaseException = error
+    except BaseExceptionGroup as group:
+        found = first_of(group, (LabError, JournalError))
+        if found is None:
+            raise
+        told = found
+    else:
+        return 0
+    print(f"labd: {told}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
+    return 2 if isinstance(told, LabError) else 1
+
+
+def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Exception], ...]) -> Exception | None:
+    """The error that a group is about, when all that is in it is of these kinds."""
+    matching, rest = group.split(kinds)
+    error: BaseException | None = matching if rest is None else None
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Exception) else None
 
 
 def configure_logs(form: str | None) -> None:
@@ -234,7 +251,7 @@ def configure_logs(form: str | None) -> None:
         structlog.processors.format_exc_info,
     ]
     if form == "console":
-        processors[-1:] = [structlog.dev.ConsoleRenderer()]
+        processors[-1:] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     else:
         processors.append(structlog.processors.JSONRenderer())
     structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))

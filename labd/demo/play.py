@@ -17,9 +17,10 @@ from labd.daemon import Daemon, configure_logs
 from labd.demo.show import Show, table_of
 from labd.lab.bus import Happening, RunState
 from labd.lab.config import load_lab
-from labd.run.shipped import find_protocol
 from labd.records.export import export
 from labd.records.results import CellRow, cell_rows, profiles
+from labd.run.lifecycle import Command
+from labd.run.shipped import find_protocol
 
 PROTOCOL = "cr2032_dose_crimp_form"
 DOSES = (35, 20, 45, 25, 40, 30, 60, 50)  # µL
@@ -53,14 +54,13 @@ def demo(
     directory = directory or Path("demo-lab") / clock.now().strftime("%Y%m%d-%H%M%S")
     lab = furnish(directory, seed, watch=watch)
     config = load_lab(lab)
-    console.print(f"A lab of {len(config.devices)} simulated devices builds and cycles {cells} coin cells (seed {seed}).")
+    devices = len(config.devices)
+    console.print(f"A lab of {devices} simulated devices builds and cycles {cells} coin cells (seed {seed}).")
     live = console.is_terminal and not plain
     timeline = clock.timeline_of(config.clock_kind, config.directory)
     played = clock.run(play(lab, cells, Show(console, live=live), watch=watch, console=console), timeline)
-    hours = played.lab_seconds / 3600
-    console.print(
-        f"{hours:.1f} h of lab time in {played.machine_seconds:.1f} s: {hours * 3600 / played.machine_seconds:,.0f}-fold."
-    )
+    hours, seconds = played.lab_seconds / 3600, played.machine_seconds
+    console.print(f"{hours:.1f} h of lab time in {seconds:.1f} s: {hours * 3600 / seconds:,.0f}-fold.")
     done = [row for row in played.rows if row.outcome in ("complete", "scrapped")]
     return 0 if len(done) == cells else 1
 
@@ -104,11 +104,16 @@ async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Conso
         console.print(table_of(rows))
         files = await write_results(daemon, runs, rows, lab.parent)
         for path in files:
-            console.print(f"  {os.path.relpath(path)}")
+            console.print(f"  {near(path)}")
         machine_seconds = time.perf_counter() - real
         if watch:
             await stay(daemon, console)
     return Played(lab_seconds, machine_seconds, rows, states, files)
+
+
+def near(path: Path) -> str:
+    """A path as one would type it from here."""
+    return os.path.relpath(path)
 
 
 async def start(daemon: Daemon, number: int) -> str:
@@ -134,21 +139,27 @@ class Operator:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._asked: asyncio.Queue[RunState] = asyncio.Queue()
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
         daemon.lab.bus.subscribe(self._hear)
 
     def _hear(self, happening: Happening) -> None:
-        if isinstance(happening, RunState) and happening.question and happening.question["id"] not in self._seen:
-            self._seen.add(happening.question["id"])
+        if not isinstance(happening, RunState):
+            return
+        what = happening.question["id"] if happening.question else happening.since
+        if (happening.question or happening.state == "Held") and (happening.run, what) not in self._seen:
+            self._seen.add((happening.run, what))
             self._asked.put_nowait(happening)
 
     async def answer_all(self) -> None:
         while True:
             state = await self._asked.get()
             await asyncio.sleep(LOOKS)
-            assert state.question is not None
-            choice = state.question["choices"][-1]  # a cell that is in doubt is not worth a channel
-            await self._daemon.engine.answer(state.run, choice, by="demo's operator")
+            if state.question is not None:
+                choice = state.question["choices"][-1]  # a cell that is in doubt is not worth a channel
+                await self._daemon.engine.answer(state.run, choice, by="demo's operator")
+            else:
+                # nothing in the script of the demo holds a run: whatever did, its cell is given up, and the table says so
+                await self._daemon.engine.command(state.run, Command.STOP, by="demo's operator", cause=state.cause)
 
 
 async def write_results(daemon: Daemon, runs: Sequence[str], rows: Sequence[CellRow], directory: Path) -> list[Path]:
@@ -171,6 +182,6 @@ async def stay(daemon: Daemon, console: Console) -> None:
     console.print("\nThe lab stays alive. Look at it from another terminal:")
     host, _, port = (daemon.broker or "").partition(":")
     console.print(f"  mosquitto_sub -h {host} -p {port} -t 'labd/1/demo/#' -v")
-    console.print(f"  labd status --socket {os.path.relpath(daemon.config.socket)}")
+    console.print(f"  labd status --socket {near(daemon.config.socket)}")
     console.print("End it with Ctrl-C.")
     await asyncio.Event().wait()

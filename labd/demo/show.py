@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -38,7 +39,7 @@ class Show:
         self._lab0: float | None = None
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> Self:
         self._lab0 = clock.monotonic()
         if self._live:
             self._live.start()
@@ -149,26 +150,25 @@ _STYLES = {"question.asked": "yellow", "action.unknown": "red", "action.failed":
 def table_of(rows: Sequence[CellRow]) -> Table:
     """The result: a row a cell."""
     cycles = max((len(row.capacities) for row in rows), default=0)
-    table = Table(title="cells", caption="capacity: discharge, each formation cycle; CE: of the last full cycle")
-    heads = ["cell", "dose", "peak force", "OCV", *(f"Q{n + 1} / mAh" for n in range(cycles))]
-    for head in [*heads, "CE 1", "CE", "wet to crimp", "outcome"]:
-        table.add_column(head, justify="left" if head in ("cell", "outcome") else "right")
+    table = Table(title="What came out", caption="Q: discharge capacity of each formation cycle, mAh")
+    heads = ["cell", "dose\nµL", "force\nkN", "OCV\nmV", *(f"Q{n + 1}\nmAh" for n in range(cycles))]
+    for head in [*heads, "CE 1\n%", f"CE {cycles}\n%", "wet to\ncrimp, s", "outcome"]:
+        table.add_column(head, justify="left" if head in ("cell", "outcome") else "right", no_wrap=True)
     for row in rows:
-        capacities = [f"{value:.3f}" for value in row.capacities] + ["–"] * (cycles - len(row.capacities))
-        efficiencies = [f"{value:.1f} %" for value in row.coulombic_efficiencies] or ["–"]
+        missing = [None] * (cycles - len(row.capacities))
         table.add_row(
             row.sample,
-            _or_dash(row.dose, "µL"),
-            _or_dash(row.peak_force, "kN"),
-            _or_dash(row.ocv, "V"),
-            *capacities,
-            efficiencies[0],
-            efficiencies[-1],
-            _or_dash(row.electrolyte_to_crimp, "s"),
+            _cell(row.dose, "g"),
+            _cell(row.peak_force, ".2f"),
+            _cell(row.ocv and row.ocv * 1e3, ".1f"),
+            *(_cell(value, ".3f") for value in [*row.capacities, *missing]),
+            _cell(next(iter(row.coulombic_efficiencies), None), ".1f"),
+            _cell(next(reversed(row.coulombic_efficiencies), None), ".1f"),
+            _cell(row.electrolyte_to_crimp, ".0f"),
             Text(str(row.outcome), "green" if row.outcome == "complete" else "yellow"),
         )
     return table
 
 
-def _or_dash(value: float | None, unit: str) -> str:
-    return "–" if value is None else plain(value, unit)
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"

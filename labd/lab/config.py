@@ -131,6 +131,8 @@ class LabConfig(_Part):
             real = [name for name, device in self.devices.items() if device.simulator is None]
             if real:
                 raise ValueError(f"clock: virtual time is for simulated labs only; {', '.join(real)} has no simulator")
+            if self.mqtt is not None and self.mqtt.broker != "embedded":
+                raise ValueError("clock: a broker outside cannot follow virtual time; write `clock: {scaled: 60}`")
         return self
 
     @property

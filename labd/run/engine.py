@@ -250,10 +250,14 @@ class Engine:
             raise CommandRefusedError(f"{run_id} has ended ({self._past[run_id].outcome})")
         raise UnknownRunError(f"there is no run {run_id!r}")
 
-    async def states(self) -> list[RunState]:
+    def known(self) -> list[RunState]:
         """All runs of the journal, oldest first."""
         live = {run_id: run.told() for run_id, run in self._runs.items()}
         return list({**self._past, **live}.values())
+
+    async def states(self) -> list[RunState]:
+        """The same, for callers of other tasks."""
+        return self.known()
 
     async def state(self, run_id: str) -> RunState:
         """Where one run is. Raises UnknownRunError."""

@@ -20,6 +20,7 @@ from labd.protocol import machine as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.run.actions import Did, Failed, Order, Performer, Settled, Unsettled
+from labd.run.answers import AnswerError, typed_answer
 from labd.run.lifecycle import ENDED, ENDING, PAUSED, Command, CommandRefusedError, Lifecycle, State
 from labd.run.orders import OrderRefusedError, make_order
 from labd.run.reservations import Bound, Reservations
@@ -56,7 +57,7 @@ class Question:
     step: str
     token: str
     asked: str
-    input: Mapping[str, Any] | None = None
+    input: m.Input | None = None
 
     def told(self) -> dict[str, Any]:
         return {
@@ -64,7 +65,7 @@ class Question:
             "kind": self.kind,
             "text": self.text,
             "choices": list(self.choices),
-            "input": self.input,
+            "input": asdict(self.input) if self.input is not None else None,
             "asked": self.asked,
         }
 
@@ -281,16 +282,16 @@ class Run:
         return getattr(catch, kind, None) is not None
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
-    def _pose(self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: Any = None) -> None:
+    def _pose(
+        self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: m.Input | None = None
+    ) -> None:
         self._questions += 1
         question_id = f"{self.id}-q{self._questions}"
         self.question = Question(question_id, kind, text, choices, step, token, clock.stamp(), typed)
-        told = {"question_id": question_id, "kind": kind, "text": text, "choices": list(choices), "input": typed}
-        self._post("question.asked", told)
+        self._post("question.asked", {"question_id": question_id, **self.question.told()})
 
     def _ask(self, command: m.Ask) -> None:
-        typed = asdict(command.input) if command.input is not None else None
-        self._pose("protocol", command.text, command.choices, command.step_id, command.token, typed)
+        self._pose("protocol", command.text, command.choices, command.step_id, command.token, command.input)
         if command.within is not None:
             assert self.question is not None
             self._wait(self._expire(command, self.question.id), f"question in {command.step_id}")
@@ -326,6 +327,11 @@ class Run:
             raise CommandRefusedError(f"{self.id} asks nothing")
         if question.choices and choice not in question.choices:
             raise CommandRefusedError(f"{choice!r} is none of: {', '.join(question.choices)}")
+        if question.input is not None:
+            try:
+                value = typed_answer(question.input, value)
+            except AnswerError as error:
+                raise CommandRefusedError(str(error)) from error
         self.question = None
         self._post("question.answered", question_id=question.id, choice=choice, value=value, by=by)
         if question.kind == "outcome":

@@ -207,7 +207,6 @@ async def test_a_fault_makes_the_device_safe_and_asks_what_became_of_the_cell(be
 
 async def test_stop_ends_a_long_measurement_in_order(bench: BenchMaker) -> None:
     async with bench() as lab:
-        lab.lab.devices["stat1"].driver.actions  # noqa: B018 - the toy's actions are those of its role
         run = await lab.start()
         while "crimp" not in lab.toy("press").happened or lab.lab.devices["stat1"].busy_with == ():
             await asyncio.sleep(1)
@@ -288,3 +287,42 @@ async def test_a_protocol_that_does_not_hold_starts_nothing(bench: BenchMaker) -
         with pytest.raises(ProtocolErrors, match="kN"):
             await lab.start(force="12 kN")
         assert await lab.engine.states() == []
+
+
+MEASURE = """\
+labd: 1
+protocol: measure
+version: 1.0.0
+summary: Ask for a force, and crimp with it.
+roles: {press: crimper}
+start: ask
+states:
+  ask:
+    summary: Ask.
+    ask: What force does the gauge show?
+    input: {type: quantity, min: 1 kN, max: 10 kN}
+    as: gauge
+    next: crimp
+  crimp:
+    summary: Press.
+    do: press.crimp
+    with: {force: =gauge.value}
+    next: done
+  done: {end: complete}
+"""
+
+
+async def test_a_typed_answer_is_taken_with_its_unit_and_within_its_bounds(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        run = await lab.start(MEASURE)
+        await until_asked(lab, run)
+        for value, told in ((None, "a value is asked for"), (5.0, "needs a unit"), ("5", "needs a unit")):
+            with pytest.raises(CommandRefusedError, match=told):
+                await lab.engine.answer(run, "", value=value, by="eva")
+        for value, told in (("5 µL", "µL is a volume"), ("12 kN", "above the greatest, 10 kN")):
+            with pytest.raises(CommandRefusedError, match=told):
+                await lab.engine.answer(run, "", value=value, by="eva")
+        await lab.engine.answer(run, "", value="5000 N", by="eva")
+        assert (await lab.engine.wait(run)).outcome == "complete"
+        (crimp,) = await lab.events(run, "action.intended")
+        assert crimp.data["parameters"]["force"] == {"v": 5.0, "u": "kN"}
