@@ -23,6 +23,7 @@ from labd.expr import (
     did_you_mean,
     dimensioned,
     field_type,
+    nearest,
 )
 from labd.protocol.facts import LabFacts, RoleFacts
 from labd.protocol.loader import Protocol
@@ -275,19 +276,21 @@ class _Compiler:
     def _parameters(self, step: DoStep, action: Action, known: RoleFacts, path: Path) -> Mapping[str, Slot]:
         fields = action.parameters.model_fields
         slots: dict[str, Slot] = {}
+        meant: set[str | None] = set()  # what a misspelt one stands for is not missing as well
         for name, raw in step.with_.items():
             at = (*path, "with", name)
             if name not in fields:
                 mend = did_you_mean(name, fields.keys() - step.with_.keys(), "it has")
+                meant.add(nearest(name, fields.keys() - step.with_.keys()))
                 problem = self.protocol.source.problem(
                     "P203", f"`{step.do}` has no parameter `{name}`", at, mend, key=True
                 )
                 self.problems.append(problem)
                 continue
             bounds = bounds_of(fields[name]).narrowed(known.limits.get(f"{action.name}.{name}", FREE))
-            slots[name] = self._slot(raw, field_type(fields[name]), at, bounds, optional=not fields[name].is_required())
+            slots[name] = self._slot(raw, field_type(fields[name]), at, bounds, optional=fields[name].default is None)
         for name, declared_field in fields.items():
-            if declared_field.is_required() and name not in step.with_:
+            if declared_field.is_required() and name not in step.with_ and name not in meant:
                 mend = f"add `with: {{{name}: {_example(declared_field)}}}`"
                 at = (*path, "with") if step.with_ else (*path, "do")
                 self.tell("P204", f"`{step.do}` needs `{name}`", at, mend)
