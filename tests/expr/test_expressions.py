@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labd.expr import BOOLEAN, INTEGER, ExpressionError, Missing, an, compile_expression, compile_template, show
+from labd.expr import BOOLEAN, INTEGER, ExpressionError, Flaw, Missing, an, compile_expression, compile_template, show
 from tests.expr.names import TYPES, VALUES, value_of
 
 
@@ -165,10 +165,12 @@ def test_length_costs_no_depth() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_an_expression_or_an_expression_error(text: str) -> None:
+    flaws: tuple[Flaw, ...] = ()
     try:
         compile_expression(text, TYPES)(VALUES)
     except ExpressionError as error:
-        assert all(0 <= flaw.offset <= len(text) for flaw in error.flaws)
+        flaws = error.flaws
+    assert all(0 <= flaw.offset <= len(text) for flaw in flaws)
 
 
 @given(

@@ -51,7 +51,7 @@ MISTAKES = [
     ("dwell: 2 s", "dwell: 2 sc", 7, "P207", "unknown unit 'sc'", "did you mean `s`?"),
     ("dwell: 2 s", "dwell: yes", 7, "P207", "'yes' is no quantity", "like `1 s`"),
     ("dwell: 2 s", "dwell: true", 7, "P206", "a duration belongs here, not `true`", "`1 s`"),
-    ("dwell: 2 s", "dwell: ", 0, "P206", "a duration is missing here", ""),
+    ("dwell: 2 s", "dwell: ", 6, "P206", "a duration is missing here", ""),
     ("within: 60 s", "within: 1:30", 8, "P206", "a clock's colon is read in two ways", "write `90 s`"),
     ("within: 60 s", "within: 60", 8, "P207", "60 needs a unit", "write `60 s`"),
     ("within: 60 s", "within: -60 s", 8, "P208", "below the least", ""),

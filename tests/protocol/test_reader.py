@@ -15,7 +15,13 @@ from tests.protocol.sound import SOUND, problems_of, spoilt
 @pytest.mark.parametrize(
     ("text", "where", "code", "message", "mend"),
     [
-        (spoilt("version: 1.0.0\n", "version: 1.0.0\nprotocol: twice\n"), "p.yaml:4:1", "P103", "the first is in line 2", "keep"),
+        (
+            spoilt("version: 1.0.0\n", "version: 1.0.0\nprotocol: twice\n"),
+            "p.yaml:4:1",
+            "P103",
+            "the first is in line 2",
+            "keep",
+        ),
         (spoilt("  dose:\n", "\tdose:\n"), "p.yaml:16:1", "P102", "a tab in the indentation", "spaces"),
         ("\ufeff" + SOUND, "p.yaml:1:1", "P101", "byte-order mark", "without BOM"),
         (spoilt("Dose and crimp.", "a\x07b"), "p.yaml:4:11", "P101", "a character that is no text", "delete"),
@@ -27,21 +33,33 @@ from tests.protocol.sound import SOUND, problems_of, spoilt
         ("labd: 1\nprotocol: " + "[" * 10_000, "p.yaml:2:50", "P105", "nests more than 40 levels deep", ""),
         ("labd: 1\nprotocol: " + "{a: " * 3_000, "p.yaml:2:167", "P105", "nests more than 40 levels deep", ""),
         ("x" * 300_000, "p.yaml:1:1", "P105", "larger than 256 kB", ""),
-        (spoilt("default: 3,", "default: 012,"), "p.yaml:9:36", "P106", "`012` is read as different numbers", "write `12`"),
+        (
+            spoilt("default: 3,", "default: 012,"),
+            "p.yaml:9:36",
+            "P106",
+            "`012` is read as different numbers",
+            "write `12`",
+        ),
         (spoilt("default: 3,", "default: 0x1f,"), "p.yaml:9:36", "P106", "`0x1f` is read", "decimals"),
         (spoilt("default: 3,", "default: .inf,"), "p.yaml:9:36", "P106", "`.inf` is no number", "finite"),
         (spoilt("default: 3,", "default: .NaN,"), "p.yaml:9:36", "P106", "`.NaN` is no number", "finite"),
         (spoilt("default: 3,", "default: 1e999,"), "p.yaml:9:36", "P106", "too long or too great", ""),
         (spoilt("go: form}", "go: form"), "p.yaml:41:7", "P102", "expected ',' or '}'", "quoted inside"),
         (spoilt("summary: Dose", "summary: a: b"), "p.yaml:4:11", "P102", "mapping values are not allowed", "quoted"),
-        (spoilt("- {go: form}", "- {if: max(cycles, 2) > 3, go: look}\n      - {go: form}"), "p.yaml:40:26", "P102", "`2) > 3` stands alone", "quoted inside"),
+        (
+            spoilt("- {go: form}", "- {if: max(cycles, 2) > 3, go: look}\n      - {go: form}"),
+            "p.yaml:40:26",
+            "P102",
+            "`2) > 3` stands alone",
+            "quoted inside",
+        ),
         ("labd: 2\nprotocol: later\n", "p.yaml:1:7", "P107", "version 1 of the language, not '2'", "labd: 1"),
         ("labd: true\n", "p.yaml:1:7", "P107", "not True", "labd: 1"),
         ("protocol: x\n", "p.yaml:1:1", "P112", "`labd`, the version of the language, is missing", "labd: 1"),
         ("", "p.yaml:1:1", "P113", "the file is empty", "labd: 1"),
         ("- 1\n", "p.yaml:1:1", "P113", "this is no protocol", "labd: 1"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read(text: str, where: str, code: str, message: str, mend: str) -> None:
     (problem,) = problems_of(text)
     assert (problem.where, problem.code) == (where, code)
