@@ -13,6 +13,8 @@ import sys
 import traceback
 from pathlib import Path
 
+import structlog
+
 from benchmarks._figures import Figures
 
 APART = {"all", "faults"}  # this module, and the one that `make faults` runs
@@ -29,6 +31,11 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="short: only shows that every figure comes about")
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"some of: {', '.join(areas())}")
     asked = parser.parse_args()
+    # only figures on standard output; what goes wrong is told beside them
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     if unknown := set(asked.areas) - set(areas()):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(areas())}")
     failed: list[str] = []

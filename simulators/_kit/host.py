@@ -102,7 +102,9 @@ class SimulatorHost:
         """
         overrides: dict[str, dict[str, Any]] = {}
         self._started.enter_context(_alone(self._directory))
-        self._started.callback(self.world.save)
+        # On virtual time the simulators live and die with the daemon: writing each of its thousand hours is for nothing.
+        self.world.kept = not clock.is_virtual()
+        self._started.callback(self._keep_at_last)
         try:
             for name in self.devices:
                 overrides[name] = await self._begin(name)
@@ -136,6 +138,10 @@ class SimulatorHost:
         while True:
             await asyncio.sleep(clock.factor())
             self.world.save()
+
+    def _keep_at_last(self) -> None:
+        self.world.kept = True
+        self.world.save()
 
     async def stop(self) -> None:
         """Stops all, the last first, and saves the world."""

@@ -88,6 +88,7 @@ class World:
     def __init__(self, seed: int = 1, path: Path | None = None) -> None:
         self.seed = seed
         self._path = path
+        self.kept = True  # False: nothing is written, because nothing can be killed without its world
         self._state = _State()
         if path is not None and path.exists():
             self._state = _State.model_validate_json(path.read_bytes())
@@ -102,8 +103,8 @@ class World:
         return random.Random(f"{self.seed}/{name}")
 
     def save(self) -> None:
-        """Writes the world to its file, whole or not at all; nothing when it has no file."""
-        if self._path is None:
+        """Writes the world to its file, whole or not at all; nothing when it has no file, or is not to be kept now."""
+        if self._path is None or not self.kept:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
