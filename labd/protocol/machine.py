@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from labd.expr import Expression, ExpressionError, Flaw
+from labd.expr import ExpressionError
 from labd.protocol.checker import compiled
+from labd.protocol.decider import Decider
 from labd.protocol.facts import LabFacts
 from labd.protocol.flow import HELD, OUTSIDE, Flow, moves_of, to
 from labd.protocol.loader import Protocol
@@ -50,7 +51,7 @@ from labd.protocol.program import (
 )
 from labd.protocol.progress import Remaining
 from labd.protocol.snapshot import command_from_json, to_json
-from labd.protocol.values import Slot, argument, out_of_bounds
+from labd.protocol.values import argument
 
 SNAPSHOT = 1
 
@@ -78,9 +79,6 @@ class Machine:
     def __init__(self, protocol: Protocol, parameters: Mapping[str, Any], facts: LabFacts | None = None) -> None:
         self.protocol = protocol
         self._program = compiled(protocol, facts)
-        self._parameters = dict(parameters)
-        self._outside: dict[str, Mapping[str, Any]] = {}
-        self._results: dict[str, Any] = {}
         self._visits: dict[str, int] = {}
         self._at = 0  # the operation of the state that is next, or under way
         self._attempts: dict[str, int] = {}  # how often each step of this visit was begun, by label
@@ -89,6 +87,7 @@ class Machine:
         self._again = ""  # what "the same step again" means while held: step, ways, or enter <state>
         self._held_in: str | None = None
         self._out: list[Command] = []
+        self._known = Decider(dict(parameters), self._tell, self._whereabouts)
         self._remaining = Remaining.of(self._program)
         self._flow = Flow()
         self._moves = moves_of(self._program, self._flow)
@@ -112,7 +111,7 @@ class Machine:
     @property
     def results(self) -> Mapping[str, Any]:
         """Results of actions and variables so far, in default units."""
-        return dict(self._results)
+        return dict(self._known.results)
 
     @property
     def pending(self) -> Command | None:
@@ -140,7 +139,7 @@ class Machine:
 
         Each name replaces what it held; a value that there is none of now is a `labd.expr.Missing` with its reason.
         """
-        self._outside.update(names)
+        self._known.outside.update(names)
 
     def start(self) -> list[Command]:
         """Enters the first state."""
@@ -166,6 +165,13 @@ class Machine:
             self._outcome(event)
         return self._take()
 
+    def _whereabouts(self) -> tuple[int, str]:
+        op = self._op()
+        return self._visits.get(self.state, 0), self._step_id(op) if op is not None else ""
+
+    def _tell(self, decided: Decided) -> None:
+        self._out.append(decided)
+
     def _take(self) -> list[Command]:
         commands, self._out = self._out, []
         return commands
@@ -176,7 +182,7 @@ class Machine:
         match event, op:
             case Done(), DoOp():
                 if op.as_ is not None:
-                    self._results[op.as_] = to_json(event.result)
+                    self._known.results[op.as_] = to_json(event.result)
                 self._next_step()
             case Failed(), DoOp():
                 self._failed(event, op)
@@ -195,7 +201,7 @@ class Machine:
         what = f"{op.role}.{op.action}: {event.message or event.kind}"
         way = self._here().catch.get(event.kind)
         if way is not None:
-            self._decide(f"catch {event.kind}", event.message, "", what)
+            self._known.decided(f"catch {event.kind}", event.message, "", what)
             self._go(way, what)
         else:
             self._hold(what, (), "step")
@@ -209,7 +215,7 @@ class Machine:
                 raise OutOfTurn(problem)
         if op.as_ is not None:
             answer = {"choice": event.choice, "value": event.value, "by": event.by}
-            self._results[op.as_] = {name: value for name, value in answer.items() if value not in (None, "")}
+            self._known.results[op.as_] = {name: value for name, value in answer.items() if value not in (None, "")}
         if op.choices:
             self._pending = None
             self._go(op.choices[event.choice], f"{event.by or 'the operator'} chose: {event.choice}")
@@ -242,7 +248,7 @@ class Machine:
         return self._program.states[self.state]
 
     def _op(self) -> Op | None:
-        ops = self._here().ops
+        ops = self._here().ops if self.state else ()
         return ops[self._at] if self._at < len(ops) else None
 
     def _next_step(self) -> None:
@@ -272,16 +278,16 @@ class Machine:
             case JumpOp():
                 self._at = op.to
             case UnlessOp():
-                self._at = self._at + 1 if self._test("if", op.condition) else op.to
+                self._at = self._at + 1 if self._known.test("if", op.condition) else op.to
             case SetOp():
                 for name, slot in op.values.items():
-                    self._results[name] = self._value(f"set {name}", slot)
+                    self._known.results[name] = self._known.value(f"set {name}", slot)
                 self._at += 1
             case WaitOp():
-                return Sleep(self._step_id(op), self._value("wait", op.seconds))
+                return Sleep(self._step_id(op), self._known.value("wait", op.seconds))
             case AskOp():
-                within = self._value("within", op.within) if op.within is not None else None
-                return Ask(self._step_id(op), op.text(self._values()), tuple(op.choices), op.input, within)
+                within = self._known.value("within", op.within) if op.within is not None else None
+                return Ask(self._step_id(op), op.text(self._known.values()), tuple(op.choices), op.input, within)
             case DoOp():
                 return self._do(op)
         return None
@@ -289,46 +295,15 @@ class Machine:
     def _do(self, op: DoOp) -> Do:
         parameters = {}
         for name, slot in op.parameters.items():
-            value = self._value(f"with {name}", slot)
+            value = self._known.value(f"with {name}", slot)
             parameters[name] = None if value is None else argument(value, slot.type)
-        within = self._value("within", op.within) if op.within is not None else None
+        within = self._known.value("within", op.within) if op.within is not None else None
         return Do(self._step_id(op), op.role, op.action, parameters, within, op.as_)
 
     def _step_id(self, op: Op) -> str:
         attempt = self._attempts.get(op.label, 1)
         again = f"~{attempt}" if attempt > 1 else ""
         return f"{self.state}:{self._visits.get(self.state, 1)}/{op.label}{again}"
-
-    # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────
-    def _values(self) -> dict[str, Any]:
-        return {
-            **self._outside,
-            **self._parameters,
-            **self._results,
-            "visits": self._visits.get(self.state, 0),
-        }
-
-    def _decide(self, what: str, value: Any, expression: str, because: str) -> None:
-        op = self._op()
-        self._out.append(Decided(what, to_json(value), expression, because, self._step_id(op) if op else ""))
-
-    def _value(self, what: str, slot: Slot) -> Any:
-        if slot.expression is None:
-            return slot.fixed
-        values = self._values()
-        value = slot(values)
-        told = argument(value, slot.expression.type)
-        self._decide(what, told, slot.expression.text, slot.expression.because(values))
-        problem = out_of_bounds(value, slot.type, slot.bounds)
-        if problem:
-            raise _no_value(what, problem)
-        return value
-
-    def _test(self, what: str, condition: Expression) -> bool:
-        values = self._values()
-        holds = bool(condition(values))
-        self._decide(what, holds, condition.text, condition.because(values))
-        return holds
 
     # ── ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _choose_way(self) -> None:
@@ -338,12 +313,12 @@ class Machine:
                 return
             target = way.state if isinstance(way, Goto) else HELD
             try:
-                holds = self._test(f"next {target}", condition)
+                holds = self._known.test(f"next {target}", condition)
             except ExpressionError as error:
                 self._hold(f"{self.state}, next: {error}", (), "ways")
                 return
             if holds:
-                self._go(way, f"{condition.text} ({condition.because(self._values())})")
+                self._go(way, f"{condition.text} ({condition.because(self._known.values())})")
                 return
 
     def _go(self, way: Way, because: str) -> None:
@@ -367,7 +342,7 @@ class Machine:
 
     def _hold_at(self, way: Hold, because: str, again: str) -> None:
         """Holds where the protocol says so: "the same step again" is then the last one that was carried out."""
-        reason = way.reason(self._values())
+        reason = way.reason(self._known.values())
         if because not in ("", reason):
             reason = f"{reason} ({because})"
         if not again:
@@ -412,7 +387,7 @@ class Machine:
             "last": self._last,
             "attempts": dict(self._attempts),
             "visits": dict(self._visits),
-            "results": to_json(self._results),
+            "results": to_json(self._known.results),
             "pending": to_json(self._pending),
         }
 
@@ -441,14 +416,10 @@ class Machine:
         machine._last = snapshot["last"]
         machine._attempts = dict(snapshot["attempts"])
         machine._visits = dict(snapshot["visits"])
-        machine._results = dict(snapshot["results"])
+        machine._known.results = dict(snapshot["results"])
         pending = snapshot["pending"]
         machine._pending = command_from_json(pending) if pending is not None else None
         return machine
-
-
-def _no_value(what: str, problem: str) -> ExpressionError:
-    return ExpressionError([Flaw(f"{what}: {problem}", kind="value")])
 
 
 __all__ = [
