@@ -102,7 +102,7 @@ class SimulatorHost:
         """
         overrides: dict[str, dict[str, Any]] = {}
         self._started.enter_context(_alone(self._directory))
-        # On virtual time the simulators live and die with the daemon: writing each of its thousand hours is for nothing.
+        # On virtual time the simulators live and die with the daemon: its end is early enough.
         self.world.kept = not clock.is_virtual()
         self._started.callback(self._keep_at_last)
         try:
