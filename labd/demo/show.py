@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -150,7 +151,8 @@ _STYLES = {"question.asked": "yellow", "action.unknown": "red", "action.failed":
 def table_of(rows: Sequence[CellRow]) -> Table:
     """The result: a row a cell."""
     cycles = max((len(row.capacities) for row in rows), default=0)
-    table = Table(title="What came out", caption="Q: discharge capacity of each formation cycle, mAh")
+    caption = "Q: discharge capacity of each formation cycle; CE: discharge over charge"
+    table = Table(title="What came out", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     heads = ["cell", "dose\nµL", "force\nkN", "OCV\nmV", *(f"Q{n + 1}\nmAh" for n in range(cycles))]
     for head in [*heads, "CE 1\n%", f"CE {cycles}\n%", "wet to\ncrimp, s", "outcome"]:
         table.add_column(head, justify="left" if head in ("cell", "outcome") else "right", no_wrap=True)
