@@ -137,7 +137,8 @@ def test_a_bad_lab_ends_with_two_and_no_traceback(tmp_path: Path, text: str, tol
 
 def test_start_up_is_not_slow_by_accident() -> None:
     """The command line alone imports nothing heavy; speeds themselves are in benchmarks/."""
-    code = "import labd.cli, sys; print(*sorted({'pint','fastapi','pymodbus','matplotlib','pyarrow'} & set(sys.modules)))"
+    heavy = "{'pint', 'fastapi', 'pymodbus', 'matplotlib', 'pyarrow'}"
+    code = f"import labd.cli, sys; print(*sorted({heavy} & set(sys.modules)))"
     start = time.monotonic()
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "", f"imported at once, in {time.monotonic() - start:.1f} s"

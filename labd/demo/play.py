@@ -158,7 +158,7 @@ class Operator:
                 choice = state.question["choices"][-1]  # a cell that is in doubt is not worth a channel
                 await self._daemon.engine.answer(state.run, choice, by="demo's operator")
             else:
-                # nothing in the script of the demo holds a run: whatever did, its cell is given up, and the table says so
+                # nothing in the demo's script holds a run: whatever did, its cell is given up, and the table says so
                 await self._daemon.engine.command(state.run, Command.STOP, by="demo's operator", cause=state.cause)
 
 

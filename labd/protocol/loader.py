@@ -71,12 +71,6 @@ class Protocol:
         """SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def told_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Bound parameters as JSON in which every quantity carries its unit: `{"force": {"v": 7.8, "u": "kN"}}`."""
-        from labd.protocol.parameters import told
-
-        return told(self, values)
-
 
 def load(source: FilePath | str, name: str | None = None) -> Protocol:
     """Reads a protocol from a file (a Path), or from its text.

@@ -180,7 +180,8 @@ def action(
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
-    annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout` and `duration` are seconds, or functions of the parameters.
+    annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout` and `duration`
+    are seconds, or functions of the parameters.
     """
 
     def mark(method: _Method) -> _Method:

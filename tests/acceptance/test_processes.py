@@ -152,7 +152,7 @@ def shown(bench: Bench, run: str) -> dict[str, Any]:
 def test_a_killed_simulator_holds_the_run_and_the_run_goes_on_after_its_return(bench: Bench) -> None:
     simulators = bench.simulators()
     daemon = bench.spawn("labd", BIN / "labd", "serve", "--lab", bench.lab, "--without-simulators", "--log", "json")
-    bench.until("the socket", lambda: (bench.directory / "store/labd.sock").exists())
+    bench.until("the socket", (bench.directory / "store/labd.sock").exists)
     bench.until("both devices", lambda: all(d["health"] == "ok" for d in bench.labd("devices")))
     run = bench.labd("run", str(bench.directory / "rest.yaml"), "--position", "tray/cells/A1")["run"]
 
@@ -187,7 +187,7 @@ def test_mosquitto_sub_sees_the_lab(bench: Bench) -> None:
         pytest.skip("mosquitto_sub is not installed: apt-get install mosquitto-clients")
     bench.simulators()
     bench.spawn("labd", BIN / "labd", "serve", "--lab", bench.lab, "--without-simulators", "--log", "json")
-    bench.until("the socket", lambda: (bench.directory / "store/labd.sock").exists())
+    bench.until("the socket", (bench.directory / "store/labd.sock").exists)
     bench.until("both devices", lambda: all(d["health"] == "ok" for d in bench.labd("devices")))
     command = ["mosquitto_sub", "-p", str(bench.mqtt), "-t", "labd/1/bench/#", "-v", "-W", "3"]
     told = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ}).stdout

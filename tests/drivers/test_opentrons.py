@@ -207,7 +207,7 @@ async def give(driver: Opentrons, volume: float = 17.5, call: str = "a1", **more
 
 
 async def eventually(met: Callable[[], bool]) -> None:
-    while not met():  # noqa: ASYNC110 - what is waited for lies in the peer
+    while not met():
         await asyncio.sleep(0.05)
 
 

@@ -149,7 +149,7 @@ async def polls(driver: PlcCrimper, count: int) -> None:
 
 
 async def eventually(met: Callable[[], bool]) -> None:
-    while not met():  # noqa: ASYNC110 - what is waited for lies in the peer
+    while not met():
         await asyncio.sleep(0.05)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from labd.protocol import LabFacts, ProtocolErrors, bind_parameters, load, standard_facts
+from labd.protocol.parameters import told
 
 TEXT = """\
 labd: 1
@@ -109,6 +110,6 @@ def test_places_and_materials_are_those_of_the_lab() -> None:
 
 
 def test_the_journal_keeps_quantities_with_their_units() -> None:
-    told = PROTOCOL.told_parameters(bind_parameters(PROTOCOL, {"lid": "a"}))
-    assert told["volume"] == {"v": 35.0, "u": "µL"}
-    assert (told["cycles"], told["tip"]) == (3, "always")
+    kept = told(PROTOCOL, bind_parameters(PROTOCOL, {"lid": "a"}))
+    assert kept["volume"] == {"v": 35.0, "u": "µL"}
+    assert (kept["cycles"], kept["tip"]) == (3, "always")

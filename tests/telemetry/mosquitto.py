@@ -49,7 +49,7 @@ class Mosquitto:
         command = (program("mosquitto", "mosquitto"), "-c", str(config))
         self.process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
         async with asyncio.timeout(20):
-            while not await self._answers():  # noqa: ASYNC110 - another process tells nothing
+            while not await self._answers():
                 await asyncio.sleep(0.02)
 
     async def _answers(self) -> bool:

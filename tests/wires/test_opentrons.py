@@ -75,7 +75,7 @@ async def test_the_small_pipette_takes_the_small_volume() -> None:
 
 async def test_a_volume_that_no_pipette_takes_is_refused_before_sending() -> None:
     async with robot() as (driver, simulator):
-        with pytest.raises(Rejected, match="0.5"):
+        with pytest.raises(Rejected, match=r"0\.5"):
             await transfer(driver, volume="0.5 µL")
         cell = simulator.world.cell("ot2/3/A1")
         assert cell is not None

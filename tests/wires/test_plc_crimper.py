@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from simulators.plc_crimper import SIMULATOR
 
 
 @contextlib.asynccontextmanager
-async def press(profile: str = "handshake", **faults: Any) -> AsyncIterator[tuple[Driver, Simulator]]:
+async def press(
+    profile: str = "handshake", address: str = "modbus://127.0.0.1:0", **faults: Any
+) -> AsyncIterator[tuple[Driver, Simulator]]:
     world = World(seed=3)
     world.put("press/nest", Cell(id="c1", parts=["half_cell", LID], electrolyte={"LP57": 40.0}, wetted_at=0.0))
-    settings = {"address": "modbus://127.0.0.1:0", "profile": profile}
+    settings = {"address": address, "profile": profile}
     simulator = SIMULATOR(Bench("press", world, settings, options={"faults": faults}))
     found = await simulator.start()
     driver = DRIVER(Setup("press", {**settings, **found}))
@@ -74,6 +77,12 @@ async def test_the_relay_profile_waits_for_busy_to_rise_and_fall() -> None:
         cell = simulator.world.cell("press/nest")
         assert cell is not None
         assert cell.crimped_at is not None
+
+
+async def test_the_same_press_works_on_a_serial_line_with_modbus_rtu(tmp_path: Path) -> None:
+    async with press(address=f"serial://{tmp_path}/press") as (driver, _):
+        _, result = await crimp(driver)
+        assert result.peak_force == pytest.approx(7.8, rel=0.05)
 
 
 async def test_the_ram_opens_and_closes() -> None:
