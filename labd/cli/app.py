@@ -61,16 +61,25 @@ def serve(
 @app.command()
 def demo(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep the lab alive, to look at it over MQTT.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the lab alive at the end, to look at over MQTT.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Another seed tells another story; the same one the same.")] = 7,
-    cells: Annotated[int, typer.Option(min=1, help="How many cells to make.")] = 8,
-    directory: Annotated[Path | None, typer.Option(help="Where everything goes (default: a new folder).")] = None,
+    cells: Annotated[int, typer.Option(min=1, max=8, help="How many cells to make.")] = 8,
+    directory: Annotated[
+        Path | None, typer.Option(help="An empty folder for all of it (default: demo-lab/<now>).")
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live display.")] = False,
 ) -> None:
     """Make and measure cells in a simulated lab: hours in seconds."""
+    from labd.demo import DemoError
     from labd.demo import demo as run_demo
 
-    raise typer.Exit(run_demo(seed, cells, directory, watch, plain))
+    try:
+        status = run_demo(seed, cells, directory, watch, plain)
+    except DemoError as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -1,5 +1,5 @@
 """A simulated lab at work, in under a minute: `labd demo`."""
 
-from labd.demo.play import demo
+from labd.demo.main import DemoError, demo
 
-__all__ = ["demo"]
+__all__ = ["DemoError", "demo"]

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
 from labd import clock
-from labd.daemon import Daemon, configure_logs
+from labd.daemon import Daemon
+from labd.demo.pace import keep_pace
 from labd.demo.show import Show, table_of
+from labd.lab.background import background
 from labd.lab.bus import Happening, RunState
-from labd.lab.config import load_lab
+from labd.lab.config import LabError, load_lab
 from labd.records.export import export
 from labd.records.results import CellRow, cell_rows, profiles
 from labd.run.lifecycle import Command
@@ -25,7 +29,7 @@ from labd.run.shipped import find_protocol
 PROTOCOL = "cr2032_dose_crimp_form"
 DOSES = (35, 20, 45, 25, 40, 30, 60, 50)  # µL
 FORCES = (7.8, 7.8, 7.0, 7.8, 8.4, 7.8, 7.8, 7.4)  # kN
-WATCH_FACTOR = 600.0  # lab seconds a machine second with --watch
+WATCH_FACTOR = 60.0  # lab seconds a machine second, while the lab stays alive to be looked at
 LOOKS = 180.0  # s of lab time that the demo's operator needs to look at a cell
 READY_LIMIT = 300.0  # s of lab time for all devices to be there
 
@@ -41,37 +45,19 @@ class Played:
     files: Sequence[Path]
 
 
-def demo(
-    seed: int = 7,
-    cells: int = 8,
-    directory: Path | None = None,
-    watch: bool = False,
-    plain: bool = False,
-) -> int:
-    """Plays the demo in a folder of its own (default: a new one under `demo-lab/`). Gives the exit status."""
-    console = Console()
-    configure_logs(None)
-    directory = directory or Path("demo-lab") / clock.now().strftime("%Y%m%d-%H%M%S")
-    lab = furnish(directory, seed, watch=watch)
-    config = load_lab(lab)
-    devices = len(config.devices)
-    console.print(f"A lab of {devices} simulated devices builds and cycles {cells} coin cells (seed {seed}).")
-    live = console.is_terminal and not plain
-    timeline = clock.timeline_of(config.clock_kind, config.directory)
-    played = clock.run(play(lab, cells, Show(console, live=live), watch=watch, console=console), timeline)
-    hours, seconds = played.lab_seconds / 3600, played.machine_seconds
-    console.print(f"{hours:.1f} h of lab time in {seconds:.1f} s: {hours * 3600 / seconds:,.0f}-fold.")
-    done = [row for row in played.rows if row.outcome in ("complete", "scrapped")]
-    return 0 if len(done) == cells else 1
+def furnish(directory: Path, seed: int, *, scaled: float | None = None) -> Path:
+    """Writes the demo's lab.yaml and taught positions into a folder; gives lab.yaml's path.
 
-
-def furnish(directory: Path, seed: int, *, watch: bool = False) -> Path:
-    """Writes the demo's lab.yaml and taught positions into a folder; gives lab.yaml's path."""
+    Args:
+        directory: the folder.
+        seed: of the simulators' spread.
+        scaled: for a lab that `labd serve` shall keep: lab seconds a machine second, in place of virtual time.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     own = importlib.resources.files("labd.demo")
     text = own.joinpath("lab.yaml").read_text(encoding="utf-8").replace("seed: 7", f"seed: {seed}")
-    if watch:
-        text = text.replace("clock: virtual", f"clock: {{scaled: {WATCH_FACTOR:g}}}")
+    if scaled is not None:
+        text = text.replace("clock: virtual", f"clock: {{scaled: {scaled:g}}}")
     lab = directory / "lab.yaml"
     lab.write_text(text, encoding="utf-8")
     (directory / "arm.yaml").write_text(own.joinpath("arm.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -79,7 +65,11 @@ def furnish(directory: Path, seed: int, *, watch: bool = False) -> Path:
 
 
 async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Console) -> Played:
-    """Runs the lab, starts a run a cell, answers what is asked, and writes the results down."""
+    """Runs the lab, starts a run a cell, answers what is asked, and writes the results down.
+
+    Raises:
+        LabError: devices that are not there in time.
+    """
     config = load_lab(lab)
     daemon = Daemon(config)
     real = time.perf_counter()
@@ -91,8 +81,9 @@ async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Conso
             show.hear(device.state())
         with show:
             operator = Operator(daemon)
-            async with asyncio.timeout(READY_LIMIT):
-                await asyncio.gather(*(device.wait_ready() for device in daemon.lab.devices.values()))
+            await wait_for_devices(daemon)
+            if watch:
+                await tell_where(daemon, console)
             runs = [await start(daemon, number) for number in range(cells)]
             async with asyncio.TaskGroup() as group:
                 answering = group.create_task(operator.answer_all())
@@ -101,14 +92,43 @@ async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Conso
         lab_seconds = clock.monotonic() - began
         states = [await daemon.engine.state(run) for run in runs]
         rows = cell_rows(await daemon.journal.events())
-        console.print(table_of(rows))
         files = await write_results(daemon, runs, rows, lab.parent)
-        for path in files:
-            console.print(f"  {near(path)}")
-        machine_seconds = time.perf_counter() - real
+        played = Played(lab_seconds, time.perf_counter() - real, rows, states, files)
+        tell_result(played, lab.parent, console)
         if watch:
-            await stay(daemon, console)
-    return Played(lab_seconds, machine_seconds, rows, states, files)
+            await stay(console)
+    return played
+
+
+async def wait_for_devices(daemon: Daemon) -> None:
+    """Waits until all devices are there. Raises LabError."""
+    devices = daemon.lab.devices.values()
+    try:
+        async with asyncio.timeout(READY_LIMIT):
+            await asyncio.gather(*(device.wait_ready() for device in devices))
+    except TimeoutError:
+        states = [device.state() for device in devices]
+        missing = "; ".join(f"{state.device}: {state.problem}" for state in states if state.health != "ok")
+        raise LabError(f"not all devices came up within {READY_LIMIT:g} s of lab time: {missing}") from None
+
+
+def tell_result(played: Played, directory: Path, console: Console) -> None:
+    """The table, and where everything lies."""
+    console.print(table_of(played.rows))
+    for row in played.rows:
+        if row.note:
+            console.print(f"{row.sample}: {row.note}")
+    here = near(directory)
+    pages = {path.stem: path.parent.name for path in played.files if path.suffix == ".png"}
+    console.print("\nWhere everything lies:")
+    for stem, folder in pages.items():
+        console.print(f"  {here}/{folder}/{stem}.png, .svg", soft_wrap=True)
+    console.print(
+        f"  {here}/data/  a folder a run: a CSV file a measurement, and run.json with the run's record", soft_wrap=True
+    )
+    console.print(f"  {here}/journal.sqlite, signals.sqlite, lab.yaml, labd.log", soft_wrap=True)
+    hours, seconds = played.lab_seconds / 3600, played.machine_seconds
+    console.print(f"{hours:.1f} h of lab time in {seconds:.1f} s: {hours * 3600 / seconds:,.0f}-fold.")
 
 
 def near(path: Path) -> str:
@@ -177,11 +197,24 @@ async def write_results(daemon: Daemon, runs: Sequence[str], rows: Sequence[Cell
     return [*files, data, directory / "journal.sqlite", directory / "signals.sqlite", directory / "lab.yaml"]
 
 
-async def stay(daemon: Daemon, console: Console) -> None:
-    """Keeps the lab alive until Ctrl-C, and says how to look at it."""
-    console.print("\nThe lab stays alive. Look at it from another terminal:")
-    host, _, port = (daemon.broker or "").partition(":")
-    console.print(f"  mosquitto_sub -h {host} -p {port} -t 'labd/1/demo/#' -v")
-    console.print(f"  labd status --socket {near(daemon.config.socket)}")
-    console.print("End it with Ctrl-C.")
-    await asyncio.Event().wait()
+async def tell_where(daemon: Daemon, console: Console) -> None:
+    """How to look at the lab from another terminal, once its broker is there."""
+    async with asyncio.timeout(READY_LIMIT):
+        while daemon.broker is None:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.1)
+    host, _, port = daemon.broker.partition(":")
+    console.print("Look at it from another terminal:")
+    console.print(f"  mosquitto_sub -h {host} -p {port} -t 'labd/1/{daemon.config.lab}/#' -v", soft_wrap=True)
+    console.print(f"  labd status --socket {quote(str(daemon.config.socket))}", soft_wrap=True)
+
+
+async def stay(console: Console) -> None:
+    """Keeps the lab alive until Ctrl-C or SIGTERM, at a pace at which one can look at it."""
+    console.print(f"\nThe lab stays alive, {WATCH_FACTOR:g} times as fast as a clock. End it with Ctrl-C.")
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    async with background(keep_pace(WATCH_FACTOR), "pace"):
+        await ended.wait()
+    console.print("The lab ends in order.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,8 @@ from labd.sdk.units import plain
 
 REFRESH = 0.15  # s of the machine's time between two frames
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
+WIDE = 130  # columns from which devices and runs stand side by side
+MOST_SAID = 12  # lines of what happened
 SHOWN = ("voltage", "force", "gripped", "tip_attached")
 
 
@@ -35,13 +37,13 @@ class Show:
         self._signals: dict[str, SignalsRead] = {}
         self._runs: dict[str, RunState] = {}
         self._alarms: dict[str, Alarm] = {}
-        self._said: deque[Text] = deque(maxlen=8)
-        self._real0 = self._drawn = time.perf_counter()
-        self._lab0: float | None = None
+        self._said: deque[Text] = deque(maxlen=MOST_SAID)
+        self._drawn = time.perf_counter()
+        self._began: tuple[datetime, float] | None = None  # lab's time and machine's
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
     def __enter__(self) -> Self:
-        self._lab0 = clock.monotonic()
+        self._start()
         if self._live:
             self._live.start()
         return self
@@ -50,13 +52,19 @@ class Show:
         if self._live:
             self._live.stop()
 
+    def _start(self) -> tuple[datetime, float]:
+        if self._began is None:
+            self._began = clock.now(), time.perf_counter()
+        return self._began
+
     def hear(self, happening: Happening) -> None:
         """Listens to the bus."""
+        self._start()
         match happening:
             case DeviceState():
                 before = self._devices.get(happening.device)
                 self._devices[happening.device] = happening
-                if happening.health != "ok" and (before is None or before.health == "ok") and before:
+                if happening.health != "ok" and before is not None and before.health == "ok":
                     self.say(f"{happening.device} is {happening.health}: {happening.problem}", "yellow")
             case SignalsRead():
                 self._signals[happening.device] = happening
@@ -72,12 +80,15 @@ class Show:
             told = _TELL.get(event.kind)
             text = told(event) if told else None
             if text:
-                self.say(f"{event.run}  {text}", _STYLES.get(event.kind, ""), at=event.at)
+                at = datetime.fromisoformat(event.at)
+                self.say(f"{event.run}  {text.rstrip()}", _STYLES.get(event.kind, ""), at)
 
-    def say(self, text: str, style: str = "", at: str | None = None) -> None:
-        """One line of what happened."""
-        line = Text.assemble((f"{(at or clock.stamp())[11:19]}  ", "dim"), (text, style))
+    def say(self, text: str, style: str = "", at: datetime | None = None) -> None:
+        """One line of what happened, with the lab's time since the beginning."""
+        since = elapsed(((at or clock.now()) - self._start()[0]).total_seconds())
+        line = Text.assemble((f"{since}  ", "dim"), (text, style))
         if self._live:
+            line.no_wrap, line.overflow = True, "ellipsis"
             self._said.append(line)
         else:
             self._console.print(line, soft_wrap=True)
@@ -86,44 +97,68 @@ class Show:
         """Draws a frame, unless the last one is too young."""
         if self._live and time.perf_counter() - self._drawn > REFRESH:
             self._drawn = time.perf_counter()
-            self._live.update(self._page(), refresh=True)
+            self._live.update(self.page(), refresh=True)
 
-    def _page(self) -> RenderableType:
-        lab = clock.monotonic() - (self._lab0 or 0.0)
-        real = max(time.perf_counter() - self._real0, 1e-3)
-        head = f"lab time {lab / 3600:5.2f} h   machine time {real:4.1f} s   {lab / real:,.0f}-fold"
-        alarms = [Text(alarm.text, "red") for alarm in self._alarms.values() if not alarm.ended]
-        said = Panel(Group(*self._said), title="what happened", border_style="dim")
-        return Group(Text(head, "bold"), self._device_table(), self._run_table(), *alarms, said)
+    def page(self) -> RenderableType:
+        """All of it, within the terminal's height: a page that is longer could not be drawn over."""
+        wall0, real0 = self._start()
+        lab, real = (clock.now() - wall0).total_seconds(), max(time.perf_counter() - real0, 1e-3)
+        head = f"lab time {elapsed(lab).strip()}   machine time {real:.1f} s   {lab / real:,.0f}-fold"
+        alarms = [Text(alarm.text, "red", no_wrap=True) for alarm in self._alarms.values() if not alarm.ended]
+        tables: RenderableType
+        if self._console.width >= WIDE:
+            tables = Table.grid(expand=True, padding=(0, 4, 0, 0))
+            tables.add_row(self._device_table(), self._run_table())
+            rows = max(len(self._devices), len(self._runs)) + 1
+        else:
+            tables = Group(self._device_table(), self._run_table())
+            rows = len(self._devices) + len(self._runs) + 2
+        room = self._console.height - 1 - (1 + rows + len(alarms))
+        parts: list[RenderableType] = [Text(head, "bold", no_wrap=True), tables, *alarms]
+        if room > MOST_SAID + 2:
+            parts[1:1] = [""]
+            parts.append("")
+        return Group(*parts, *list(self._said)[-max(room, 1) :])
 
     def _device_table(self) -> Table:
-        table = Table(title="devices", expand=True)
-        for column in ("device", "health", "works for", "reads"):
-            table.add_column(column)
+        table = _table("device", "health", "works for", "reads")
         for name, state in self._devices.items():
             read = self._signals.get(name)
             values = [
-                f"{key} {_value(value.v, value.u)}"
+                f"{key.replace('_', ' ')} {_value(value.v, value.u)}"
                 for key, value in (read.values.items() if read else ())
                 if key in SHOWN and value.v is not None
             ]
-            works = ", ".join(run for run in state.busy_with)
+            works = ", ".join(state.busy_with)
             table.add_row(name, Text(state.health, COLOURS[state.health]), works, "  ".join(values))
         return table
 
     def _run_table(self) -> Table:
-        table = Table(title="runs", expand=True)
-        for column in ("run", "sample", "PackML", "state", "progress", "why"):
-            table.add_column(column)
+        table = _table("run", "sample", "PackML", "state", "progress", "why")
         for run in self._runs.values():
             why = run.question["text"] if run.question else run.outcome or run.cause or ""
             style = "yellow" if run.question or run.state == "Held" else ""
-            bar = ProgressBar(total=1.0, completed=run.progress, width=20)
-            table.add_row(run.run, run.sample, run.state, run.protocol_state or "", bar, Text(str(why)[:60], style))
+            bar = ProgressBar(total=1.0, completed=run.progress, width=12)
+            table.add_row(run.run, run.sample, run.state, run.protocol_state or "", bar, Text(str(why), style))
         return table
 
 
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def elapsed(seconds: float) -> str:
+    """`0:01:22`, hours first, in a column that holds four days."""
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    return f"{minutes // 60:2}:{minutes % 60:02}:{rest:02}"
+
+
 def _value(value: object, unit: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return plain(value, unit) if isinstance(value, float) and unit else str(value)
 
 
