@@ -25,6 +25,7 @@ from labd.sdk import (
     Setup,
     Signals,
     Verdict,
+    action,
 )
 from labd.sdk.roles import (
     ArmSignals,
@@ -46,8 +47,8 @@ from labd.sdk.roles import (
 class Toy(Driver):
     """What all toys share: they count what physically happened, and do once what `script` says for an action.
 
-    A script entry is an exception to raise (before the effect), ("after", exception) to raise after the effect, or
-    a number of seconds to take instead of one.
+    A script entry is an exception to raise (before the effect), ("after", exception) to raise after the effect,
+    ("accepted", exception) to raise between, or a number of seconds to take instead of one.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -59,6 +60,9 @@ class Toy(Driver):
         self.verdict = Outcome(Verdict.UNKNOWN, "a toy cannot tell")
         self.refuse_connect: Exception | None = None
         self.refuse_poll: Exception | None = None
+        self.refuse_close: Exception | None = None
+        self.baselines: list[Exception] = []
+        self.safe_takes = 0.0
         self.connects = 0
 
     async def connect(self) -> About:
@@ -68,7 +72,8 @@ class Toy(Driver):
         return About(model="toy", serial=self.name, firmware="1")
 
     async def close(self) -> None:
-        pass
+        if self.refuse_close:
+            raise self.refuse_close
 
     async def read_state(self) -> Signals:
         if self.refuse_poll:
@@ -76,7 +81,13 @@ class Toy(Driver):
         return type(self).Signals()
 
     async def safe_state(self, unit: str | None = None) -> None:
+        await asyncio.sleep(self.safe_takes)
         self.safe.append(unit)
+
+    async def baseline(self, action: str, unit: str) -> dict[str, Any]:
+        if self.baselines:
+            raise self.baselines.pop(0)
+        return {"happened": len(self.happened)}
 
     async def outcome(self, intent: Intent) -> Outcome:
         self.asked.append(intent.id)
@@ -87,6 +98,8 @@ class Toy(Driver):
         if isinstance(step, Exception):
             raise step
         call.accepted()
+        if isinstance(step, tuple) and step[0] == "accepted":
+            raise step[1]
         await asyncio.sleep(step if isinstance(step, float) else 1.0)
         self.happened.append(name)
         if isinstance(step, tuple):
@@ -139,6 +152,7 @@ class ToyArm(Toy, Arm):
 
 class ToyStat(Toy, Potentiostat):
     cancelled: asyncio.Event | None = None
+    refuse_cancel: Exception | None = None
 
     def place_of(self, unit: str) -> str | None:
         return f"{self.name}/cell"
@@ -147,19 +161,36 @@ class ToyStat(Toy, Potentiostat):
         await super().read_state()
         return PotentiostatSignals(voltage=3.1, current=0.0)
 
+    @action(cancellable=True)
     async def open_circuit(self, call: Call, duration: Duration, interval: Duration = 1.0) -> OpenCircuitResult:
+        return await self._rest(call, 0, int(duration / interval), interval)
+
+    async def _rest(self, call: Call, done: int, rows: int, interval: float) -> OpenCircuitResult:
         self.cancelled = asyncio.Event()
-        rows = 0
-        while rows * interval < duration and not self.cancelled.is_set():
-            call.row(rows * interval, 3.1, 0.0)
-            rows += 1
+        lost = self.script["open_circuit"].pop(0) if self.script["open_circuit"] else None
+        for row in range(done, rows):
+            if self.cancelled.is_set():
+                break
+            if lost and row == lost[0]:
+                raise lost[1]
+            call.row(row * interval, 3.1, 0.0)
             await asyncio.sleep(interval)
         self.happened.append("open_circuit")
         return OpenCircuitResult(final_voltage=3.1, mean_voltage=3.1)
 
+    async def attach(self, intent: Intent, call: Call) -> OpenCircuitResult:
+        return await self._rest(call, 30, 60, 60.0)
+
     async def cancel(self, action_id: str) -> None:
+        if self.refuse_cancel:
+            raise self.refuse_cancel
         assert self.cancelled is not None
         self.cancelled.set()
+
+    async def safe_state(self, unit: str | None = None) -> None:
+        await super().safe_state(unit)
+        if self.cancelled is not None:
+            self.cancelled.set()
 
     async def constant_current(self, call: Call, **values: Any) -> ConstantCurrentResult:
         raise Rejected("a toy has no constant_current")

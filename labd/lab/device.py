@@ -260,7 +260,7 @@ class Device:
             async with limit:
                 return await self.driver.invoke(action, parameters, call)
         except TimeoutError as error:
-            late = f"no outcome within {limit.seconds:g} s"
+            late = f"no outcome within {limit.whole:g} s"
             kind = OutcomeUnknown if action.effect is Effect.ONCE else TimeLimit
             raise self._named(kind(late), action.name) from error
         except DeviceError as error:

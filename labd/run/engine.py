@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +17,10 @@ from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol import ProtocolErrors, bind_parameters, check, load
 from labd.protocol.parameters import told
-from labd.run.actions import Performer
 from labd.run.facts import facts_of
-from labd.run.history import FOLDED, History, fold
+from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
+from labd.run.performer import Performer
 from labd.run.reservations import Reservations
 from labd.run.run import Run
 
@@ -47,7 +48,7 @@ class Engine:
         self.signals = signals
         self.reservations = Reservations(lab)
         self.ready = asyncio.Event()
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, Run] = {}  # those that have not ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._past: dict[str, RunState] = {}
         self._homes: set[str] = set()
@@ -73,20 +74,30 @@ class Engine:
         for sample, place in history.places.items():
             self.lab.places.move(sample, place)
         self._homes = set(history.homes)
-        last = max((int(run.rpartition("-")[2]) for run in history.runs), default=0)
+        last = max(map(_number, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         for state in history.unfinished:
-            cause = f"the daemon ended while it was in {state.protocol_state}; its last action must be looked at"
-            log.warning("run was cut by the daemon's end", run=state.run, state=state.protocol_state)
-            moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": "labd", "cause": cause}
-            ended = {"outcome": "aborted", "sample": state.sample, "cause": cause}
-            await self.journal.append(
-                NewEvent("run.state", moved, state.run),
-                NewEvent("run.ended", ended, state.run),
-            )
+            await self._close(state)
         if history.unfinished:
             history = fold(await self.journal.events(kinds=FOLDED))
         self._past = dict(history.runs)
+
+    async def _close(self, state: RunState) -> None:
+        """Ends a run that the last daemon left unfinished; what it had sent and not heard of is told as unknown."""
+        unsettled, silent = open_actions(await self.journal.events(run=state.run, kinds=ACTIONS))
+        told = f"; nobody knows whether {', '.join(unsettled.values())} happened" if unsettled else ""
+        cause = f"the daemon ended while it was in {state.protocol_state}{told}; look at {state.sample}"
+        log.warning("run was cut by the daemon's end", run=state.run, state=state.protocol_state, unknown=unsettled)
+        moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": "labd", "cause": cause}
+        ended = {"outcome": "aborted", "sample": state.sample, "cause": cause}
+        await self.journal.append(
+            *(
+                NewEvent("action.unknown", {"action_id": action_id, "message": "the daemon ended"}, state.run)
+                for action_id in sorted(silent)
+            ),
+            NewEvent("run.state", moved, state.run),
+            NewEvent("run.ended", ended, state.run),
+        )
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -127,7 +138,8 @@ class Engine:
         if not NAME.fullmatch(sample):
             raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
         home = self._place_sample(sample, position)
-        performer = Performer(self.lab, self.journal, self.signals)
+        jitter = random.Random(f"{self.lab.config.seed}:{run_id}")
+        performer = Performer(self.lab, self.journal, self.signals, jitter)
         run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts)
         events = [
             NewEvent(
@@ -150,14 +162,29 @@ class Engine:
             self._homes.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         self._runs[run_id] = run
-        await self.journal.append(*events)
-        self._tasks[run_id] = self._group.create_task(run.main(), name=run_id)
+        begun = asyncio.Event()
+        task = self._tasks[run_id] = self._group.create_task(self._work(run, events, begun), name=run_id)
+        waits = asyncio.ensure_future(begun.wait())
+        try:
+            await asyncio.wait({waits, task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waits.cancel()
+        if not begun.is_set():
+            raise EngineError(f"{run_id} could not be started; see the daemon's log")
         return run
 
+    async def _work(self, run: Run, events: Sequence[NewEvent], begun: asyncio.Event) -> None:
+        """A run's task: from its durable start to its durable end, whoever asked for it still being there or not."""
+        await self.journal.append(*events)
+        asyncio.get_running_loop().call_soon(begun.set)  # once it takes commands
+        await run.main()
+        self._past[run.id] = run.told()
+        del self._runs[run.id], self._tasks[run.id]
+
     def _place_sample(self, sample: str, position: str | None) -> str:
-        for run in self._runs.values():
-            if run.sample == sample and not run.ended:
-                raise EngineError(f"{run.id} works on {sample}; wait for its end, or stop it")
+        worker = self._worker(sample)
+        if worker is not None:
+            raise EngineError(f"{worker} works on {sample}; wait for its end, or stop it")
         here = self.lab.places.place_of(sample)
         if here is not None:
             if position is not None and position != here:
@@ -172,6 +199,10 @@ class Engine:
             if place not in self._homes and self.lab.places.sample_at(place) is None:
                 return place
         return ""
+
+    def _worker(self, sample: str) -> str | None:
+        """The run that works on a sample."""
+        return next((run.id for run in self._runs.values() if run.sample == sample), None)
 
     def _tray_wells(self) -> list[str]:
         wells: list[str] = []
@@ -211,6 +242,9 @@ class Engine:
         state = await self.state(run_id)
         if state.ended is None:
             raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
+        worker = self._worker(state.sample)
+        if worker is not None:
+            raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
         events = []
         if state.state == State.ABORTED.value:
             cycle = Lifecycle(State.ABORTED)
@@ -220,26 +254,32 @@ class Engine:
                 events.append(NewEvent("run.state", dict(data), run_id))
         place = self.lab.places.place_of(state.sample)
         if place is not None:
-            events.append(NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None}, run_id))
+            events.append(
+                NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None, "by": by}, run_id)
+            )
         if not events:
             raise CommandRefusedError(f"{run_id} is {state.state} and its sample has left the lab: nothing to clear")
         await self.journal.append(*events)
         self.lab.places.move(state.sample, None)
         if state.state == State.ABORTED.value:
-            past = self._past.get(run_id, state)
-            run = self._runs.get(run_id)
-            if run is not None:
-                run.lifecycle = Lifecycle(State.STOPPED)
-            self._past[run_id] = _with_state(past, State.STOPPED)
+            self._past[run_id] = replace(state, state=State.STOPPED.value)
         return await self.state(run_id)
 
     async def stop_all(self, by: str, cause: str) -> None:
         """Stops every run in order, and waits for their ends. No new run is taken."""
+        await self._end_all(Command.STOP, by, cause)
+
+    async def abort_all(self, by: str, cause: str) -> None:
+        """Aborts every run that has not ended, and waits for their ends. No new run is taken."""
+        await self._end_all(Command.ABORT, by, cause)
+
+    async def _end_all(self, command: Command, by: str, cause: str) -> None:
         self._closing = True
         for run in list(self._runs.values()):
-            if not run.ended and Command.STOP in run.lifecycle.allowed():
-                run.command(Command.STOP, by, cause)
-        await asyncio.gather(*(self._tasks[run_id] for run_id, run in self._runs.items() if not run.ended))
+            if command in run.lifecycle.allowed():
+                run.command(command, by, cause)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     def _live(self, run_id: str) -> Run:
@@ -253,7 +293,12 @@ class Engine:
     def known(self) -> list[RunState]:
         """All runs of the journal, oldest first."""
         live = {run_id: run.told() for run_id, run in self._runs.items()}
-        return list({**self._past, **live}.values())
+        return sorted({**self._past, **live}.values(), key=lambda state: _number(state.run))
+
+    @property
+    def working(self) -> tuple[str, ...]:
+        """The runs that have not ended."""
+        return tuple(self._runs)
 
     async def states(self) -> list[RunState]:
         """The same, for callers of other tasks."""
@@ -271,23 +316,24 @@ class Engine:
     async def wait(self, run_id: str) -> RunState:
         """Waits for a run's end. Raises UnknownRunError."""
         if run_id in self._tasks:
-            await asyncio.shield(self._tasks[run_id])
+            await asyncio.wait([self._tasks[run_id]])
         return await self.state(run_id)
 
     def _tell(self, events: Sequence[Event]) -> None:
         """Tells where runs are, once what led there is durable."""
         for run_id in dict.fromkeys(event.run for event in events):
-            run = self._runs.get(run_id) if run_id else None
-            if run is not None:
-                self.lab.bus.tell(run.told())
+            if run_id in self._runs:
+                self.lab.bus.tell(self._runs[run_id].told())
+            elif run_id in self._past:
+                self.lab.bus.tell(self._past[run_id])
 
     def _device_changed(self, happening: Happening) -> None:
         if isinstance(happening, DeviceState):
             self.reservations.reconsider()
 
 
-def _with_state(state: RunState, to: State) -> RunState:
-    return replace(state, state=to.value)
+def _number(run_id: str) -> int:
+    return int(run_id.rpartition("-")[2])
 
 
 __all__ = ["CommandRefusedError", "Engine", "EngineError", "LabError", "UnknownRunError"]

@@ -18,10 +18,14 @@ FOLDED = frozenset(
         "question.asked",
         "question.answered",
         "question.expired",
+        "question.withdrawn",
         "sample.moved",
     }
 )
 """The kinds of events that the folds below read."""
+
+ACTIONS = frozenset({"action.intended", "action.done", "action.failed", "action.unknown", "action.reconciled"})
+"""What `open_actions` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +63,41 @@ def fold(events: Iterable[Event]) -> History:
     return History(runs, places, frozenset(homes))
 
 
+def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:
+    """Actions without an outcome, `press.crimp` by action id; and those of them that the journal says nothing of."""
+    found: dict[str, str] = {}
+    silent: set[str] = set()
+    for event in events:
+        data: dict[str, Any] = event.data
+        action_id = data["action_id"]
+        if event.kind == "action.intended":
+            unit = f"{data['device']}.{data['unit']}" if data["unit"] else data["device"]
+            found[action_id] = f"{unit}.{data['action']}"
+            silent.add(action_id)
+            continue
+        silent.discard(action_id)
+        if event.kind != "action.unknown":
+            found.pop(action_id, None)
+    return found, silent
+
+
 def _started(event: Event) -> RunState:
     data: dict[str, Any] = event.data
     return RunState(
-        str(event.run),
-        data["protocol"],
-        data["version"],
-        data["sample"],
-        "Idle",
-        None,
-        event.at,
-        0.0,
-        None,
-        None,
-        None,
-        None,
-        event.at,
-        None,
+        run=str(event.run),
+        protocol=data["protocol"],
+        version=data["version"],
+        sample=data["sample"],
+        state="Idle",
+        protocol_state=None,
+        since=event.at,
+        progress=0.0,
+        expected_end=None,
+        outcome=None,
+        cause=None,
+        question=None,
+        started=event.at,
+        ended=None,
     )
 
 
@@ -91,7 +113,7 @@ def _next(state: RunState, event: Event) -> RunState:
             question = {"id": data["question_id"], "kind": data["kind"], "text": data["text"]}
             question |= {"choices": data["choices"], "input": data["input"], "asked": event.at}
             return replace(state, question=question)
-        case "question.answered" | "question.expired":
+        case "question.answered" | "question.expired" | "question.withdrawn":
             return replace(state, question=None)
         case "run.ended":
             return replace(state, outcome=data["outcome"], ended=event.at, progress=1.0, question=None)

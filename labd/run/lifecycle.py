@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from transitions import Machine, MachineError
+from transitions import Machine
 
 
 class State(StrEnum):
@@ -44,6 +44,8 @@ class Command(StrEnum):
     DONE = "done"
 
 
+GIVEN = frozenset({Command.HOLD, Command.UNHOLD, Command.STOP, Command.ABORT, Command.CLEAR})
+"""What people give; the other commands are the runtime's own."""
 PAUSED = frozenset({State.HOLDING, State.HELD, State.SUSPENDING, State.SUSPENDED})
 """Nothing new starts in these."""
 ENDING = frozenset({State.COMPLETING, State.STOPPING, State.ABORTING, State.CLEARING})
@@ -119,16 +121,19 @@ class Lifecycle:
         """The commands that the present state takes."""
         return [Command(name) for name in self._machine.get_triggers(self.state) if name in set(Command)]
 
+    def check(self, command: Command) -> None:
+        """Raises CommandRefusedError, with what can be given now, for a command that the state does not take."""
+        if command not in self.allowed():
+            can = ", ".join(name.value for name in self.allowed() if name in GIVEN) or "none"
+            raise CommandRefusedError(f"{command.value} is not possible in {self.state}; possible: {can}")
+
     def command(self, command: Command) -> tuple[State, State]:
         """Moves on a command; gives the states before and after.
 
         Raises:
             CommandRefusedError: not in this state.
         """
+        self.check(command)
         before = self.at
-        try:
-            self.trigger(command.value)  # type: ignore[attr-defined]
-        except MachineError as error:
-            can = ", ".join(name.value for name in self.allowed() if name is not Command.DONE) or "none"
-            raise CommandRefusedError(f"{command.value} is not possible in {before.value}; possible: {can}") from error
+        self.trigger(command.value)  # type: ignore[attr-defined]
         return before, self.at

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol.machine import Do
-from labd.run.actions import Order
+from labd.run.outcomes import Order
 from labd.run.reservations import Bound
 from labd.sdk.quantities import PlaceMark, marks
 
@@ -42,7 +42,7 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
     problem = lab.check_limits(bound.device.id, action, parameters)
     if problem:
         raise OrderRefusedError(f"{where}: {problem}")
-    if action.name == "place":
+    if bound.device.driver.role == "arm" and action.name == "place":
         there = lab.places.sample_at(parameters.place)  # type: ignore[attr-defined]
         if there is not None and there != sample:
             raise OrderRefusedError(f"{where}: {there} is there; move it away first")

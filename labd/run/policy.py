@@ -29,10 +29,18 @@ _TABLE: dict[tuple[type[DeviceError], bool], Reaction] = {
 }
 
 
-def reaction(error: DeviceError, effect: Effect) -> Reaction:
-    """The table's answer. A time limit that ran out fails the step; an error class of no row counts as a Fault."""
+def reaction(error: DeviceError, effect: Effect, *, accepted: bool = False) -> Reaction:
+    """The table's answer. A time limit that ran out fails the step; an error class of no row counts as a Fault.
+
+    Args:
+        error: what the driver raised.
+        effect: of the action.
+        accepted: the device has taken the order before: then "nothing was sent" cannot be, and the outcome is unknown.
+    """
     if error.kind == "timeout":
         return Reaction.FAIL
+    if accepted and effect is Effect.ONCE and isinstance(error, Unreachable):
+        return Reaction.RECONCILE
     for kind in type(error).__mro__:
         found = _TABLE.get((kind, effect is Effect.ONCE))
         if found is not None:

@@ -126,7 +126,7 @@ class Reservations:
         free: Bound | None = None
         for device, unit in self.lab.units_for(role):
             place = self.lab.place_of(device, unit)
-            if place is not None and place == own:
+            if place is not None and place == own and (device.id, unit) not in taken:
                 # the sample is in it: no other unit of the role will do
                 return None if self._holder.get((device.id, unit)) else Bound(name, device, unit, place)
             if free is None and (device.id, unit) not in taken and self._is_free(device, unit, place):

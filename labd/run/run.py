@@ -7,67 +7,28 @@ own group, and feeds what happens back to them, one happening at a time, the mos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass, field
-from enum import IntEnum
+from collections.abc import Mapping
 from typing import Any
+
+import structlog
 
 from labd import clock
 from labd.expr import Missing
 from labd.journal import NewEvent
 from labd.lab.bus import RunState
+from labd.lab.limit import Limit
 from labd.protocol import machine as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
-from labd.run.actions import Did, Failed, Order, Performer, Settled, Unsettled
-from labd.run.answers import AnswerError, typed_answer
+from labd.run.agenda import Agenda, Urgency
 from labd.run.lifecycle import ENDED, ENDING, PAUSED, Command, CommandRefusedError, Lifecycle, State
 from labd.run.orders import OrderRefusedError, make_order
+from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
+from labd.run.performer import Performer
+from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
 from labd.run.reservations import Bound, Reservations
-from labd.sdk import Effect, Verdict
 
-SETTLE = {"done": Verdict.DONE, "not done": Verdict.NOT_DONE, "scrap": "scrapped"}
-
-
-class Urgency(IntEnum):
-    """What goes first when several things have happened at once."""
-
-    ABORT = 0
-    STOP = 1
-    HOLD = 3
-    OTHER_COMMAND = 4
-    RESULT = 8
-
-
-@dataclass(order=True, slots=True)
-class Happening:
-    urgency: Urgency
-    number: int
-    act: Callable[[], None] = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a person is asked. `kind` is `protocol` (an `ask` step) or `outcome` (an action nobody knows about)."""
-
-    id: str
-    kind: str
-    text: str
-    choices: tuple[str, ...]
-    step: str
-    token: str
-    asked: str
-    input: m.Input | None = None
-
-    def told(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "text": self.text,
-            "choices": list(self.choices),
-            "input": asdict(self.input) if self.input is not None else None,
-            "asked": self.asked,
-        }
+log = structlog.get_logger(__name__)
 
 
 class Run:
@@ -99,7 +60,6 @@ class Run:
         self.home = home
         self.lifecycle = Lifecycle()
         self.machine = m.Machine(protocol, parameters, facts)
-        self.question: Question | None = None
         self.cause: str | None = None
         self.outcome: str | None = None
         self.started: str | None = None
@@ -109,61 +69,74 @@ class Run:
         self._journal = performer.journal
         self._reservations = reservations
         self._bounds: dict[str, Bound] = {}
-        self._inbox: asyncio.PriorityQueue[Happening] = asyncio.PriorityQueue()
-        self._number = 0
-        self._questions = 0
-        self._acting: dict[str, asyncio.Task[None]] = {}  # step -> the task of its action
-        self._waiting: set[asyncio.Task[None]] = set()  # reservations, sleeps, expiries of questions
+        self._agenda = Agenda(id, self._break)
+        self._desk = Desk(id, self._post)
         self._deferred: list[m.Command] = []
-        self._unsettled: tuple[m.Do, Order, Unsettled] | None = None
-        self._machine_holds = False
+        self._machine_holds: m.HoldRun | None = None
+        self._broken: str | None = None  # an error of labd's own, after which the run can only be ended
+        self._unknown: list[str] = []  # actions whose outcome was still unknown when the run was ended
         self._final = ""
-        self._tasks: asyncio.TaskGroup | None = None
+        self._securing = False
+        self._end_events: tuple[NewEvent, ...] = ()
+        performer.on_quiet = lambda: self._agenda.put(Urgency.RESULT, self._check_quiet)
 
     @property
     def ended(self) -> bool:
         return self.lifecycle.at in ENDED
 
+    @property
+    def question(self) -> Question | None:
+        """What it asks a person now."""
+        return self._desk.question
+
     # ── the task ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def main(self) -> None:
-        """Runs to the end. Cancelled: leaves at once, as a crash would; what was in flight is found in the journal."""
+        """Runs to the end; its end is durable when this returns.
+
+        Cancelled: leaves at once, as a crash would; what was in flight is found in the journal.
+        """
         self.started = clock.stamp()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self._transit(Command.START)
-                self._transit(Command.DONE)
-                self._dispatch(self._start())
-                while not self.ended:
-                    (await self._inbox.get()).act()
-                self._cancel_waiting()
+            self._transit(Command.START)
+            self._transit(Command.DONE)
+            self._agenda.put(Urgency.RESULT, self._begin)
+            await self._agenda.work(lambda: self.ended)
+            await self._journal.append(*self._end_events)
         finally:
-            self._tasks = None
             self._reservations.release(self.id, self._bounds)
             self._bounds = {}
 
-    def _start(self) -> list[m.Command]:
-        self._refresh()
-        return self.machine.start()
+    def _begin(self) -> None:
+        if self.lifecycle.at not in ENDING:
+            self._refresh()
+            self._dispatch(self.machine.start())
+
+    def _break(self, error: Exception) -> None:
+        """An error of labd's own stops this run where it is, and no other; a person ends it."""
+        log.error("run failed", run=self.id, exc_info=error)
+        cause = f"labd failed in this run ({error!r}); stop or abort it"
+        self._post("run.failed", error=repr(error))
+        if self.lifecycle.at in ENDING:
+            if self.lifecycle.at is State.ABORTING:
+                raise error
+            self._abort("labd", cause)
+            return
+        self._broken = self.cause = cause
+        self._hold(cause)
 
     def _post(self, event: str, data: Mapping[str, Any] | None = None, **more: Any) -> None:
         self._journal.post(NewEvent(event, {**(data or {}), **more}, self.id))
 
-    def _happen(self, urgency: Urgency, act: Callable[[], None]) -> None:
-        self._number += 1
-        self._inbox.put_nowait(Happening(urgency, self._number, act))
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        assert self._tasks is not None
-        return self._tasks.create_task(work, name=f"{self.id} {name}")
-
     def _transit(self, command: Command, by: str = "labd", cause: str | None = None) -> None:
+        self._journal.post(self._moved(command, by, cause))
+
+    def _moved(self, command: Command, by: str = "labd", cause: str | None = None) -> NewEvent:
         before, after = self.lifecycle.command(command)
         self.since = clock.stamp()
         if cause is not None or after is State.EXECUTE:
             self.cause = cause
         told = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": cause}
-        self._post("run.state", told)
+        return NewEvent("run.state", told, self.id)
 
     # ── what the machine says ────────────────────────────────────────────────────────────────────────────────────
     def _refresh(self) -> None:
@@ -177,16 +150,15 @@ class Run:
             "run": {"id": self.id},
         }
         for name, bound in self._bounds.items():
-            live = bound.device.live(bound.unit)
             unread = Missing(f"{bound.device.id} tells no value of it now")
-            names[name] = {
-                **{signal: unread if value is None else value for signal, value in live.items()},
-                "place": bound.place or "",
-                "device": bound.device.id,
-            }
+            live = bound.device.live(bound.unit).items()
+            names[name] = {signal: unread if value is None else value for signal, value in live}
+            names[name] |= {"place": bound.place or "", "device": bound.device.id}
         self.machine.update(names)
 
     def _feed(self, event: m.Event) -> None:
+        if self.lifecycle.at in ENDING or self.ended or self._broken is not None:
+            return
         self._refresh()
         self._dispatch(self.machine.feed(event))
 
@@ -206,30 +178,25 @@ class Run:
             case m.Enter():
                 self._reservations.release(self.id, self._bounds)
                 self._bounds = {}
-                self._wait(self._enter(command), f"enters {command.state}")
+                self._agenda.wait(self._enter(command), f"enters {command.state}")
             case m.Do():
                 self._do(command)
             case m.Ask():
                 self._ask(command)
             case m.Sleep():
-                self._wait(self._sleep(command), f"waits in {command.step_id}")
+                self._agenda.wait(self._sleep(command), f"waits in {command.step_id}")
             case m.HoldRun():
-                self._machine_holds = True
+                self._machine_holds = command
                 self._hold(command.reason)
             case m.End():
                 self._end(command)
-
-    def _wait(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = self._spawn(work, name)
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
 
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
-        self._happen(Urgency.RESULT, lambda: self._entered(command))
+        self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
 
     def _entered(self, command: m.Enter) -> None:
         if self.lifecycle.at in ENDING or self.ended:
@@ -241,7 +208,7 @@ class Run:
 
     async def _sleep(self, command: m.Sleep) -> None:
         await asyncio.sleep(command.seconds)
-        self._happen(Urgency.RESULT, lambda: self._feed(m.Elapsed(command.step_id, token=command.token)))
+        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Elapsed(command.step_id, token=command.token)))
 
     def _do(self, command: m.Do) -> None:
         bound = self._bounds[command.role]
@@ -250,23 +217,24 @@ class Run:
         except OrderRefusedError as error:
             self._post("action.refused", step=command.step_id, action=command.action, message=str(error))
             failed = Failed("rejected", str(error))
-            self._happen(Urgency.RESULT, lambda: self._settled(command, None, failed))
+            self._agenda.put(Urgency.RESULT, lambda: self._settled(command, None, failed))
             return
-        self._acting[command.step_id] = self._spawn(self._perform(command, order), f"does {command.step_id}")
+        self._agenda.spawn(self._perform(command, order), f"does {command.step_id}")
 
     async def _perform(self, command: m.Do, order: Order) -> None:
-        try:
-            settled = await self._performer.perform(order)
-        finally:
-            self._acting.pop(command.step_id, None)
-        self._happen(Urgency.RESULT, lambda: self._settled(command, order, settled))
+        settled = await self._performer.perform(order)
+        self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
 
     def _settled(self, command: m.Do, order: Order | None, settled: Settled) -> None:
         if self.lifecycle.at in ENDING or self.ended:
+            if isinstance(settled, Unsettled) and order is not None:
+                self._unknown.append(order.name)
             self._check_quiet()
             return
         match settled:
-            case Did(result):
+            case Did(result, conflict):
+                if conflict is not None:
+                    self._hold(conflict)
                 self._feed(m.Done(command.step_id, result.model_dump(), token=command.token))
             case Failed(kind, message):
                 self._feed(m.Failed(command.step_id, kind, message, token=command.token))
@@ -274,7 +242,7 @@ class Run:
                 if unsettled.kind == "fault" and self._catches("fault"):
                     self._feed(m.Failed(command.step_id, "fault", unsettled.message, token=command.token))
                 else:
-                    self._ask_outcome(command, order, unsettled)
+                    self._ask_outcome(OpenOutcome(command, order, unsettled))
         self._check_quiet()
 
     def _catches(self, kind: str) -> bool:
@@ -282,39 +250,30 @@ class Run:
         return getattr(catch, kind, None) is not None
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
-    def _pose(
-        self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: m.Input | None = None
-    ) -> None:
-        self._questions += 1
-        question_id = f"{self.id}-q{self._questions}"
-        self.question = Question(question_id, kind, text, choices, step, token, clock.stamp(), typed)
-        self._post("question.asked", {"question_id": question_id, **self.question.told()})
-
     def _ask(self, command: m.Ask) -> None:
-        self._pose("protocol", command.text, command.choices, command.step_id, command.token, command.input)
+        question = self._desk.ask(command)
         if command.within is not None:
-            assert self.question is not None
-            self._wait(self._expire(command, self.question.id), f"question in {command.step_id}")
+            self._agenda.wait(self._expire(command, question, command.within), f"question in {command.step_id}")
 
-    async def _expire(self, command: m.Ask, question_id: str) -> None:
-        assert command.within is not None
-        await asyncio.sleep(command.within)
+    async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
+        limit = Limit(within)
+        forget = self._performer.keep(limit)  # stands still while the run is held
+        try:
+            async with limit:
+                await asyncio.Event().wait()
+        except TimeoutError:
+            self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
+        finally:
+            forget()
 
-        def expired() -> None:
-            if self.question is not None and self.question.id == question_id:
-                self._post("question.expired", question_id=question_id)
-                self.question = None
-                self._feed(m.Expired(command.step_id, token=command.token))
+    def _expired(self, command: m.Ask, question: Question) -> None:
+        if self._desk.expire(question):
+            self._feed(m.Expired(command.step_id, token=command.token))
 
-        self._happen(Urgency.RESULT, expired)
-
-    def _ask_outcome(self, command: m.Do, order: Order, unsettled: Unsettled) -> None:
-        self._unsettled = (command, order, unsettled)
-        name = f"{order.bound}.{order.action.name}"
-        text = f"Nobody knows whether {name} happened to {self.sample}: {unsettled.message}. Look at it: was it done?"
-        self._pose("outcome", text, tuple(SETTLE), command.step_id, command.token)
+    def _ask_outcome(self, asked: OpenOutcome) -> None:
+        self._desk.ask_outcome(asked)
         if self.lifecycle.at is State.EXECUTE:
-            self._hold(f"the outcome of {name} is unknown: {unsettled.message}")
+            self._hold(f"the outcome of {asked.order.name} is unknown: {asked.unsettled.message}")
 
     def answer(self, choice: str, value: Any, by: str) -> None:
         """Answers the open question.
@@ -322,46 +281,36 @@ class Run:
         Raises:
             CommandRefusedError: there is none, or the answer is not among its choices.
         """
-        question = self.question
-        if question is None:
-            raise CommandRefusedError(f"{self.id} asks nothing")
-        if question.choices and choice not in question.choices:
-            raise CommandRefusedError(f"{choice!r} is none of: {', '.join(question.choices)}")
-        if question.input is not None:
-            try:
-                value = typed_answer(question.input, value)
-            except AnswerError as error:
-                raise CommandRefusedError(str(error)) from error
-        self.question = None
-        self._post("question.answered", question_id=question.id, choice=choice, value=value, by=by)
+        question, value = self._desk.answer(choice, value, by)
         if question.kind == "outcome":
-            self._happen(Urgency.RESULT, lambda: self._settle(choice, by))
+            self._agenda.put(Urgency.RESULT, lambda: self._settle(choice, by))
         else:
             answered = m.Answered(question.step, choice, value, by, token=question.token)
-            self._happen(Urgency.RESULT, lambda: self._feed(answered))
+            self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
 
     def _settle(self, choice: str, by: str) -> None:
         """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""
-        assert self._unsettled is not None
-        command, order, unsettled = self._unsettled
-        self._unsettled = None
-        verdict = str(SETTLE[choice])
-        told = {"action_id": unsettled.intent.id, "verdict": verdict, "by": by}
-        if choice == "done" and unsettled.result is not None:
-            self._performer.done(order, unsettled.intent, unsettled.result, verdict=verdict, by=by)
+        asked = self._desk.settled()
+        if asked is None:
+            return  # the run was ended meanwhile
+        command, order, known = asked.command, asked.order, asked.unsettled.result
+        recorder, intent, conflict = self._performer.recorder, asked.unsettled.intent, None
+        if choice == "done" and known is not None:
+            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
         else:
-            self._post("action.reconciled", told)
-        if choice == "done":
-            if unsettled.result is None:
-                self._performer.moved(order, None)
-            nothing_known = dict.fromkeys(order.action.result.model_fields)
-            values = unsettled.result.model_dump() if unsettled.result is not None else nothing_known
-            self._feed(m.Done(command.step_id, values, token=command.token))
-        elif choice == "not done":
-            self._dispatch([command])
-        else:
-            self._final = "scrapped"
-            self._stop(by, "scrapped by the operator")
+            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+        match choice:
+            case "done":
+                if known is None:
+                    conflict = recorder.moved(order, None)
+                self.cause = conflict or self.cause
+                values = known.model_dump() if known else dict.fromkeys(order.action.result.model_fields)
+                self._feed(m.Done(command.step_id, values, token=command.token))
+            case "not done":
+                self._dispatch([command])
+            case _:
+                self._final = "scrapped"
+                self._stop(by, "scrapped by the operator")
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
     def command(self, command: Command, by: str, cause: str | None = None, at: str | None = None) -> None:
@@ -370,43 +319,53 @@ class Run:
         Raises:
             CommandRefusedError: the run's state does not allow it.
         """
-        if command not in self.lifecycle.allowed():
-            can = ", ".join(name.value for name in self.lifecycle.allowed() if name is not Command.DONE) or "none"
-            state = self.lifecycle.at.value
-            raise CommandRefusedError(f"{command.value} is not possible while {self.id} is {state}; possible: {can}")
-        if command is Command.UNHOLD and self._unsettled is not None:
-            choices = " | ".join(SETTLE)
-            raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
-        if at is not None and at not in self.protocol.states:
-            raise CommandRefusedError(f"the protocol has no state {at!r}")
+        self.lifecycle.check(command)
+        if command is Command.UNHOLD:
+            self._check_unhold(at)
         match command:
             case Command.ABORT:
-                self._happen(Urgency.ABORT, lambda: self._abort(by, cause))
+                self._agenda.put(Urgency.ABORT, lambda: self._abort(by, cause))
             case Command.STOP:
-                self._happen(Urgency.STOP, lambda: self._stop(by, cause))
+                self._agenda.put(Urgency.STOP, lambda: self._stop(by, cause))
             case Command.HOLD:
-                self._happen(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
+                self._agenda.put(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
             case Command.UNHOLD:
-                self._happen(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
+                self._agenda.put(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
             case _:
                 raise CommandRefusedError(f"{command.value} cannot be given to a run that works")
+
+    def _check_unhold(self, at: str | None) -> None:
+        if self._broken is not None:
+            raise CommandRefusedError(self._broken)
+        if self._desk.outcome is not None:
+            choices = " | ".join(SETTLE)
+            raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
+        if at is None:
+            return
+        if at not in self.protocol.states:
+            raise CommandRefusedError(f"the protocol has no state {at!r}")
+        if self._machine_holds is None:
+            raise CommandRefusedError(f"{self.id} was held by a person: it goes on where it is, not at {at}")
+        allowed = self._machine_holds.continue_at
+        if allowed and at not in allowed:
+            raise CommandRefusedError(f"the protocol lets it go on at {', '.join(allowed)}, not at {at}")
 
     def _hold(self, cause: str, by: str = "labd") -> None:
         if Command.HOLD not in self.lifecycle.allowed():
             return  # something more urgent came first
         self._transit(Command.HOLD, by, cause)
-        self._performer.pause_limits()
+        self._performer.hold()
         self._check_quiet()
 
     def _unhold(self, by: str, at: str | None) -> None:
         if self.lifecycle.at is not State.HELD:
             return
         self._transit(Command.UNHOLD, by)
-        self._performer.resume_limits()
+        self._performer.unhold()
         self._transit(Command.DONE)
         deferred, self._deferred = self._deferred, []
-        if self._machine_holds:
-            self._machine_holds = False
+        if self._machine_holds is not None:
+            self._machine_holds = None
             self._feed(m.Resume(at, by))
         self._dispatch(deferred)
 
@@ -415,48 +374,33 @@ class Run:
             return
         self._transit(Command.STOP, by, cause)
         self._final = self._final or "stopped"
-        self.question = None
-        self._deferred.clear()
-        self._cancel_waiting()
-        self._spawn(self._end_actions(), "stops")
-        self._check_quiet()
+        self._leave("the run was stopped")
+        self._agenda.spawn(self._end_actions(), "stops")
 
     async def _end_actions(self) -> None:
-        """Cuts what may be repeated, ends in order what can be ended, and leaves the rest to its outcome."""
-        for action_id, order in list(self._performer.in_flight.items()):
-            if order.action.effect is not Effect.ONCE:
-                task = self._acting.get(order.step)
-                if task is not None:
-                    task.cancel()
-                    self._post("action.failed", action_id=action_id, error="cancelled", message="the run was stopped")
-            elif order.action.cancellable:
-                self._post("action.cancelled", action_id=action_id)
-                await order.bound.device.cancel(action_id)
-        for step, task in list(self._acting.items()):
-            if not any(order.step == step for order in self._performer.in_flight.values()):
-                task.cancel()  # it waits to be tried again: nothing of it is on the wire
-        await asyncio.gather(*self._acting.values(), return_exceptions=True)
-        self._happen(Urgency.RESULT, self._check_quiet)
+        await self._performer.end("the run was stopped")
+        self._agenda.put(Urgency.RESULT, self._check_quiet)
 
     def _abort(self, by: str, cause: str | None) -> None:
         if Command.ABORT not in self.lifecycle.allowed():
             return
         self._transit(Command.ABORT, by, cause)
         self._final = "aborted"
-        self.question = None
-        self._deferred.clear()
-        self._cancel_waiting()
-        self._spawn(self._make_safe_at_once(), "aborts")
+        self._leave("the run was aborted")
+        self._agenda.spawn(self._make_safe_at_once(), "aborts")
 
     async def _make_safe_at_once(self) -> None:
-        in_flight = list(self._performer.in_flight.items())
-        for task in list(self._acting.values()):
-            task.cancel()
-        await asyncio.gather(*self._acting.values(), return_exceptions=True)
-        for action_id, _ in in_flight:
-            self._post("action.unknown", action_id=action_id, message="the run was aborted")
+        await self._performer.cut("the run was aborted")
         await self._make_safe()
-        self._happen(Urgency.RESULT, self._finish)
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
+
+    def _leave(self, why: str) -> None:
+        """Nothing is waited for any more, and nobody is asked."""
+        unknown = self._desk.withdraw(why)
+        if unknown is not None:
+            self._unknown.append(unknown.order.name)
+        self._deferred.clear()
+        self._agenda.forget_waiting()
 
     async def _make_safe(self) -> None:
         bounds = list(self._bounds.values())
@@ -465,42 +409,41 @@ class Run:
     def _end(self, command: m.End) -> None:
         self._final = command.outcome
         self._post("protocol.ended", state=command.state, outcome=command.outcome)
-        self._cancel_waiting()
+        self._agenda.forget_waiting()
         if command.outcome == "aborted":
             self._abort("protocol", f"the protocol ended in {command.state}")
         elif command.outcome == "stopped":
             self._stop("protocol", f"the protocol ended in {command.state}")
         else:
             self._transit(Command.COMPLETE)
-            self._finish()
+            self._finish(State.COMPLETING)
 
     def _check_quiet(self) -> None:
-        """Ends Holding and Stopping once nothing of this run is acting any more."""
-        if self._acting:
+        """Ends Holding and Stopping once nothing of this run is on the wire any more."""
+        if not self._performer.quiet:
             return
         if self.lifecycle.at is State.HOLDING:
             self._transit(Command.DONE)
-        elif self.lifecycle.at is State.STOPPING and not self.outcome:
-            self.outcome = self._final
-            self._spawn(self._stop_safely(), "makes safe")
+        elif self.lifecycle.at is State.STOPPING and not self._securing:
+            self._securing = True
+            self._agenda.spawn(self._stop_safely(), "makes safe")
 
     async def _stop_safely(self) -> None:
         await self._make_safe()
-        self._happen(Urgency.RESULT, self._finish)
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.STOPPING))
 
-    def _finish(self) -> None:
-        if self.ended:
+    def _finish(self, acting: State) -> None:
+        """Ends the run, unless something more urgent has taken over from the state that has now acted."""
+        if self.lifecycle.at is not acting:
             return
         self.outcome = self._final
         self.ended_at = clock.stamp()
-        cause = self.cause
-        self._transit(Command.DONE)
-        self._post("run.ended", outcome=self.outcome, sample=self.sample, cause=cause)
-        self.cause = cause
-
-    def _cancel_waiting(self) -> None:
-        for task in list(self._waiting):
-            task.cancel()
+        if self._unknown:
+            known = f"{self.cause}; " if self.cause else ""
+            self.cause = f"{known}nobody knows whether {', '.join(self._unknown)} happened: look at {self.sample}"
+        moved = self._moved(Command.DONE)
+        ended = {"outcome": self.outcome, "sample": self.sample, "cause": self.cause}
+        self._end_events = (moved, NewEvent("run.ended", ended, self.id))
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -511,18 +454,18 @@ class Run:
     def told(self) -> RunState:
         ended = self.ended
         return RunState(
-            self.id,
-            self.protocol.name,
-            str(self.protocol.version),
-            self.sample,
-            self.lifecycle.state,
-            self.machine.state or None,
-            self.since,
-            1.0 if ended else self.machine.progress,
-            None,
-            self.outcome if ended else None,
-            self.cause if self.cause is not None else self.waits_for,
-            self.question.told() if self.question else None,
-            self.started,
-            self.ended_at,
+            run=self.id,
+            protocol=self.protocol.name,
+            version=str(self.protocol.version),
+            sample=self.sample,
+            state=self.lifecycle.state,
+            protocol_state=self.machine.state or None,
+            since=self.since,
+            progress=1.0 if ended else self.machine.progress,
+            expected_end=None,
+            outcome=self.outcome if ended else None,
+            cause=self.cause if self.cause is not None else self.waits_for,
+            question=self.question.told() if self.question else None,
+            started=self.started,
+            ended=self.ended_at,
         )

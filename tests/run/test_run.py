@@ -10,19 +10,8 @@ from labd import clock
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.sdk import Fault, Outcome, OutcomeUnknown, Rejected, Unreachable, Verdict
 from labd.sdk.roles import CrimpResult
-from tests.run.conftest import ASSEMBLE, Bench, BenchMaker
-
-
-async def until_asked(bench: Bench, run: str) -> dict[str, object]:
-    while (question := (await bench.engine.state(run)).question) is None:
-        await asyncio.sleep(1)
-    return dict(question)
-
-
-async def until(bench: Bench, run: str, packml: str) -> None:
-    async with asyncio.timeout(7200):
-        while (await bench.engine.state(run)).state != packml:
-            await asyncio.sleep(0.1)
+from tests.run.conftest import ASSEMBLE, BenchMaker
+from tests.run.waiting import until, until_asked
 
 
 async def test_a_cell_is_built_and_measured(bench: BenchMaker) -> None:

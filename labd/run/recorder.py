@@ -1,0 +1,115 @@
+"""The written side of one action: its events in the journal, the rows of its data, and the move of the sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from labd import clock
+from labd.journal import Journal, NewEvent, SeriesInfo, SignalError, SignalStore
+from labd.lab.lab import Lab
+from labd.run.outcomes import Order
+from labd.run.samples import moves
+from labd.sdk import Intent, Result, with_units
+from labd.sdk.quantities import unit_of
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Writes down what becomes of a run's actions."""
+
+    lab: Lab
+    journal: Journal
+    signals: SignalStore
+
+    def post(self, order: Order, kind: str, intent: Intent, **data: Any) -> None:
+        """An event of an action; durable with the next commit."""
+        self.journal.post(NewEvent(kind, {"action_id": intent.id, **data}, order.run))
+
+    async def intend(self, order: Order, intent: Intent, attempt: int) -> None:
+        """Writes the intent; it is durable when this returns."""
+        bound = order.bound
+        intended = NewEvent(
+            "action.intended",
+            {
+                "action_id": intent.id,
+                "state": order.state,
+                "step": order.step,
+                "role": bound.role,
+                "device": bound.device.id,
+                "unit": bound.unit,
+                "action": order.action.name,
+                "effect": order.action.effect.value,
+                "on_loss": order.action.on_loss.value,
+                "parameters": with_units(order.parameters),
+                "sample": order.sample,
+                "attempt": attempt + 1,
+                "baseline": dict(intent.baseline),
+            },
+            order.run,
+        )
+        await self.journal.append(intended, NewEvent("action.sent", {"action_id": intent.id}, order.run))
+
+    def done(self, order: Order, intent: Intent, result: Result, **more: Any) -> str | None:
+        """Journals that an action was done (reconciled, when `more` says by whom), with the sample's move."""
+        self.post(order, "action.reconciled" if more else "action.done", intent, result=with_units(result), **more)
+        return self.moved(order, result)
+
+    def moved(self, order: Order, result: Result | None) -> str | None:
+        """Journals and applies where the sample is after an arm's action.
+
+        Gives in words why that cannot be, when the lab believes another sample to be there; then nothing is moved.
+        """
+        place = moves(self.lab, order.sample, order.bound, order.action.name, order.parameters, result)
+        if place is None:
+            return None
+        before = self.lab.places.place_of(order.sample)
+        there = self.lab.places.sample_at(place)
+        if there is not None and there != order.sample:
+            told = {"sample": order.sample, "from": before, "to": place, "there": there}
+            self.journal.post(NewEvent("sample.conflict", told, order.run))
+            return (
+                f"{order.name} says that it put {order.sample} at {place}, where {there} is entered; "
+                f"look, and clear the run of the one that is not there"
+            )
+        self.journal.post(NewEvent("sample.moved", {"sample": order.sample, "from": before, "to": place}, order.run))
+        self.lab.places.move(order.sample, place)
+        return None
+
+    def rows(self, order: Order, intent: Intent) -> Rows:
+        """The series of an action's data, open from here; of no action that streams none."""
+        data = order.action.data
+        if data is None:
+            return Rows(self.signals, None)
+        columns = tuple((name, unit_of(field_) or "") for name, field_ in data.model_fields.items())
+        started = clock.stamp(intent.at)
+        device, name = order.bound.device.id, order.action.name
+        self.signals.create(SeriesInfo(intent.id, device, intent.unit, order.run, name, started, columns))
+        return Rows(self.signals, intent.id)
+
+
+class Rows:
+    """The rows of one action, from its first attempt at the wire until nothing more can come of it."""
+
+    def __init__(self, signals: SignalStore, series: str | None) -> None:
+        self._signals = signals
+        self._series = series
+
+    def append(self, row: tuple[float | None, ...]) -> None:
+        if self._series is not None:
+            self._signals.append(self._series, row)
+
+    async def close(self) -> None:
+        """Puts all rows on the disk. Harmless when closed."""
+        series, self._series = self._series, None
+        if series is None:
+            return
+        try:
+            await self._signals.finish(series)
+        except SignalError as error:
+            # The rows are kept in memory and tried again; a disk that is full must not hide that an action was done.
+            log.warning("samples are not on the disk yet", series=series, problem=str(error))
