@@ -97,6 +97,9 @@ def test_a_dead_daemons_socket_is_told_as_such(stranger: Path, runner: CliRunner
     ("arguments", "said"),
     [
         (["run", "no_such_protocol"], "no_such_protocol"),
+        (["run", "first_step"], "did you mean `first_steps`?"),
+        (["run", "."], "is a folder; name a protocol's file"),
+        (["demo", "--directory", "/"], "/ is not empty; name a new folder"),
         (["answer", "run-0001"], "say a choice"),
         (["export", "run-0001", "--to", "xls"], "xls"),
         (["halt"], "halt"),

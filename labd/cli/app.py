@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
-from labd.cli.options import Cause, Json, Lab, Protocol, RunId, Socket
+from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
 
 EXPORT_LIMIT = 3600.0  # s; a long run is many rows
 
@@ -84,7 +84,7 @@ def demo(
 
 @app.command()
 def check(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE...", help="Protocols, by file or name.")] = None,
+    files: Protocols = None,
     *,
     lab: Annotated[Path | None, typer.Option(help="Check against this lab, and check it too.")] = None,
     as_json: Json = False,
@@ -135,7 +135,7 @@ def status(
 
 @app.command()
 def devices(
-    device: Annotated[str | None, typer.Argument(help="One device, with what it can be told to do.")] = None,
+    device: DeviceId = None,
     *,
     socket: Socket = None,
     lab: Lab = None,
@@ -272,7 +272,7 @@ def clear(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = 
 @app.command()
 def answer(
     run: RunId,
-    choice: Annotated[str, typer.Argument(help="One of the question's choices.")] = "",
+    choice: Choice = None,
     *,
     value: Annotated[str | None, typer.Option(help="The value that it asks for, with its unit.")] = None,
     socket: Socket = None,
@@ -282,7 +282,7 @@ def answer(
     """Answer a run's question."""
     if not choice and value is None:
         raise CliError("say a choice, or a value with --value; `labd status` shows the question", BAD_INPUT)
-    body: dict[str, object] = {"choice": choice, "value": value, "by": login_name()}
+    body: dict[str, object] = {"choice": " ".join(choice or ()), "value": value, "by": login_name()}
     _tell(Client(socket, lab).post(f"/runs/{quoted(run)}/answer", body), as_json=as_json)
 
 
@@ -290,7 +290,7 @@ def answer(
 def export(
     run: RunId,
     *,
-    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")],
+    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")] = "csv",
     directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
     socket: Socket = None,
     lab: Lab = None,

@@ -160,6 +160,9 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+_MENDS = {"unknown_run": "; `labd status --all` lists them"}
+
+
 def _answer(status: int, raw: bytes, candidate: Candidate) -> Any:
     try:
         body = json.loads(raw)
@@ -167,7 +170,11 @@ def _answer(status: int, raw: bytes, candidate: Candidate) -> Any:
         raise CliError(f"{candidate.path} answers {status} and no JSON: is it a labd daemon?") from error
     if status < 400:
         return body
-    message = body.get("error", {}).get("message") or f"the daemon answers {status}"
+    told = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(told, dict):
+        raise CliError(f"{candidate.path} answers {status} in words that are not labd's: is it a labd daemon?")
+    message = told.get("message") or f"the daemon answers {status}"
+    message += _MENDS.get(told.get("code", ""), "")
     raise CliError(message, BAD_INPUT if status in BAD_REQUESTS else REFUSED, body)
 
 

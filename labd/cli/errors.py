@@ -26,4 +26,7 @@ class CliError(Exception):
         self.body = body or {"error": {"code": "failed", "message": message, "problems": []}}
 
     def told(self, *, as_json: bool) -> str:
-        return json.dumps(self.body, ensure_ascii=False, indent=2) if as_json else f"labd: {self}"
+        if as_json:
+            return json.dumps(self.body, ensure_ascii=False, indent=2)
+        problems = len((self.body.get("error") or {}).get("problems") or ())
+        return f"labd: {problems} problems\n{self}" if problems > 1 else f"labd: {self}"

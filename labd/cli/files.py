@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from labd.cli.errors import BAD_INPUT, CliError
-from labd.run.shipped import find_protocol
+from labd.run.shipped import find_protocol, shipped
 
 
 def find(protocol: str) -> Path:
     """A protocol's file, by path or by the name of a shipped one. Raises CliError."""
+    if Path(protocol).is_dir():
+        raise CliError(f"{protocol}: is a folder; name a protocol's file in it", BAD_INPUT)
     try:
         return find_protocol(protocol)
     except FileNotFoundError as error:
-        raise CliError(str(error), BAD_INPUT) from error
+        near = get_close_matches(Path(protocol).stem, shipped(), 1)
+        mend = f"\n      → did you mean `{near[0]}`?" if near else ""
+        raise CliError(f"{error}{mend}", BAD_INPUT) from error
 
 
 def read(path: Path) -> str:

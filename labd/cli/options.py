@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labd.cli.connection import Client
+from labd.cli.connection import Client, quoted
 from labd.cli.errors import CliError
 from labd.run.shipped import shipped
 
@@ -19,6 +19,25 @@ def _runs(ctx: typer.Context, incomplete: str) -> list[str]:
     except CliError:
         return []
     return [run["run"] for run in reversed(runs) if run["run"].startswith(incomplete)]
+
+
+def _devices(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the daemon's devices."""
+    try:
+        devices = Client(ctx.params.get("socket"), ctx.params.get("lab")).get("/devices", limit=2.0)
+    except CliError:
+        return []
+    return [device["device"] for device in devices if device["device"].startswith(incomplete)]
+
+
+def _choices(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: what the run's question offers."""
+    try:
+        path = f"/runs/{quoted(ctx.params.get('run') or '')}"
+        question = Client(ctx.params.get("socket"), ctx.params.get("lab")).get(path, limit=2.0)["question"] or {}
+    except (CliError, KeyError, TypeError):
+        return []
+    return [choice for choice in question.get("choices") or () if choice.startswith(incomplete)]
 
 
 def _protocols(incomplete: str) -> list[str]:
@@ -35,5 +54,17 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, `run-0001
 Protocol = Annotated[
     str,
     typer.Argument(help="A protocol's file, or the name of one that ships with labd.", autocompletion=_protocols),
+]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE...", help="Protocols, by file or name.", autocompletion=_protocols),
+]
+DeviceId = Annotated[
+    str | None,
+    typer.Argument(help="One device, with what it can be told to do.", autocompletion=_devices),
+]
+Choice = Annotated[
+    list[str] | None,
+    typer.Argument(help="One of the question's choices; its words need no quotes.", autocompletion=_choices),
 ]
 Cause = Annotated[str | None, typer.Option(help="Why; it stands in the journal.")]

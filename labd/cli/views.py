@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -68,17 +69,19 @@ def show_runs(runs: Sequence[Mapping[str, Any]], now: str | None) -> None:
         table.add_row(
             run["run"],
             run["sample"],
-            f"{run['protocol']} {run['version']}",
+            run["protocol"],
             Text(run["outcome"] or run["state"], style=_run_style(run)),
             run["protocol_state"] or "",
             f"{run['progress']:.0%}",
             short_time(run["since"], now),
-            Text(run["question"]["text"] if run["question"] else run["cause"] or ""),
+            Text("asks" if run["question"] else run["cause"] or "", "yellow" if run["question"] else ""),
         )
     console().print(table)
     for run in runs:
         if run["question"]:
-            say(f"{run['run']} asks: {how_to_answer(run)}", "yellow")
+            say(f"{run['run']} asks: {run['question']['text']}", "yellow")
+            for command in how_to_answer(run):
+                say(f"  {command}")
 
 
 def _run_style(run: Mapping[str, Any]) -> str:
@@ -87,16 +90,15 @@ def _run_style(run: Mapping[str, Any]) -> str:
     return "" if run["state"] == "Execute" else "yellow"
 
 
-def how_to_answer(run: Mapping[str, Any]) -> str:
-    """The command that answers a run's question."""
+def how_to_answer(run: Mapping[str, Any]) -> list[str]:
+    """The commands that answer a run's question, one a choice: each can be copied as it stands."""
     question = run["question"]
-    parts = [f"labd answer {run['run']}"]
-    if question.get("choices"):
-        parts.append(" | ".join(f"'{choice}'" for choice in question["choices"]))
+    value = ""
     if question.get("input"):
         unit = question["input"].get("unit")
-        parts.append(f"--value '… {unit}'" if unit else "--value …")
-    return " ".join(parts)
+        value = f" --value '… {unit}'" if unit else " --value …"
+    choices = [f" {quote(choice)}" for choice in question.get("choices") or ()] or [""]
+    return [f"labd answer {run['run']}{choice}{value}" for choice in choices]
 
 
 # ── devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,7 +131,8 @@ def show_run(run: Mapping[str, Any]) -> None:
     say(f"{run['run']} ({run['protocol']} {run['version']} for {run['sample']}): {state}{at}{cause}", _run_style(run))
     if run["question"]:
         say(run["question"]["text"], "yellow")
-        say(f"  {how_to_answer(run)}")
+        for command in how_to_answer(run):
+            say(f"  {command}")
 
 
 def show_story(run: Mapping[str, Any], entries: Iterable[Entry]) -> None:

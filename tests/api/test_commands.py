@@ -33,19 +33,25 @@ class Ended:
         return json.loads(self.out)
 
 
-async def labd(bench: Bench, *arguments: str) -> Ended:
+async def labd(bench: Bench, *arguments: str, **environment: str) -> Ended:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         "from labd.cli import main; main()",
         *arguments,
-        env={**os.environ, "LABD_SOCKET": str(bench.path), "COLUMNS": "200"},
+        env={**os.environ, "LABD_SOCKET": str(bench.path), "COLUMNS": "200", **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def completed(bench: Bench, *words: str) -> list[str]:
+    """What a shell is offered for the last of these words."""
+    line = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    return (await labd(bench, **line, _LABD_COMPLETE="complete_bash")).out.splitlines()
 
 
 def quick(bench: Bench) -> None:
@@ -63,8 +69,9 @@ async def test_a_run_from_its_start_to_its_story(served: Served, tmp_path: Path)
         asks = await bench.first_question()
         status = await labd(bench, "status")
         assert "Is the cell sound?" in status.out
-        assert "labd answer run-0001 'keep it' | 'scrap it'" in status.out
-        answered = await labd(bench, "answer", asks["run"], "keep it", "--json")
+        assert "  labd answer run-0001 'keep it'\n  labd answer run-0001 'scrap it'\n" in status.out
+        assert await completed(bench, "labd", "answer", asks["run"], "") == ["keep it", "scrap it"]
+        answered = await labd(bench, "answer", asks["run"], "keep", "it", "--json")
         assert (answered.status, answered.json["question"]) == (0, None)
         ended = await waiting
         assert (ended.status, ended.err) == (0, "")
@@ -87,14 +94,20 @@ async def test_what_is_refused_ends_with_1_and_bad_input_with_2(served: Served, 
         quick(bench)
         bad = await labd(bench, "run", str(file), "force=50 kN", "pressure=1")
         assert (bad.status, bad.out) == (2, "")
+        assert bad.err.startswith("labd: 2 problems\n")
         assert "force" in bad.err
         assert "pressure" in bad.err
         run = (await bench.start())["run"]
+        assert await completed(bench, "labd", "show", "run-") == [run]
+        assert await completed(bench, "labd", "devices", "pr") == ["press"]
         refused = await labd(bench, "clear", run, "--json")
         assert (refused.status, refused.out) == (1, "")
         assert json.loads(refused.err)["error"]["code"] == "refused"
         unknown = await labd(bench, "show", "run-9999")
-        assert (unknown.status, unknown.err) == (2, "labd: there is no run 'run-9999'\n")
+        assert (unknown.status, unknown.err) == (
+            2,
+            "labd: there is no run 'run-9999'; `labd status --all` lists them\n",
+        )
         stopped = await labd(bench, "stop", run, "--cause", "wrong lid")
         assert stopped.status == 0
         assert (await bench.wait(run))["outcome"] == "stopped"
