@@ -160,6 +160,7 @@ PLAYED: dict[str, type[BaseModel]] = {
     "blowOutInPlace": BlowOutInPlace,
     "dropTip": DropTip,
     "dropTipInPlace": DropTipInPlace,
+    "unsafe/dropTipInPlace": DropTipInPlace,
     "home": Home,
     "loadLabware": LoadLabware,
     "loadPipette": LoadPipette,

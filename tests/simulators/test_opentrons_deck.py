@@ -125,6 +125,31 @@ async def test_tips_and_past_runs_outlive_the_power_and_the_current_run_does_not
     assert (await run.commands())["data"] == []
 
 
+@pytest.mark.parametrize("model", ["flex", "ot2"])
+async def test_a_tip_of_an_ended_run_comes_off_by_the_unsafe_command_and_on_a_flex_only(
+    make_stand: MakeStand, model: str
+) -> None:
+    robot, client, _ = await make_stand(options={"model": model})
+    name, rack, slot = {
+        "flex": ("p50_single_flex", "opentrons_flex_96_tiprack_50ul", "D1"),
+        "ot2": ("p20_single_gen2", "opentrons_96_tiprack_20ul", "1"),
+    }[model]
+    run = await begin(client)
+    pipette = (await run.do("loadPipette", pipetteName=name, mount="left"))["pipetteId"]
+    of = {"loadName": rack, "namespace": "opentrons", "version": 1}
+    tips = (await run.do("loadLabware", location={"slotName": slot}, **of))["labwareId"]
+    await run.do("pickUpTip", pipetteId=pipette, labwareId=tips, wellName="A1")
+    run = await begin(client)
+    pipette = (await run.do("loadPipette", pipetteName=name, mount="left"))["pipetteId"]
+    assert (await run.fails("dropTipInPlace", pipetteId=pipette))[0] == "TipNotAttachedError"
+    if model == "flex":
+        await run.do("unsafe/dropTipInPlace", pipetteId=pipette)
+        assert not robot.robot.tip_on("left")
+    else:
+        assert (await run.fails("unsafe/dropTipInPlace", pipetteId=pipette))[0] == "HardwareNotSupportedError"
+        assert robot.robot.tip_on("left")
+
+
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_a_lost_reply_leaves_the_dose_given_and_the_key_listed(make_stand: MakeStand) -> None:
     robot, client, world = await make_stand()
