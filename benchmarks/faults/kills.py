@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ BIN = Path(sys.executable).parent
 SCALE = 60  # lab seconds a machine second
 READY = 30.0  # s until a process must answer
 CELLS = 3
+HELD = 0.2  # chance that a look at a run is followed by a hold and an unhold
+OK = 200
+LANES = 2  # labs at a time; the interpreter's lock keeps their counts apart
 GOES_ON = 1.0  # s in which what was ordered before the kill comes to its end
 STAYS = ("action.intended", "action.sent")
 
@@ -160,20 +164,25 @@ def command_until_it_dies(client: httpx.Client, rng: random.Random) -> Acknowled
     yes = Acknowledged()
     with contextlib.suppress(httpx.TransportError):
         for well in WELLS[:CELLS]:
-            start = {"protocol": PROTOCOL, "by": "faults", "position": f"ot2/3/{well}", "sample": f"cell-{well.lower()}"}
+            start = {
+                "protocol": PROTOCOL,
+                "by": "faults",
+                "position": f"ot2/3/{well}",
+                "sample": f"cell-{well.lower()}",
+            }
             start["parameters"] = {"lid": f"tray/lids/{well}", "store_at": f"tray/cells/{well}"}
             answer = client.post("/runs", json=start)
             answer.raise_for_status()
             yes.started.append(answer.json()["run"])
         while True:
             run = rng.choice(yes.started)
-            verb = rng.choice(("hold", "unhold", "unhold", "read", "read"))
-            if verb == "read":
-                last = max(yes.events, default=0)
-                told = client.get(f"/runs/{run}/events", params={"after": max(0, last - 50)}).json()["events"]
-                yes.events.update((event["seq"], event["hash"]) for event in told)
-            elif client.post(f"/runs/{run}/commands/{verb}", json={"by": "faults"}).status_code == 200:
-                yes.commands.append((run, verb))
+            last = max(yes.events, default=0)
+            told = client.get(f"/runs/{run}/events", params={"after": max(0, last - 50)}).json()["events"]
+            yes.events.update((event["seq"], event["hash"]) for event in told)
+            if rng.random() < HELD:
+                for verb in ("hold", "unhold"):
+                    if client.post(f"/runs/{run}/commands/{verb}", json={"by": "faults"}).status_code == OK:
+                        yes.commands.append((run, verb))
             time.sleep(rng.uniform(0.0, 0.05))
     return yes
 
@@ -257,15 +266,19 @@ def _misplaced(directory: Path, before: list[Event], after: list[Event]) -> int:
     really: dict[str, str] = {item["id"]: place for place, item in world["items"].items()}
     places, excused = fold(after).places, {event.data["sample"] for event in _in_flight(before)}
     homes: dict[str, Any] = {e.data["sample"]: e.data["home"] for e in before if e.kind == "run.started"}
-    return sum(
-        sample not in excused and really[f"cell:{home}"] != places[sample] for sample, home in homes.items()
-    )
+    return sum(sample not in excused and really[f"cell:{home}"] != places[sample] for sample, home in homes.items())
 
 
 def run(smoke: bool, figures: Figures) -> None:
     rng = random.Random("kills")
+    instants = [rng.uniform(0.0, 6.0) for _ in range(2 if smoke else 16)]
     found = Killed()
-    for seed in range(3 if smoke else 16):
+
+    def kill(seed: int) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            kill_once(Path(directory), seed, rng.uniform(0.0, 6.0), found)
+            kill_once(Path(directory), seed, instants[seed], found)
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        for _ in lanes.map(kill, range(len(instants))):
+            pass
     found.tell(figures)

@@ -11,6 +11,7 @@ from labd.lab.bus import Happening, RunState
 from labd.run.lifecycle import Command
 from labd.run.run import Run
 from simulators._kit.world import LID, Cell
+from simulators.opentrons import OpentronsSimulator
 
 LOOKS = 180.0  # s of lab time until somebody has come and looked
 TRIES = 12  # how often a run that is held again and again is gone on with
@@ -49,6 +50,7 @@ class Operator:
         engine = self.lab.daemon.engine
         state = await engine.state(run_id)
         if state.question is not None:
+            self._put_right(state.question["text"])
             choice = await self._truth(run_id)
             self.answered[state.question["id"]] = choice
             state = await engine.answer(run_id, choice, by="operator")
@@ -60,6 +62,14 @@ class Operator:
             await engine.command(run_id, Command.STOP, by="operator", cause=f"held {tries} times: {state.cause}")
         else:
             await engine.command(run_id, Command.UNHOLD, by="operator", at=self._where(run))
+
+    def _put_right(self, text: str) -> None:
+        """Does by hand what a question asks for."""
+        robot = self.lab.simulators["ot2"]
+        assert isinstance(robot, OpentronsSimulator)
+        if "take it off" in text:
+            for mount in robot.robot.pipettes:
+                robot.robot.drop(mount)
 
     async def _truth(self, run_id: str) -> str:
         """Whether the last action of a run was done, by a look at the world."""
