@@ -40,6 +40,7 @@ _T = TypeVar("_T")
 CONNECT_LIMIT = 60.0  # s
 POLL_LIMIT = 20.0  # s
 SAFE_LIMIT = 15.0  # s
+CLOSE_LIMIT = 10.0  # s
 BACKOFF = (1.0, 30.0)  # s; least and greatest wait before the next try to connect
 FAILED_POLLS = 3  # in a row, before the link counts as lost
 STALE_AFTER = 3.0  # poll periods
@@ -72,6 +73,7 @@ class Device:
         bus: who is told.
         poll: the periods of its polls.
         on_signals: where every poll's signals go (the signal store), by unit.
+        jitter: for the waits between two tries to connect.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Device:
     bus: Bus
     poll: Poll = field(default_factory=Poll)
     on_signals: Callable[[str, str, Signals], None] = lambda *_: None
+    jitter: random.Random = field(default_factory=random.Random)
     health: Health = "down"
     problem: str | None = "not connected yet"
     since: str = ""
@@ -91,7 +94,6 @@ class Device:
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _random: random.Random = field(default_factory=random.Random)
 
     @property
     def connected(self) -> bool:
@@ -110,11 +112,11 @@ class Device:
             while True:
                 if await self._connect() and await self._poll_until_lost():
                     wait = BACKOFF[0]
-                await asyncio.sleep(wait * self._random.uniform(0.75, 1.25))
+                await asyncio.sleep(wait * self.jitter.uniform(0.75, 1.25))
                 wait = min(wait * 2, BACKOFF[1])
         finally:
             self._ready.clear()
-            await self.driver.close()
+            await self._close()
 
     async def _connect(self) -> bool:
         try:
@@ -131,8 +133,18 @@ class Device:
             self._ready.set()
             self.bus.tell(self.describe())
             return True
-        await self.driver.close()
+        await self._close()
         return False
+
+    async def _close(self) -> None:
+        """Closes the link, whatever the driver makes of that."""
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT):
+                await self.driver.close()
+        except TimeoutError:
+            log.warning("link did not close", device=self.id, limit=CLOSE_LIMIT)
+        except Exception:
+            log.exception("driver failed", device=self.id)
 
     async def _poll_until_lost(self) -> bool:
         """Polls for as long as the device answers; gives whether it ever did."""
@@ -140,7 +152,7 @@ class Device:
         while True:
             try:
                 async with asyncio.timeout(POLL_LIMIT):
-                    reading = await self.driver.read_state()
+                    self._take(await self.driver.read_state())
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
@@ -156,7 +168,6 @@ class Device:
                     break
             else:
                 failed, ever = 0, True
-                self._take(reading)
                 self._set("ok", None)
             self._wake.clear()
             period = self.poll.busy if self._acting else self.poll.idle
@@ -167,7 +178,7 @@ class Device:
                 pass
         self._ready.clear()
         self._set("down", self.problem or "the link is lost")
-        await self.driver.close()
+        await self._close()
         return ever
 
     def _take(self, reading: Reading) -> None:
@@ -253,9 +264,7 @@ class Device:
         """
         if not self.connected:
             raise self._named(Unreachable(f"the device is down: {self.problem}"), action.name)
-        self._acting[call.id] = run
-        self._wake.set()
-        self.bus.tell(self.state())
+        self._begin(call.id, run)
         try:
             async with limit:
                 return await self.driver.invoke(action, parameters, call)
@@ -271,9 +280,17 @@ class Device:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
         finally:
-            del self._acting[call.id]
-            self._wake.set()
-            self.bus.tell(self.state())
+            self._ended(call.id)
+
+    def _begin(self, action_id: str, run: str) -> None:
+        self._acting[action_id] = run
+        self._wake.set()
+        self.bus.tell(self.state())
+
+    def _ended(self, action_id: str) -> None:
+        del self._acting[action_id]
+        self._wake.set()
+        self.bus.tell(self.state())
 
     async def outcome(self, intent: Intent) -> Outcome:
         """Asks the device what became of an action; UNKNOWN when it cannot be asked."""
@@ -284,11 +301,11 @@ class Device:
 
     async def attach(self, intent: Intent, call: Call, run: str, limit: float) -> Result:
         """Takes up an action that is still running."""
-        self._acting[call.id] = run
+        self._begin(call.id, run)
         try:
             return await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
         finally:
-            del self._acting[call.id]
+            self._ended(call.id)
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order. Raises Rejected where the device has no way to."""

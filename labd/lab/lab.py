@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -15,7 +16,7 @@ from labd.lab.device import Device, Poll
 from labd.lab.places import Places
 from labd.sdk import Action, Bounds, Driver, Parameters, Setup
 from labd.sdk.quantities import unit_of
-from labd.sdk.units import parse
+from labd.sdk.units import UnitError, parse
 
 
 class Lab:
@@ -24,7 +25,6 @@ class Lab:
     Args:
         config: lab.yaml.
         overrides: settings by device that replace the file's (the addresses where simulators really listen).
-
         find: how a driver is found by its name.
 
     Raises:
@@ -45,7 +45,13 @@ class Lab:
             settings = {**device.settings, **(overrides or {}).get(name, {})}
             driver = make_driver(config, name, settings, (find or find_driver)(device.driver))
             poll = Poll(device.poll.idle, device.poll.busy)
-            self.devices[name] = Device(name, device.driver, driver, self.bus, poll)
+            jitter = random.Random(f"{config.seed}:{name}")
+            self.devices[name] = Device(name, device.driver, driver, self.bus, poll, jitter=jitter)
+        for role, names in config.roles.items():
+            for name in names:
+                serves = self.devices[name].driver.role
+                if serves != role:
+                    raise LabError(f"roles.{role}: {name} ({config.devices[name].driver}) has the role {serves}")
         self.limits = {name: _limits(name, device, self.devices[name]) for name, device in config.devices.items()}
 
     def units_for(self, role: str) -> list[tuple[Device, str]]:
@@ -92,7 +98,9 @@ class Lab:
             if action_name != action.name:
                 continue
             value = getattr(parameters, parameter)
-            problem = bounds.problem(value, unit_of(type(parameters).model_fields[parameter]) or "") if value else None
+            if value is None:
+                continue
+            problem = bounds.problem(value, unit_of(type(parameters).model_fields[parameter]) or "")
             if problem:
                 return f"{name}: {problem} that lab.yaml allows"
         return None
@@ -139,10 +147,14 @@ def _limits(name: str, config: DeviceConfig, device: Device) -> dict[str, Bounds
         field = action.parameters.model_fields.get(parameter) if action else None
         if field is None:
             raise LabError(f"device {name}: limits: {key!r} names no action and parameter, such as `crimp.force`")
-        found[key] = Bounds(
-            parse(text.min).value if text.min else None,
-            parse(text.max).value if text.max else None,
-        )
+        unit = unit_of(field)
+        if unit is None:
+            raise LabError(f"device {name}: limits: {key} is no quantity, so it has no limits")
+        try:
+            low, high = (parse(bound).to(unit) if bound else None for bound in (text.min, text.max))
+        except UnitError as error:
+            raise LabError(f"device {name}: limits: {key}: {error}") from error
+        found[key] = Bounds(low, high)
     return found
 
 

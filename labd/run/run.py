@@ -72,7 +72,7 @@ class Run:
         self._agenda = Agenda(id, self._break)
         self._desk = Desk(id, self._post)
         self._deferred: list[m.Command] = []
-        self._machine_holds: m.HoldRun | None = None
+        self._machine_holds = False  # and the run is held for it
         self._broken: str | None = None  # an error of labd's own, after which the run can only be ended
         self._unknown: list[str] = []  # actions whose outcome was still unknown when the run was ended
         self._final = ""
@@ -186,7 +186,7 @@ class Run:
             case m.Sleep():
                 self._agenda.wait(self._sleep(command), f"waits in {command.step_id}")
             case m.HoldRun():
-                self._machine_holds = command
+                self._machine_holds = True
                 self._hold(command.reason)
             case m.End():
                 self._end(command)
@@ -344,11 +344,11 @@ class Run:
             return
         if at not in self.protocol.states:
             raise CommandRefusedError(f"the protocol has no state {at!r}")
-        if self._machine_holds is None:
+        holds = self.machine.pending
+        if not isinstance(holds, m.HoldRun):
             raise CommandRefusedError(f"{self.id} was held by a person: it goes on where it is, not at {at}")
-        allowed = self._machine_holds.continue_at
-        if allowed and at not in allowed:
-            raise CommandRefusedError(f"the protocol lets it go on at {', '.join(allowed)}, not at {at}")
+        if holds.continue_at and at not in holds.continue_at:
+            raise CommandRefusedError(f"the protocol lets it go on at {', '.join(holds.continue_at)}, not at {at}")
 
     def _hold(self, cause: str, by: str = "labd") -> None:
         if Command.HOLD not in self.lifecycle.allowed():
@@ -364,8 +364,9 @@ class Run:
         self._performer.unhold()
         self._transit(Command.DONE)
         deferred, self._deferred = self._deferred, []
-        if self._machine_holds is not None:
-            self._machine_holds = None
+        if self.machine.held and (self._machine_holds or at is not None):
+            self._machine_holds = False
+            deferred = []  # at most the machine's own hold, which this answers
             self._feed(m.Resume(at, by))
         self._dispatch(deferred)
 

@@ -95,3 +95,33 @@ async def test_what_a_driver_did_not_foresee_is_its_devices_fault(press: Device)
     assert press.connected
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("problem", [ZeroDivisionError("oh"), Unreachable("gone")])
+async def test_a_driver_that_cannot_even_close_is_tried_again(press: Device, problem: Exception) -> None:
+    toy(press).refuse_connect = Unreachable("nobody answers")
+    toy(press).refuse_close = problem
+    task = asyncio.create_task(press.run())
+    await asyncio.sleep(60)
+    toy(press).refuse_connect = toy(press).refuse_close = None
+    await asyncio.sleep(60)
+    assert press.health == "ok"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_reading_that_nobody_understands_is_that_devices_problem(press: Device) -> None:
+    async def nonsense() -> object:
+        return 7
+
+    read, toy(press).read_state = toy(press).read_state, nonsense  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(press.run())
+    await press.wait_ready()
+    await asyncio.sleep(5)
+    assert press.health == "degraded"
+    assert "driver failed" in str(press.problem)
+    toy(press).read_state = read  # type: ignore[method-assign]
+    await asyncio.sleep(120)
+    assert press.health == "ok"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
