@@ -56,7 +56,7 @@ states:
       - do: robot.home
       - do: press.open
       - do: arm.home
-      - if: not arm.gripped
+      - if: sample.position != arm.place
         then:
           - {{do: arm.pick, with: {{place: =sample.position}}}}
       - {{do: arm.place, with: {{place: =press.place}}, as: put}}
@@ -72,7 +72,7 @@ states:
     steps:
       - do: press.open
       - do: arm.home
-      - if: not arm.gripped
+      - if: sample.position != arm.place
         then:
           - {{do: arm.pick, with: {{place: =sample.position}}}}
       - {{do: arm.place, with: {{place: =store_at}}, as: put}}
@@ -200,6 +200,8 @@ class FaultLab:
             return f"{run.sample} is at {place}, and the journal says {journaled}"
         if run.outcome != "complete":
             return None
+        if not place.startswith("tray/"):
+            return f"{run.sample} is at {place} after its end"
         if not 0.5 * DOSE < cell.volume < 1.5 * DOSE:
             return f"{run.sample} holds {cell.volume:.3g} µL"
         if cell.parts.count(LID) != 1 or cell.crimped_at is None or cell.damage:

@@ -16,6 +16,7 @@ from benchmarks.faults.lab import ACTS, WELLS, FaultLab, fault_lab
 from benchmarks.faults.operator import Operator
 from labd import clock
 from labd.journal import Event
+from labd.run.lifecycle import Command
 from simulators.plc_crimper import CrimperSimulator
 from simulators.plc_crimper.plc import Plc
 
@@ -113,11 +114,11 @@ class Striker:
     async def _until_start(self) -> None:
         """Until the recipe is taken: the next write of the press's client is the start."""
         for asked in (True, False):
-            while self._plc.commanded("recipe_request") is not asked:
+            while self._plc.commanded("recipe_request") is not asked:  # noqa: ASYNC110 - a machine of its own
                 await asyncio.sleep(LOOK)
 
     async def _until_stroke(self) -> None:
-        while self._plc.stroke is None:
+        while self._plc.stroke is None:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(LOOK)
 
     @property
@@ -187,16 +188,27 @@ async def play(lab: FaultLab, plans: Sequence[Plan | None]) -> Operator:
     """Runs as many cells as there are plans, all at once, to their ends; gives the operator that looked after them."""
     operator = Operator(lab)
     striker = Striker(lab, {})
-    async with asyncio.timeout(LONGEST), asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
         at_work = [group.create_task(operator.work()), group.create_task(striker.work())]
         for number, plan in enumerate(plans):
             run = await lab.start(number)
             if plan is not None:
                 striker.plans[run.id] = plan
-        await asyncio.gather(*(lab.daemon.engine.wait(run.id) for run in lab.runs))
+        waiting = [group.create_task(lab.daemon.engine.wait(run.id)) for run in lab.runs]
+        await asyncio.wait(waiting, timeout=LONGEST)
+        await _give_up(lab)
         for task in at_work:
             task.cancel()
     return operator
+
+
+async def _give_up(lab: FaultLab) -> None:
+    """Aborts runs that nobody can bring to their end any more, and keeps what they wait for as their cause."""
+    for run in lab.runs:
+        state = await lab.daemon.engine.state(run.id)
+        if state.ended is None:
+            words = f"stuck, {state.state} in {state.protocol_state}: {state.question or state.cause}"
+            await lab.daemon.engine.command(run.id, Command.ABORT, by="faults", cause=words)
 
 
 async def rounds(directory: Path, seed: int, name: str, plans: Sequence[Plan | None], tally: Tally) -> None:
