@@ -18,7 +18,7 @@ import structlog
 from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
-from labd.journal import Journal, JournalError, NewEvent, SignalStore
+from labd.journal import Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.lab.background import background
 from labd.lab.bus import Happening
 from labd.lab.config import LabConfig, LabError, load_lab
@@ -29,7 +29,8 @@ from labd.version import VERSION
 
 log = structlog.get_logger(__name__)
 
-STOP_LIMIT = 60.0  # s; how long runs may take to end in order
+STOP_LIMIT = 60.0  # s; how long runs may take to end in order, before they are aborted
+ABORT_LIMIT = 30.0  # s
 
 
 class Daemon:
@@ -136,11 +137,15 @@ class Daemon:
         yield from self.engine.known()
 
     async def _stop_runs(self) -> None:
+        why = "the daemon is stopping"
         try:
             async with asyncio.timeout(STOP_LIMIT):
-                await self.engine.stop_all("labd", "the daemon is stopping")
+                await self.engine.stop_all("labd", why)
         except TimeoutError:
-            log.warning("runs did not end in time", limit=STOP_LIMIT)
+            log.warning("runs did not end in time and are aborted", runs=self.engine.working, limit=STOP_LIMIT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ABORT_LIMIT):
+                    await self.engine.abort_all("labd", f"{why}, and it did not end within {STOP_LIMIT:g} s")
 
     async def _make_all_safe(self) -> None:
         await asyncio.gather(*(device.safe_state() for device in self.lab.devices.values() if device.connected))
@@ -176,14 +181,22 @@ class PollKeeper:
         self._signals = signals
         self._boot_id = boot_id
         self._columns: dict[str, tuple[str, ...]] = {}
+        self._failing = False
 
     def keep(self, device: str, unit: str, signals: Signals) -> None:
         """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
         series = f"{device}.{unit or 'poll'}.{self._boot_id}"
-        if series not in self._columns:
-            self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
-        values = [getattr(signals, name) for name in self._columns[series]]
-        self._signals.append(series, (clock.now().timestamp(), *(None if v is None else float(v) for v in values)))
+        try:
+            if series not in self._columns:
+                self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
+            values = [getattr(signals, name) for name in self._columns[series]]
+            self._signals.append(series, (clock.now().timestamp(), *(None if v is None else float(v) for v in values)))
+        except SignalError as error:  # a disk that is full is no fault of the device
+            if not self._failing:
+                log.error("polls are not kept", problem=str(error))  # noqa: TRY400 - the text says it all
+            self._failing = True
+        else:
+            self._failing = False
 
 
 def notify(text: str) -> None:

@@ -134,3 +134,19 @@ async def test_a_run_that_is_stopped_while_it_waits_for_a_device_leaves_no_trace
         assert (await lab.engine.wait(first)).outcome == "complete"
         third = await lab.start(position="tray/cells/A2")
         assert (await lab.engine.wait(third)).outcome == "complete"
+
+
+async def test_runs_that_do_not_stop_in_time_can_be_aborted_in_order(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        lab.toy("press").script["crimp"] = [1e6]
+        run = await lab.start(ASSEMBLE.replace("within: 60 s", "within: 10 h"))
+        await until_busy(lab, "press", 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await lab.engine.stop_all("labd", "the end")
+        await lab.engine.abort_all("labd", "the end")
+        state = await lab.engine.state(run)
+        assert (state.state, state.outcome) == ("Aborted", "aborted")
+        assert lab.toy("press").safe
+        (unknown,) = await lab.events(run, "action.unknown")
+        assert unknown.data["message"] == "the run was aborted"
