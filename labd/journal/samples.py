@@ -141,9 +141,9 @@ class SampleFile:
         """All series, of one run or one device, in the order of their beginning."""
         query = (
             "SELECT id, device, unit, run, action, started, columns, ended FROM series"
-            " WHERE (?1 IS NULL OR run = ?1) AND (?2 IS NULL OR device = ?2) ORDER BY number"
+            " WHERE (? IS NULL OR run = ?) AND (? IS NULL OR device = ?) ORDER BY number"
         )
-        return [_info(row) for row in self._select(query, [run, device])]
+        return [_info(row) for row in self._select(query, [run, run, device, device])]
 
     def read(self, series: str, start: int, stop: int | None) -> dict[str, array[float]]:
         """Rows by column. Raises SignalError: no such series, or a damaged one."""
