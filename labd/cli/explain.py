@@ -59,6 +59,7 @@ class _Story:
             "question.asked": self._asked,
             "question.answered": self._answered,
             "question.expired": self._answered,
+            "question.withdrawn": self._answered,
             "sample.moved": _moved,
             "device.safe_state": _made_safe,
             "command.accepted": _commanded,
@@ -121,6 +122,9 @@ class _Story:
         entry.tone = "plain"
         if event["kind"] == "question.expired":
             entry.came = f"nobody answered within {took}"
+            return None
+        if event["kind"] == "question.withdrawn":
+            entry.came = f"withdrawn after {took}: {data['why']}"
             return None
         given = [str(data["choice"])] if data.get("choice") else []
         given += [value_text(data["value"])] if data.get("value") is not None else []

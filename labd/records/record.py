@@ -87,8 +87,7 @@ def _answered(record: dict[str, Any], event: Event) -> None:
     if question is None:
         _other(record, event)
     else:
-        what = "answered" if event.kind == "question.answered" else "expired"
-        question.update(event.data, **{what: event.at})
+        question.update(event.data, **{event.kind.partition(".")[2]: event.at})
 
 
 def _other(record: dict[str, Any], event: Event) -> None:
@@ -112,4 +111,5 @@ _FOLDS: dict[str, Callable[[dict[str, Any], Event], None]] = {
     "question.asked": _asked,
     "question.answered": _answered,
     "question.expired": _answered,
+    "question.withdrawn": _answered,
 }

@@ -141,37 +141,37 @@ class Engine:
         jitter = random.Random(f"{self.lab.config.seed}:{run_id}")
         performer = Performer(self.lab, self.journal, self.signals, jitter)
         run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts)
-        events = [
-            NewEvent(
-                "run.started",
-                {
-                    "protocol": protocol.name,
-                    "version": str(protocol.version),
-                    "sample": sample,
-                    "home": home,
-                    "parameters": told(protocol, values),
-                    "source": source,
-                    "name": name,
-                    "by": by,
-                },
-                run_id,
-            )
-        ]
+        data = {
+            "protocol": protocol.name,
+            "version": str(protocol.version),
+            "sample": sample,
+            "home": home,
+            "parameters": told(protocol, values),
+            "source": source,
+            "name": name,
+            "by": by,
+        }
+        events = [NewEvent("run.started", data, run_id)]
         if self.lab.places.place_of(sample) is None and home:
             self.lab.places.move(sample, home)
             self._homes.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
-        self._runs[run_id] = run
+        await self._begin(run, events)
+        return run
+
+    async def _begin(self, run: Run, events: Sequence[NewEvent]) -> None:
+        """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
+        assert self._group is not None
+        self._runs[run.id] = run
         begun = asyncio.Event()
-        task = self._tasks[run_id] = self._group.create_task(self._work(run, events, begun), name=run_id)
+        task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
         waits = asyncio.ensure_future(begun.wait())
         try:
             await asyncio.wait({waits, task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waits.cancel()
         if not begun.is_set():
-            raise EngineError(f"{run_id} could not be started; see the daemon's log")
-        return run
+            raise EngineError(f"{run.id} could not be started; see the daemon's log")
 
     async def _work(self, run: Run, events: Sequence[NewEvent], begun: asyncio.Event) -> None:
         """A run's task: from its durable start to its durable end, whoever asked for it still being there or not."""

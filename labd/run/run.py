@@ -10,28 +10,23 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
-from labd import clock
 from labd.expr import Missing
-from labd.journal import NewEvent
 from labd.lab.bus import RunState
 from labd.lab.limit import Limit
 from labd.protocol import machine as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
-from labd.run.agenda import Agenda, Urgency
-from labd.run.lifecycle import ENDED, ENDING, PAUSED, Command, CommandRefusedError, Lifecycle, State
+from labd.run.agenda import Urgency
+from labd.run.life import Life
+from labd.run.lifecycle import PAUSED, CommandRefusedError, State
 from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
-from labd.run.reservations import Bound, Reservations
-
-log = structlog.get_logger(__name__)
+from labd.run.reservations import Reservations
 
 
-class Run:
+class Run(Life):
     """A run from Idle to its end. `main()` is its task; commands and answers come from any other.
 
     Args:
@@ -53,90 +48,29 @@ class Run:
         reservations: Reservations,
         facts: LabFacts | None = None,
     ) -> None:
-        self.id = id
+        super().__init__(id, sample, performer)
         self.order = order
         self.protocol = protocol
-        self.sample = sample
         self.home = home
-        self.lifecycle = Lifecycle()
         self.machine = m.Machine(protocol, parameters, facts)
-        self.cause: str | None = None
-        self.outcome: str | None = None
-        self.started: str | None = None
-        self.ended_at: str | None = None
-        self.since = clock.stamp()
-        self._performer = performer
-        self._journal = performer.journal
         self._reservations = reservations
-        self._bounds: dict[str, Bound] = {}
-        self._agenda = Agenda(id, self._break)
         self._desk = Desk(id, self._post)
-        self._deferred: list[m.Command] = []
+        self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._machine_holds = False  # and the run is held for it
-        self._broken: str | None = None  # an error of labd's own, after which the run can only be ended
-        self._unknown: list[str] = []  # actions whose outcome was still unknown when the run was ended
-        self._final = ""
-        self._securing = False
-        self._end_events: tuple[NewEvent, ...] = ()
-        performer.on_quiet = lambda: self._agenda.put(Urgency.RESULT, self._check_quiet)
-
-    @property
-    def ended(self) -> bool:
-        return self.lifecycle.at in ENDED
 
     @property
     def question(self) -> Question | None:
         """What it asks a person now."""
         return self._desk.question
 
-    # ── the task ─────────────────────────────────────────────────────────────────────────────────────────────────
-    async def main(self) -> None:
-        """Runs to the end; its end is durable when this returns.
-
-        Cancelled: leaves at once, as a crash would; what was in flight is found in the journal.
-        """
-        self.started = clock.stamp()
-        try:
-            self._transit(Command.START)
-            self._transit(Command.DONE)
-            self._agenda.put(Urgency.RESULT, self._begin)
-            await self._agenda.work(lambda: self.ended)
-            await self._journal.append(*self._end_events)
-        finally:
-            self._reservations.release(self.id, self._bounds)
-            self._bounds = {}
-
     def _begin(self) -> None:
-        if self.lifecycle.at not in ENDING:
+        if not self.over:
             self._refresh()
             self._dispatch(self.machine.start())
 
-    def _break(self, error: Exception) -> None:
-        """An error of labd's own stops this run where it is, and no other; a person ends it."""
-        log.error("run failed", run=self.id, exc_info=error)
-        cause = f"labd failed in this run ({error!r}); stop or abort it"
-        self._post("run.failed", error=repr(error))
-        if self.lifecycle.at in ENDING:
-            if self.lifecycle.at is State.ABORTING:
-                raise error
-            self._abort("labd", cause)
-            return
-        self._broken = self.cause = cause
-        self._hold(cause)
-
-    def _post(self, event: str, data: Mapping[str, Any] | None = None, **more: Any) -> None:
-        self._journal.post(NewEvent(event, {**(data or {}), **more}, self.id))
-
-    def _transit(self, command: Command, by: str = "labd", cause: str | None = None) -> None:
-        self._journal.post(self._moved(command, by, cause))
-
-    def _moved(self, command: Command, by: str = "labd", cause: str | None = None) -> NewEvent:
-        before, after = self.lifecycle.command(command)
-        self.since = clock.stamp()
-        if cause is not None or after is State.EXECUTE:
-            self.cause = cause
-        told = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": cause}
-        return NewEvent("run.state", told, self.id)
+    def _release(self) -> None:
+        self._reservations.release(self.id, self._bounds)
+        self._bounds = {}
 
     # ── what the machine says ────────────────────────────────────────────────────────────────────────────────────
     def _refresh(self) -> None:
@@ -157,7 +91,7 @@ class Run:
         self.machine.update(names)
 
     def _feed(self, event: m.Event) -> None:
-        if self.lifecycle.at in ENDING or self.ended or self._broken is not None:
+        if self.over or self._broken is not None:
             return
         self._refresh()
         self._dispatch(self.machine.feed(event))
@@ -170,14 +104,13 @@ class Run:
                 self._post("protocol.decided", told)
             elif self.lifecycle.at in PAUSED:
                 self._deferred.append(command)
-            elif self.lifecycle.at not in ENDING and not self.ended:
+            elif not self.over:
                 self._obey(command)
 
     def _obey(self, command: m.Command) -> None:
         match command:
             case m.Enter():
-                self._reservations.release(self.id, self._bounds)
-                self._bounds = {}
+                self._release()
                 self._agenda.wait(self._enter(command), f"enters {command.state}")
             case m.Do():
                 self._do(command)
@@ -199,7 +132,7 @@ class Run:
         self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
 
     def _entered(self, command: m.Enter) -> None:
-        if self.lifecycle.at in ENDING or self.ended:
+        if self.over:
             return
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
@@ -226,7 +159,7 @@ class Run:
         self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
 
     def _settled(self, command: m.Do, order: Order | None, settled: Settled) -> None:
-        if self.lifecycle.at in ENDING or self.ended:
+        if self.over:
             if isinstance(settled, Unsettled) and order is not None:
                 self._unknown.append(order.name)
             self._check_quiet()
@@ -313,30 +246,7 @@ class Run:
                 self._stop(by, "scrapped by the operator")
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
-    def command(self, command: Command, by: str, cause: str | None = None, at: str | None = None) -> None:
-        """Takes an operator's command.
-
-        Raises:
-            CommandRefusedError: the run's state does not allow it.
-        """
-        self.lifecycle.check(command)
-        if command is Command.UNHOLD:
-            self._check_unhold(at)
-        match command:
-            case Command.ABORT:
-                self._agenda.put(Urgency.ABORT, lambda: self._abort(by, cause))
-            case Command.STOP:
-                self._agenda.put(Urgency.STOP, lambda: self._stop(by, cause))
-            case Command.HOLD:
-                self._agenda.put(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
-            case Command.UNHOLD:
-                self._agenda.put(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
-            case _:
-                raise CommandRefusedError(f"{command.value} cannot be given to a run that works")
-
     def _check_unhold(self, at: str | None) -> None:
-        if self._broken is not None:
-            raise CommandRefusedError(self._broken)
         if self._desk.outcome is not None:
             choices = " | ".join(SETTLE)
             raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
@@ -350,19 +260,7 @@ class Run:
         if holds.continue_at and at not in holds.continue_at:
             raise CommandRefusedError(f"the protocol lets it go on at {', '.join(holds.continue_at)}, not at {at}")
 
-    def _hold(self, cause: str, by: str = "labd") -> None:
-        if Command.HOLD not in self.lifecycle.allowed():
-            return  # something more urgent came first
-        self._transit(Command.HOLD, by, cause)
-        self._performer.hold()
-        self._check_quiet()
-
-    def _unhold(self, by: str, at: str | None) -> None:
-        if self.lifecycle.at is not State.HELD:
-            return
-        self._transit(Command.UNHOLD, by)
-        self._performer.unhold()
-        self._transit(Command.DONE)
+    def _go_on(self, by: str, at: str | None) -> None:
         deferred, self._deferred = self._deferred, []
         if self.machine.held and (self._machine_holds or at is not None):
             self._machine_holds = False
@@ -370,42 +268,12 @@ class Run:
             self._feed(m.Resume(at, by))
         self._dispatch(deferred)
 
-    def _stop(self, by: str, cause: str | None) -> None:
-        if Command.STOP not in self.lifecycle.allowed():
-            return
-        self._transit(Command.STOP, by, cause)
-        self._final = self._final or "stopped"
-        self._leave("the run was stopped")
-        self._agenda.spawn(self._end_actions(), "stops")
-
-    async def _end_actions(self) -> None:
-        await self._performer.end("the run was stopped")
-        self._agenda.put(Urgency.RESULT, self._check_quiet)
-
-    def _abort(self, by: str, cause: str | None) -> None:
-        if Command.ABORT not in self.lifecycle.allowed():
-            return
-        self._transit(Command.ABORT, by, cause)
-        self._final = "aborted"
-        self._leave("the run was aborted")
-        self._agenda.spawn(self._make_safe_at_once(), "aborts")
-
-    async def _make_safe_at_once(self) -> None:
-        await self._performer.cut("the run was aborted")
-        await self._make_safe()
-        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
-
     def _leave(self, why: str) -> None:
-        """Nothing is waited for any more, and nobody is asked."""
         unknown = self._desk.withdraw(why)
         if unknown is not None:
             self._unknown.append(unknown.order.name)
         self._deferred.clear()
         self._agenda.forget_waiting()
-
-    async def _make_safe(self) -> None:
-        bounds = list(self._bounds.values())
-        await asyncio.gather(*(self._performer.make_safe(bound, self.id) for bound in bounds))
 
     def _end(self, command: m.End) -> None:
         self._final = command.outcome
@@ -416,35 +284,7 @@ class Run:
         elif command.outcome == "stopped":
             self._stop("protocol", f"the protocol ended in {command.state}")
         else:
-            self._transit(Command.COMPLETE)
-            self._finish(State.COMPLETING)
-
-    def _check_quiet(self) -> None:
-        """Ends Holding and Stopping once nothing of this run is on the wire any more."""
-        if not self._performer.quiet:
-            return
-        if self.lifecycle.at is State.HOLDING:
-            self._transit(Command.DONE)
-        elif self.lifecycle.at is State.STOPPING and not self._securing:
-            self._securing = True
-            self._agenda.spawn(self._stop_safely(), "makes safe")
-
-    async def _stop_safely(self) -> None:
-        await self._make_safe()
-        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.STOPPING))
-
-    def _finish(self, acting: State) -> None:
-        """Ends the run, unless something more urgent has taken over from the state that has now acted."""
-        if self.lifecycle.at is not acting:
-            return
-        self.outcome = self._final
-        self.ended_at = clock.stamp()
-        if self._unknown:
-            known = f"{self.cause}; " if self.cause else ""
-            self.cause = f"{known}nobody knows whether {', '.join(self._unknown)} happened: look at {self.sample}"
-        moved = self._moved(Command.DONE)
-        ended = {"outcome": self.outcome, "sample": self.sample, "cause": self.cause}
-        self._end_events = (moved, NewEvent("run.ended", ended, self.id))
+            self._complete()
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     @property

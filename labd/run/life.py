@@ -1,0 +1,222 @@
+"""The life of a run after PackML: started, held, stopped, aborted, ended, whatever it is that it executes."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from labd import clock
+from labd.journal import NewEvent
+from labd.run.agenda import Agenda, Urgency
+from labd.run.lifecycle import ENDED, ENDING, Command, CommandRefusedError, Lifecycle, State
+from labd.run.performer import Performer
+from labd.run.reservations import Bound
+
+log = structlog.get_logger(__name__)
+
+
+class Life(ABC):
+    """What a run does with commands, in which order it ends, and what the journal is told of that.
+
+    Args:
+        id: the run's name.
+        sample: what it works on.
+        performer: who carries out its actions.
+    """
+
+    def __init__(self, id: str, sample: str, performer: Performer) -> None:  # noqa: A002 - the word of the field
+        self.id = id
+        self.sample = sample
+        self.lifecycle = Lifecycle()
+        self.since = clock.stamp()
+        self.started: str | None = None
+        self.ended_at: str | None = None
+        self.cause: str | None = None
+        self.outcome: str | None = None
+        self._performer = performer
+        self._journal = performer.journal
+        self._agenda = Agenda(id, self._break)
+        self._bounds: dict[str, Bound] = {}  # by the protocol's name for the role
+        self._broken: str | None = None  # an error of labd's own, after which the run can only be ended
+        self._unknown: list[str] = []  # actions whose outcome was still unknown when the run was ended
+        self._final = ""
+        self._securing = False
+        self._end_events: tuple[NewEvent, ...] = ()
+        performer.on_quiet = lambda: self._agenda.put(Urgency.RESULT, self._check_quiet)
+
+    @property
+    def ended(self) -> bool:
+        return self.lifecycle.at in ENDED
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing new is done in it any more: it has ended, or is ending."""
+        return self.ended or self.lifecycle.at in ENDING
+
+    async def main(self) -> None:
+        """Runs to the end; its end is durable when this returns.
+
+        Cancelled: leaves at once, as a crash would; what was in flight is found in the journal.
+        """
+        self.started = clock.stamp()
+        try:
+            self._transit(Command.START)
+            self._transit(Command.DONE)
+            self._agenda.put(Urgency.RESULT, self._begin)
+            await self._agenda.work(lambda: self.ended)
+            await self._journal.append(*self._end_events)
+        finally:
+            self._release()
+
+    # ── what is executed ─────────────────────────────────────────────────────────────────────────────────────────
+    @abstractmethod
+    def _begin(self) -> None:
+        """Begins with what is executed; the run may be ending already."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Gives all devices back."""
+
+    @abstractmethod
+    def _check_unhold(self, at: str | None) -> None:
+        """Raises CommandRefusedError where it cannot go on, or not there."""
+
+    @abstractmethod
+    def _go_on(self, by: str, at: str | None) -> None:
+        """Goes on after a hold."""
+
+    @abstractmethod
+    def _leave(self, why: str) -> None:
+        """Nothing is waited for any more, and nobody is asked: the run ends."""
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def command(self, command: Command, by: str, cause: str | None = None, at: str | None = None) -> None:
+        """Takes an operator's command.
+
+        Raises:
+            CommandRefusedError: the run's state does not allow it.
+        """
+        self.lifecycle.check(command)
+        if command is Command.UNHOLD:
+            if self._broken is not None:
+                raise CommandRefusedError(self._broken)
+            self._check_unhold(at)
+        match command:
+            case Command.ABORT:
+                self._agenda.put(Urgency.ABORT, lambda: self._abort(by, cause))
+            case Command.STOP:
+                self._agenda.put(Urgency.STOP, lambda: self._stop(by, cause))
+            case Command.HOLD:
+                self._agenda.put(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
+            case Command.UNHOLD:
+                self._agenda.put(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
+            case _:
+                raise CommandRefusedError(f"{command.value} cannot be given to a run that works")
+
+    def _hold(self, cause: str, by: str = "labd") -> None:
+        if Command.HOLD not in self.lifecycle.allowed():
+            return  # something more urgent came first
+        self._transit(Command.HOLD, by, cause)
+        self._performer.hold()
+        self._check_quiet()
+
+    def _unhold(self, by: str, at: str | None) -> None:
+        if self.lifecycle.at is not State.HELD:
+            return
+        self._transit(Command.UNHOLD, by)
+        self._performer.unhold()
+        self._transit(Command.DONE)
+        self._go_on(by, at)
+
+    def _stop(self, by: str, cause: str | None) -> None:
+        if Command.STOP not in self.lifecycle.allowed():
+            return
+        self._transit(Command.STOP, by, cause)
+        self._final = self._final or "stopped"
+        self._leave("the run was stopped")
+        self._agenda.spawn(self._end_actions(), "stops")
+
+    async def _end_actions(self) -> None:
+        await self._performer.end("the run was stopped")
+        self._agenda.put(Urgency.RESULT, self._check_quiet)
+
+    def _abort(self, by: str, cause: str | None) -> None:
+        if Command.ABORT not in self.lifecycle.allowed():
+            return
+        self._transit(Command.ABORT, by, cause)
+        self._final = "aborted"
+        self._leave("the run was aborted")
+        self._agenda.spawn(self._make_safe_at_once(), "aborts")
+
+    async def _make_safe_at_once(self) -> None:
+        await self._performer.cut("the run was aborted")
+        await self._make_safe()
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
+
+    async def _make_safe(self) -> None:
+        bounds = list(self._bounds.values())
+        await asyncio.gather(*(self._performer.make_safe(bound, self.id) for bound in bounds))
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _complete(self) -> None:
+        self._transit(Command.COMPLETE)
+        self._finish(State.COMPLETING)
+
+    def _check_quiet(self) -> None:
+        """Ends Holding and Stopping once nothing of this run is on the wire any more."""
+        if not self._performer.quiet:
+            return
+        if self.lifecycle.at is State.HOLDING:
+            self._transit(Command.DONE)
+        elif self.lifecycle.at is State.STOPPING and not self._securing:
+            self._securing = True
+            self._agenda.spawn(self._stop_safely(), "makes safe")
+
+    async def _stop_safely(self) -> None:
+        await self._make_safe()
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.STOPPING))
+
+    def _finish(self, acting: State) -> None:
+        """Ends the run, unless something more urgent has taken over from the state that has now acted."""
+        if self.lifecycle.at is not acting:
+            return
+        self.outcome = self._final
+        self.ended_at = clock.stamp()
+        if self._unknown:
+            known = f"{self.cause}; " if self.cause else ""
+            self.cause = f"{known}nobody knows whether {', '.join(self._unknown)} happened: look at {self.sample}"
+        moved = self._moved(Command.DONE)
+        ended = {"outcome": self.outcome, "sample": self.sample, "cause": self.cause}
+        self._end_events = (moved, NewEvent("run.ended", ended, self.id))
+
+    def _break(self, error: Exception) -> None:
+        """An error of labd's own stops this run where it is, and no other; a person ends it."""
+        log.error("run failed", run=self.id, exc_info=error)
+        cause = f"labd failed in this run ({error!r}); stop or abort it"
+        self._post("run.failed", error=repr(error))
+        if self.lifecycle.at in ENDING:
+            if self.lifecycle.at is State.ABORTING:
+                raise error
+            self._abort("labd", cause)
+            return
+        self._broken = self.cause = cause
+        self._hold(cause)
+
+    # ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────
+    def _post(self, event: str, data: Mapping[str, Any] | None = None, **more: Any) -> None:
+        self._journal.post(NewEvent(event, {**(data or {}), **more}, self.id))
+
+    def _transit(self, command: Command, by: str = "labd", cause: str | None = None) -> None:
+        self._journal.post(self._moved(command, by, cause))
+
+    def _moved(self, command: Command, by: str = "labd", cause: str | None = None) -> NewEvent:
+        before, after = self.lifecycle.command(command)
+        self.since = clock.stamp()
+        if cause is not None or after is State.EXECUTE:
+            self.cause = cause
+        told = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": cause}
+        return NewEvent("run.state", told, self.id)
