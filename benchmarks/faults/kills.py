@@ -6,8 +6,10 @@ Daemon and simulators are processes of their own on one scaled clock, so that wh
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from ruamel.yaml import YAML
 
 from benchmarks._figures import Figures
@@ -33,7 +34,7 @@ SCALE = 60  # lab seconds a machine second
 READY = 30.0  # s until a process must answer
 CELLS = 3
 HELD = 0.2  # chance that a look at a run is followed by a hold and an unhold
-OK = 200
+OK, CREATED = 200, 201
 LANES = 2  # labs at a time; the interpreter's lock keeps their counts apart
 GOES_ON = 1.0  # s in which what was ordered before the kill comes to its end
 STAYS = ("action.intended", "action.sent")
@@ -85,6 +86,28 @@ class Killed:
         figures.add("kill.sent_again", self.repeated, "actions", goal=0, better="lower")
 
 
+class Api:
+    """The daemon's interface over its Unix socket, one connection a request. Nobody there: OSError or HTTPException."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Status and answer."""
+        connection = http.client.HTTPConnection("labd", timeout=READY)
+        with contextlib.closing(connection), socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(READY)
+            sock.connect(str(self._path))
+            connection.sock = sock
+            told = None if body is None else json.dumps(body)
+            connection.request(method, f"/api/v1{path}", told, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+
+GONE = (OSError, http.client.HTTPException, ValueError)  # ValueError: an answer that was cut in its middle
+
+
 class Bench:
     """Simulators and daemon of one lab, each a process."""
 
@@ -124,17 +147,16 @@ class Bench:
         self._processes.append(process)
         return process
 
-    def client(self) -> httpx.Client:
-        socket = self.directory / "store" / "labd.sock"
-        transport = httpx.HTTPTransport(uds=str(socket))
-        return httpx.Client(transport=transport, base_url="http://labd/api/v1", timeout=READY)
+    @property
+    def api(self) -> Api:
+        return Api(self.directory / "store" / "labd.sock")
 
     def is_up(self, daemon: subprocess.Popen[str]) -> bool:
         """Waits until the daemon answers and all devices are well; False when it ends or is late."""
         end = time.monotonic() + READY
         while time.monotonic() < end and daemon.poll() is None:
-            with contextlib.suppress(httpx.TransportError), self.client() as client:
-                devices = client.get("/devices").json()
+            with contextlib.suppress(*GONE):
+                _, devices = self.api.ask("GET", "/devices")
                 if all(device["health"] == "ok" for device in devices):
                     return True
             time.sleep(0.02)
@@ -159,29 +181,24 @@ def bench(directory: Path, seed: int) -> Iterator[Bench]:
         processes.stop()
 
 
-def command_until_it_dies(client: httpx.Client, rng: random.Random) -> Acknowledged:
+def command_until_it_dies(api: Api, rng: random.Random) -> Acknowledged:
     """Starts runs, holds and unholds them and reads along, until nobody answers; gives what was acknowledged."""
     yes = Acknowledged()
-    with contextlib.suppress(httpx.TransportError):
+    with contextlib.suppress(*GONE):
         for well in WELLS[:CELLS]:
-            start = {
-                "protocol": PROTOCOL,
-                "by": "faults",
-                "position": f"ot2/3/{well}",
-                "sample": f"cell-{well.lower()}",
-            }
-            start["parameters"] = {"lid": f"tray/lids/{well}", "store_at": f"tray/cells/{well}"}
-            answer = client.post("/runs", json=start)
-            answer.raise_for_status()
-            yes.started.append(answer.json()["run"])
+            start = _start(f"cell-{well.lower()}", f"ot2/3/{well}", well)
+            status, told = api.ask("POST", "/runs", start)
+            if status != CREATED:
+                raise RuntimeError(f"a run was refused: {told}")
+            yes.started.append(told["run"])
         while True:
             run = rng.choice(yes.started)
             last = max(yes.events, default=0)
-            told = client.get(f"/runs/{run}/events", params={"after": max(0, last - 50)}).json()["events"]
-            yes.events.update((event["seq"], event["hash"]) for event in told)
+            _, told = api.ask("GET", f"/runs/{run}/events?after={max(0, last - 50)}")
+            yes.events.update((event["seq"], event["hash"]) for event in told["events"])
             if rng.random() < HELD:
                 for verb in ("hold", "unhold"):
-                    if client.post(f"/runs/{run}/commands/{verb}", json={"by": "faults"}).status_code == OK:
+                    if api.ask("POST", f"/runs/{run}/commands/{verb}", {"by": "faults"})[0] == OK:
                         yes.commands.append((run, verb))
             time.sleep(rng.uniform(0.0, 0.05))
     return yes
@@ -210,8 +227,7 @@ def kill_once(directory: Path, seed: int, after: float, found: Killed) -> None:
             raise RuntimeError((directory / "labd.log").read_text())
         killer = threading.Timer(after, daemon.kill)
         killer.start()
-        with lab.client() as client:
-            yes = command_until_it_dies(client, random.Random(f"kill/{seed}"))
+        yes = command_until_it_dies(lab.api, random.Random(f"kill/{seed}"))
         killer.join()
         daemon.wait()
         found.kills += 1
@@ -224,8 +240,7 @@ def kill_once(directory: Path, seed: int, after: float, found: Killed) -> None:
         if not lab.is_up(again):
             found.not_up += 1
             return
-        with lab.client() as client:
-            _look(client, before, found)
+        _look(lab.api, before, found)
         time.sleep(GOES_ON)
         again.terminate()
         again.wait(timeout=60)
@@ -237,21 +252,24 @@ def kill_once(directory: Path, seed: int, after: float, found: Killed) -> None:
         found.misplaced += _misplaced(directory, before, after_all)
 
 
-def _look(client: httpx.Client, before: list[Event], found: Killed) -> None:
+def _look(api: Api, before: list[Event], found: Killed) -> None:
     """Whether the next start tells the cut runs as such, and knows where their samples are."""
     history = fold(before)
     found.in_flight += len(_in_flight(before))
     for state in history.unfinished:
         found.cut += 1
-        now = client.get(f"/runs/{state.run}").json()
+        _, now = api.ask("GET", f"/runs/{state.run}")
         cause = now["cause"] or ""
         found.untold += not (now["state"] == "Aborted" and now["outcome"] == "aborted" and "the daemon ended" in cause)
     for sample, place in history.places.items():
         # a start elsewhere is refused with the place where the sample is
-        start = {"protocol": PROTOCOL, "by": "faults", "position": "tray/cells/B4", "sample": sample}
-        start["parameters"] = {"lid": "tray/lids/B4", "store_at": "tray/cells/A4"}
-        answer = client.post("/runs", json=start)
-        found.misplaced += answer.status_code < 400 or f"{sample} is at {place}," not in answer.text
+        status, told = api.ask("POST", "/runs", _start(sample, "tray/cells/B4", "B4"))
+        found.misplaced += status < 400 or f"{sample} is at {place}," not in str(told)
+
+
+def _start(sample: str, position: str, well: str) -> dict[str, Any]:
+    parameters = {"lid": f"tray/lids/{well}", "store_at": f"tray/cells/{well}"}
+    return {"protocol": PROTOCOL, "parameters": parameters, "by": "faults", "sample": sample, "position": position}
 
 
 def _in_flight(events: list[Event]) -> list[Event]:

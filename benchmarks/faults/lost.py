@@ -138,6 +138,7 @@ class Tally:
     unknown: int = 0
     by_device: int = 0
     by_operator: int = 0
+    asked: int = 0
     left_open: int = 0
     complete: int = 0
     differ: int = 0
@@ -150,6 +151,7 @@ class Tally:
         figures.add(f"{name}.left_open", self.left_open, "actions", goal=0, better="lower")
         figures.add(f"{name}.world_differs", self.differ, "cells", goal=0, better="lower")
         figures.add(f"{name}.complete", 100 * self.complete / self.rounds, "%", goal=100)
+        figures.add(f"{name}.asked_a_person", self.asked, "questions")
         figures.add(f"{name}.unknown", self.unknown, "actions")
         figures.add(f"{name}.settled_by_device", self.by_device, "actions")
         figures.add(f"{name}.settled_by_operator", self.by_operator, "actions")
@@ -179,6 +181,7 @@ class Tally:
         settled = {e.data["action_id"]: e.data["by"] for e in events if e.kind == "action.reconciled"}
         self.by_device += sum(settled.get(one) == "device" for one in unknown)
         asked = sum(e.kind == "question.asked" and e.data["kind"] == "outcome" for e in events)
+        self.asked += asked
         by_others = [one for one in unknown if settled.get(one) not in (None, "device")]
         self.by_operator += len(by_others)
         self.left_open += sum(one not in settled for one in unknown) + max(0, len(by_others) - asked)

@@ -1,0 +1,120 @@
+"""Faults on purpose on the whole loop: nothing is done twice, nothing is lost, and what nobody knows is asked about.
+
+The same as `make faults`, a few telling ones of each; what really happened is counted in the simulators' world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults.estops import Stopped, stop_in_stroke
+from benchmarks.faults.kills import Killed, kill_once
+from benchmarks.faults.lab import FaultLab, fault_lab
+from benchmarks.faults.lost import Plan, Tally, play, rounds
+from benchmarks.faults.outages import late, vanishing
+from benchmarks.faults.timeouts import Quiet, many
+from labd.run.lifecycle import Command
+
+LOST = {
+    "press": [
+        Plan("press", "crimp", 1, "start", count=1),
+        Plan("press", "crimp", 1, "start and silent", count=1, lasts=150.0),  # longer than a cycle may take
+    ],
+    "relay": [
+        Plan("press", "crimp", 1, "writes", count=1),
+        Plan("press", "crimp", 1, "silent", after=1.0, lasts=100.0),
+    ],
+    "ot2": [
+        Plan("ot2", "transfer", 1, "dispense", count=1),
+        Plan("ot2", "transfer", 1, "hang"),
+    ],
+    "arm": [
+        Plan("arm", "place", 2, "messages", count=4, after=1.0),
+        Plan("arm", "pick", 3, "silent", after=2.0, lasts=120.0),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+async def test_a_reply_lost_after_its_effect_does_nothing_twice(tmp_path: Path, name: str) -> None:
+    tally = Tally()
+    await rounds(tmp_path, 1, name, LOST[name], tally)
+    assert tally.told == []
+    assert (tally.rounds, tally.complete) == (2, 2)
+    assert (tally.done_twice, tally.left_open, tally.differ) == (0, 0, 0)
+    assert tally.unknown == tally.by_device + tally.by_operator
+    assert tally.asked >= 1  # the second fault of each is one that no device can settle
+
+
+async def test_what_a_person_says_was_done_is_not_done_again(tmp_path: Path) -> None:
+    """The stroke ends while the press is silent: the question is answered `done`, and the counter stays at one."""
+    async with fault_lab(tmp_path, 1) as lab:
+        operator = await play(lab, [Plan("press", "crimp", 1, "start and silent", count=1, lasts=150.0)])
+        assert list(operator.answered.values()) == ["done"]
+        assert lab.world.memory("press")["cycles"] == 1
+        sent = [event for event in await lab.events("action.intended") if event.data["action"] == "crimp"]
+        assert len(sent) == 1
+
+
+async def test_devices_that_lose_their_power_in_mid_run_cost_time_and_no_cell(tmp_path: Path) -> None:
+    tally = Tally()
+    await vanishing(tmp_path, 3, 4, 4, tally)
+    assert tally.told == []
+    assert (tally.rounds, tally.complete, tally.done_twice, tally.left_open) == (4, 4, 0, 0)
+
+
+async def test_runs_wait_for_devices_that_are_down_at_the_start(tmp_path: Path) -> None:
+    tally = Tally()
+    await late(tmp_path, 2, 2, tally)
+    assert tally.told == []
+    assert (tally.rounds, tally.complete, tally.done_twice) == (2, 2, 0)
+
+
+async def test_an_estop_in_mid_stroke_holds_with_a_question_and_the_lab_goes_on_after_it(tmp_path: Path) -> None:
+    found = Stopped()
+    async with fault_lab(tmp_path, 1) as lab:
+        await stop_in_stroke(lab, 0, 3.0, found)
+        assert found == Stopped(rounds=1, held=1, safe=1, scrapped=1, moved_again=0)
+        run = await lab.start(1)
+        assert (await lab.daemon.engine.wait(run.id)).outcome == "complete"
+        assert lab.differs(run) is None
+
+
+async def test_an_arm_without_power_is_asked_about_and_can_be_stopped(tmp_path: Path) -> None:
+    async with fault_lab(tmp_path, 1) as lab:
+        run = await lab.start(0)
+        await _until(lab, run.id, "pick")
+        await lab.switch_off("arm")
+        state = await _until_question(lab, run.id)
+        assert "arm.pick" in state
+        await lab.daemon.engine.command(run.id, Command.STOP, by="operator")
+        assert (await lab.daemon.engine.wait(run.id)).state == "Stopped"
+
+
+async def test_many_quiet_runs_over_all_wires_have_no_false_time_out(tmp_path: Path) -> None:
+    found = Quiet()
+    await many(tmp_path, 20, found)
+    assert (found.runs, found.complete, found.false) == (20, 20, 0)
+
+
+def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    found = Killed()
+    kill_once(tmp_path, 1, 1.5, found)
+    assert found.acknowledged > 3
+    assert found.cut >= 1
+    assert (found.lost, found.broken_chains, found.not_up, found.untold, found.misplaced, found.repeated) == (0,) * 6
+
+
+async def _until(lab: FaultLab, run: str, action: str) -> None:
+    """Waits until a run has sent an action."""
+    while not any(event.data["action"] == action for event in await lab.events("action.intended", run=run)):
+        await asyncio.sleep(0.5)
+
+
+async def _until_question(lab: FaultLab, run: str) -> str:
+    while (question := (await lab.daemon.engine.state(run)).question) is None:
+        await asyncio.sleep(0.5)
+    return str(question["text"])
