@@ -294,6 +294,7 @@ class Opentrons(PipettingRobot):
     # ── the parts of an action ───────────────────────────────────────────────────────────────────────────────────
     async def _order(self, call: Call) -> Order:
         run = await self._session.ensure()
+        await self._session.catch_up()
         return Order(self._session, self._robot, run, call, self._trash)
 
     def _well(self, place: str, volume: float = 0.0) -> tuple[str, str]:

@@ -60,6 +60,9 @@ class Order:
         while True:
             try:
                 return await self.robot.execute(self.run, step.kind, step.params, key, step.limit)
+            except (OutcomeUnknown, asyncio.CancelledError):
+                self.session.doubt(step.kind, step.params)
+                raise
             except Unreachable as error:  # nothing of this command was sent, so it may be tried again
                 if not self.moved:
                     raise

@@ -35,6 +35,7 @@ class Session:
     pipettes: dict[str, str] = field(default_factory=dict)
     run: str | None = None
     homed: bool = False
+    in_doubt: bool = False  # a command was sent and its end was not seen: see `catch_up`
     tips: Tips = field(default_factory=Tips)
     _pipette_ids: dict[str, str] = field(default_factory=dict)  # by mount
     _labware_ids: dict[str, str] = field(default_factory=dict)  # by slot
@@ -121,7 +122,7 @@ class Session:
                 run, "loadLabware", place | reference(one.load_name), mark, "labwareId"
             )
         self._pipette_ids, self._labware_ids = pipettes, labware
-        self.run, self.homed = run, False
+        self.run, self.homed, self.in_doubt = run, False, False
         return run
 
     async def _load(self, run: str, kind: str, params: Mapping[str, object], mark: str, result: str) -> str:
@@ -148,6 +149,28 @@ class Session:
         self.tips.note(command, self.run, mounts, slots)
         if command.command_type == "home" and command.status == "succeeded":
             self.homed = True
+
+    def doubt(self, kind: str, params: Mapping[str, object]) -> None:
+        """A command of ours was sent, and its end was not seen. A tip that may be on counts as on until then."""
+        self.in_doubt = True
+        mount = self.mount_of(str(params.get("pipetteId")))
+        slot = self.slot_of(str(params.get("labwareId")))
+        if kind == "pickUpTip" and self.run and mount and slot:
+            well = str(params.get("wellName"))
+            self.tips.on[mount] = Tip(slot, well, self.run)
+            self.tips.used.setdefault(slot, set()).add(well)
+
+    async def catch_up(self) -> None:
+        """After an unseen end: reads the run's commands anew, so that tips are used and on as the robot has them."""
+        if not self.in_doubt or self.run is None:
+            return
+        commands = await self.robot.commands(self.run)
+        for mount in [mount for mount, tip in self.tips.on.items() if tip.run == self.run]:
+            del self.tips.on[mount]
+        for command in commands:
+            if command.finished:
+                self.note(command)
+        self.in_doubt = not all(command.finished for command in commands)
 
     async def playing(self) -> bool | None:
         """Whether our run is under way by its status; None when it is gone. A single command does not show in it."""

@@ -404,6 +404,38 @@ async def test_a_tip_is_dropped_on_request() -> None:
         assert (await driver.read_state()).tip_attached is False
 
 
+def lose_pick_up(robot: RobotServer) -> None:
+    """Its answer is lost, and so are those of all who ask for it then."""
+    robot.lose = lambda method, path, _: path.endswith("/commands") and "pickUpTip" in robot.kinds(of="a1")
+
+
+async def test_a_tip_whose_pick_up_was_never_answered_is_dropped_before_the_next() -> None:
+    async with lab() as (driver, robot):
+        before = await intent(driver)
+        lose_pick_up(robot)
+        with pytest.raises(OutcomeUnknown):
+            await give(driver)
+        robot.lose = lambda *_: False
+        assert (await driver.outcome(before)).verdict is Verdict.NOT_DONE
+        assert (await give(driver, call="a2")).tip == "ot2/1/B1"
+        assert robot.kinds(of="a2")[:3] == ["moveToAddressableAreaForDropTip", "dropTipInPlace", "pickUpTip"]
+
+
+async def test_a_tip_whose_pick_up_was_never_answered_is_a_stray_when_the_run_is_gone() -> None:
+    async with lab() as (driver, robot):
+        lose_pick_up(robot)
+        with pytest.raises(OutcomeUnknown):
+            await give(driver)
+        robot.lose = lambda *_: False
+        robot.stranger()
+        await give(driver, call="a2")
+        assert robot.kinds(of="a2")[1:4] == [
+            "moveToAddressableAreaForDropTip",
+            "unsafe/dropTipInPlace",
+            "pickUpTip",
+        ]
+
+
 async def test_somebodys_run_under_way_makes_us_wait_and_sends_nothing() -> None:
     async with lab() as (driver, robot):
         robot.stranger()
