@@ -86,7 +86,7 @@ async def series(directory: Path, seed: int, cells: int, found: Stopped) -> None
     """One cell after the other: after each E-stop the lab must be able to go on."""
     async with fault_lab(directory, seed) as lab:
         for number in range(cells):
-            await stop_in_stroke(lab, number, 1.5 + number, found)
+            await stop_in_stroke(lab, number, 1.0 + 0.6 * number, found)  # a stroke takes six seconds
 
 
 def run(smoke: bool, figures: Figures) -> None:
