@@ -218,6 +218,15 @@ async def watchdog() -> None:
     await asyncio.Event().wait()
 
 
+def load_served(path: Path) -> LabConfig:
+    """Reads the lab.yaml of a daemon that others talk to. Raises LabError, also for a clock that nobody can follow."""
+    config = load_lab(path)
+    if config.clock == "virtual":
+        # commands, MQTT clients and people live in another time
+        raise LabError(f"{path}: clock: virtual time is for demo and tests; write `clock: {{scaled: 60}}`")
+    return config
+
+
 def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = None) -> int:
     """Runs the daemon until SIGTERM or SIGINT. Gives the exit status: 0, 1 failed, 2 bad input."""
     configure_logs(log_format)
@@ -230,19 +239,21 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         await daemon.run()
 
     try:
-        config = load_lab(lab_path)
+        config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
     except (LabError, JournalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
-        found = first_of(group, (LabError, JournalError))
+        from labd.telemetry.broker import BrokerError
+
+        found = first_of(group, (LabError, JournalError, BrokerError))
         if found is None:
             raise
         told = found
     else:
         return 0
     print(f"labd: {told}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
-    return 2 if isinstance(told, LabError) else 1
+    return 1 if isinstance(told, JournalError) else 2
 
 
 def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Exception], ...]) -> Exception | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from drivers.meca500 import codes
 from drivers.meca500.codes import Message
 from labd.io import LinkLost, StreamLink, failure
-from labd.sdk import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
+from labd.sdk import DeviceError, Fault, OutcomeUnknown, Unreachable
 
 GREETING_LIMIT = 5.0  # s
 CHECKPOINTS = 8000  # numbers that SetCheckpoint takes: 1 to 8000
@@ -160,10 +160,8 @@ class Control:
     def _on_event(self, message: Message) -> None:
         if not message.is_error or message.code in codes.BAD_COMMAND | {codes.NO_GRIPPER}:
             return
-        if message.code in codes.NOT_READY:
-            self._end_all(Rejected(f"the arm refused: {message}", received=str(message)))
-        else:
-            self._end_all(Fault(f"the arm stopped: {message}", received=str(message)))
+        # Also motors that are off: they were on when the block was sent, so some of its moves may have run.
+        self._end_all(Fault(f"the arm stopped: {message}", received=str(message)))
 
     def _end(self, checkpoints: Iterable[int], error: DeviceError | None) -> None:
         for motion in self._motions.values():

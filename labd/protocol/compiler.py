@@ -62,7 +62,7 @@ from labd.protocol.program import (
 )
 from labd.protocol.source import Path
 from labd.protocol.values import FREE, BadValue, Slot, expression_of, literal, out_of_bounds
-from labd.sdk import Action, Bounds
+from labd.sdk import Action, Bounds, Effect
 from labd.sdk.quantities import bounds_of
 
 _CODES = {"syntax": "P209", "name": "P205", "type": "P206", "unit": "P207", "value": "P208"}
@@ -247,6 +247,7 @@ class _Compiler:
                 parameters=parameters,
                 within=within,
                 as_=step.as_,
+                once=action.effect is Effect.ONCE,
             )
         )
 

@@ -84,7 +84,7 @@ class Machine:
         self._attempts: dict[str, int] = {}  # how often each step of this visit was begun, by label
         self._last: int | None = None  # the operation that somebody carried out last in this visit
         self._pending: Command | None = None
-        self._again = ""  # what "the same step again" means while held: step, ways, or enter <state>
+        self._again = ""  # what "the same step again" means while held: step, done step, ways, or enter <state>
         self._held_in: str | None = None
         self._out: list[Command] = []
         self._known = Decider(dict(parameters), self._tell, self._whereabouts)
@@ -117,6 +117,12 @@ class Machine:
     def pending(self) -> Command | None:
         """The command whose outcome the machine waits for; after a restore, what the runtime has to take up."""
         return self._pending
+
+    @property
+    def repeats(self) -> str | None:
+        """The ONCE action that was done, and that going on with the same step would do a second time; or None."""
+        op = self._op() if self.held and self._again == "done step" else None
+        return f"{op.role}.{op.action}" if isinstance(op, DoOp) and op.once else None
 
     @property
     def ended(self) -> bool:
@@ -346,7 +352,7 @@ class Machine:
         if because not in ("", reason):
             reason = f"{reason} ({because})"
         if not again:
-            again = "ways" if self._last is None else "step"
+            again = "ways" if self._last is None else "done step" if self._at > self._last else "step"
             self._at = self._at if self._last is None else self._last
         self._hold(reason, way.continue_at, again)
 

@@ -48,6 +48,7 @@ class DoOp(Operation):
     parameters: Mapping[str, Slot]
     within: Slot | None
     as_: str | None
+    once: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

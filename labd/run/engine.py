@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import structlog
 
+from labd.expr.spelling import did_you_mean
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
@@ -137,6 +138,9 @@ class Engine:
         sample = sample or f"cell-{number:04d}"
         if not NAME.fullmatch(sample):
             raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
+        if position is not None and facts.places is not None and position not in facts.places:
+            mend = did_you_mean(position, facts.places, "it has")
+            raise EngineError(f"the lab has no place {position!r}; {mend}")
         home = self._place_sample(sample, position)
         jitter = random.Random(f"{self.lab.config.seed}:{run_id}")
         performer = Performer(self.lab, self.journal, self.signals, jitter)

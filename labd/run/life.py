@@ -135,7 +135,7 @@ class Life(ABC):
     def _stop(self, by: str, cause: str | None) -> None:
         if Command.STOP not in self.lifecycle.allowed():
             return
-        self._transit(Command.STOP, by, cause)
+        self._transit(Command.STOP, by, cause or f"stopped by {by}")
         self._final = self._final or "stopped"
         self._leave("the run was stopped")
         self._agenda.spawn(self._end_actions(), "stops")
@@ -147,7 +147,7 @@ class Life(ABC):
     def _abort(self, by: str, cause: str | None) -> None:
         if Command.ABORT not in self.lifecycle.allowed():
             return
-        self._transit(Command.ABORT, by, cause)
+        self._transit(Command.ABORT, by, cause or f"aborted by {by}")
         self._final = "aborted"
         self._leave("the run was aborted")
         self._agenda.spawn(self._make_safe_at_once(), "aborts")

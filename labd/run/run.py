@@ -250,11 +250,18 @@ class Run(Life):
         if self._desk.outcome is not None:
             choices = " | ".join(SETTLE)
             raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
+        holds = self.machine.pending
         if at is None:
+            done = self.machine.repeats
+            if done is not None and self._machine_holds and isinstance(holds, m.HoldRun):
+                ways = ", ".join(holds.continue_at or self.protocol.states)
+                raise CommandRefusedError(
+                    f"{done} was done, and would be done again: say where to go on, "
+                    f"labd unhold {self.id} --at STATE (one of: {ways})"
+                )
             return
         if at not in self.protocol.states:
             raise CommandRefusedError(f"the protocol has no state {at!r}")
-        holds = self.machine.pending
         if not isinstance(holds, m.HoldRun):
             raise CommandRefusedError(f"{self.id} was held by a person: it goes on where it is, not at {at}")
         if holds.continue_at and at not in holds.continue_at:

@@ -105,7 +105,7 @@ def bench(tmp_path: Path) -> BenchMaker:
     @contextlib.asynccontextmanager
     async def make(**devices: str) -> AsyncIterator[Bench]:
         devices = devices or {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
-        lab = toy_lab(tmp_path, devices)
+        lab = toy_lab(tmp_path, devices, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
         async with contextlib.AsyncExitStack() as stack:
             journal = await Journal.open(tmp_path / "journal.sqlite")
             stack.push_async_callback(journal.close)

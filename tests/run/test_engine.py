@@ -150,3 +150,10 @@ async def test_runs_that_do_not_stop_in_time_can_be_aborted_in_order(bench: Benc
         assert lab.toy("press").safe
         (unknown,) = await lab.events(run, "action.unknown")
         assert unknown.data["message"] == "the run was aborted"
+
+
+async def test_a_position_that_the_lab_does_not_have_is_refused_before_anything_starts(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        with pytest.raises(EngineError, match=r"the lab has no place 'press/nst'; .*press/nest"):
+            await lab.start(position="press/nst")
+        assert await lab.engine.states() == []

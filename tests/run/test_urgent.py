@@ -224,3 +224,32 @@ async def test_unhold_at_a_state_is_for_a_protocol_that_is_held(bench: BenchMake
         await until(lab, run, "Held")
         with pytest.raises(CommandRefusedError, match="goes on where it is"):
             await lab.engine.command(run, Command.UNHOLD, by="eva", at="to_stat")
+
+
+HOLDS = """\
+labd: 1
+protocol: holds
+version: 1.0.0
+summary: Crimp, and hold for a look.
+roles: {press: crimper}
+start: crimp
+states:
+  crimp:
+    summary: Press.
+    do: press.crimp
+    with: {force: 7 kN}
+    next: {hold: Look at the cell., continue_at: [done, crimp]}
+    max_visits: 2
+  done: {end: complete}
+"""
+
+
+async def test_unhold_does_not_repeat_a_crimp_that_was_done(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        run = await lab.start(HOLDS)
+        await until(lab, run, "Held")
+        with pytest.raises(CommandRefusedError, match=r"press\.crimp was done, and would be done again: .*--at STATE"):
+            await lab.engine.command(run, Command.UNHOLD, by="eva")
+        await lab.engine.command(run, Command.UNHOLD, by="eva", at="done")
+        assert (await lab.engine.wait(run)).outcome == "complete"
+        assert lab.toy("press").happened == ["crimp"]
