@@ -36,7 +36,7 @@ CELLS = 3
 HELD = 0.2  # chance that a look at a run is followed by a hold and an unhold
 OK, CREATED = 200, 201
 LANES = 2  # labs at a time; the interpreter's lock keeps their counts apart
-GOES_ON = 1.0  # s in which what was ordered before the kill comes to its end
+GOES_ON = 0.5  # s after the next start in which nothing of the old runs may be sent
 STAYS = ("action.intended", "action.sent")
 
 
@@ -235,7 +235,6 @@ def kill_once(directory: Path, seed: int, after: float, found: Killed) -> None:
         before, broken = read(path)
         found.lost += yes.lost(before)
         found.broken_chains += broken is not None
-        time.sleep(GOES_ON)
         again = lab.serve()
         if not lab.is_up(again):
             found.not_up += 1
