@@ -12,6 +12,7 @@ class Places:
 
     _sample_at: dict[str, str] = field(default_factory=dict)
     _place_of: dict[str, str] = field(default_factory=dict)
+    _part_for: dict[str, str] = field(default_factory=dict)  # gripper -> the sample whose part it holds
     _listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def sample_at(self, place: str) -> str | None:
@@ -37,6 +38,25 @@ class Places:
         if place is not None:
             self._place_of[sample] = place
             self._sample_at[place] = sample
+        self._changed()
+
+    def part_for(self, place: str) -> str | None:
+        """The sample whose part (a lid) a gripper holds: no other sample's arm until it is set down."""
+        return self._part_for.get(place)
+
+    def part_of(self, sample: str) -> str | None:
+        """The gripper that holds a part for a sample."""
+        return next((place for place, owner in self._part_for.items() if owner == sample), None)
+
+    def carry(self, place: str, sample: str | None) -> None:
+        """Says that a gripper holds a part for a sample, or (None) holds none any more."""
+        if sample is None:
+            self._part_for.pop(place, None)
+        else:
+            self._part_for[place] = sample
+        self._changed()
+
+    def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 

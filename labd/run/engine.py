@@ -74,6 +74,8 @@ class Engine:
         """Puts samples where the journal left them, and ends the runs that the last daemon left unfinished."""
         for sample, place in history.places.items():
             self.lab.places.move(sample, place)
+        for gripper, sample in history.parts.items():
+            self.lab.places.carry(gripper, sample)
         self._homes = set(history.homes)
         last = max(map(_number, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
@@ -261,10 +263,16 @@ class Engine:
             events.append(
                 NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None, "by": by}, run_id)
             )
+        gripper = self.lab.places.part_of(state.sample)
+        if gripper is not None:
+            told = {"sample": state.sample, "place": gripper, "held": False, "by": by}
+            events.append(NewEvent("part.moved", dict(told), run_id))
         if not events:
             raise CommandRefusedError(f"{run_id} is {state.state} and its sample has left the lab: nothing to clear")
         await self.journal.append(*events)
         self.lab.places.move(state.sample, None)
+        if gripper is not None:
+            self.lab.places.carry(gripper, None)
         if state.state == State.ABORTED.value:
             self._past[run_id] = replace(state, state=State.STOPPED.value)
         return await self.state(run_id)

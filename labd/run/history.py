@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labd.journal import Event
@@ -20,6 +20,7 @@ FOLDED = frozenset(
         "question.expired",
         "question.withdrawn",
         "sample.moved",
+        "part.moved",
     }
 )
 """The kinds of events that the folds below read."""
@@ -35,6 +36,7 @@ class History:
     runs: dict[str, RunState]
     places: dict[str, str]  # sample -> place
     homes: frozenset[str]  # places where a sample began
+    parts: dict[str, str] = field(default_factory=dict)  # gripper -> the sample whose part it holds
 
     @property
     def unfinished(self) -> list[RunState]:
@@ -46,6 +48,7 @@ def fold(events: Iterable[Event]) -> History:
     runs: dict[str, RunState] = {}
     places: dict[str, str] = {}
     homes: set[str] = set()
+    parts: dict[str, str] = {}
     for event in events:
         data: dict[str, Any] = event.data
         if event.kind == "sample.moved":
@@ -55,12 +58,16 @@ def fold(events: Iterable[Event]) -> History:
                 places[data["sample"]] = data["to"]
             if data["from"] is None and data["to"] is not None:
                 homes.add(data["to"])
+        elif event.kind == "part.moved":
+            parts.pop(data["place"], None)
+            if data["held"]:
+                parts[data["place"]] = data["sample"]
         elif event.run is not None and event.kind == "run.started":
             runs[event.run] = _started(event)
         elif event.run in runs:
             assert event.run is not None
             runs[event.run] = _next(runs[event.run], event)
-    return History(runs, places, frozenset(homes))
+    return History(runs, places, frozenset(homes), parts)
 
 
 def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:

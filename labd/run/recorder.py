@@ -11,7 +11,7 @@ from labd import clock
 from labd.journal import Journal, NewEvent, SeriesInfo, SignalError, SignalStore
 from labd.lab.lab import Lab
 from labd.run.outcomes import Order
-from labd.run.samples import moves
+from labd.run.samples import moves, takes_part
 from labd.sdk import Intent, Result, with_units
 from labd.sdk.quantities import unit_of
 
@@ -66,6 +66,7 @@ class Recorder:
         """
         place = moves(self.lab, order.sample, order.bound, order.action.name, order.parameters, result)
         if place is None:
+            self._part_moved(order, result)
             return None
         before = self.lab.places.place_of(order.sample)
         there = self.lab.places.sample_at(place)
@@ -79,6 +80,15 @@ class Recorder:
         self.journal.post(NewEvent("sample.moved", {"sample": order.sample, "from": before, "to": place}, order.run))
         self.lab.places.move(order.sample, place)
         return None
+
+    def _part_moved(self, order: Order, result: Result | None) -> None:
+        """Journals and applies that the arm took a part for the sample, or set it down."""
+        held = takes_part(self.lab, order.sample, order.bound, order.action.name, result)
+        gripper = self.lab.place_of(order.bound.device, order.bound.unit)
+        if held is None or gripper is None:
+            return
+        self.journal.post(NewEvent("part.moved", {"sample": order.sample, "place": gripper, "held": held}, order.run))
+        self.lab.places.carry(gripper, order.sample if held else None)
 
     def rows(self, order: Order, intent: Intent) -> Rows:
         """The series of an action's data, open from here; of no action that streams none."""

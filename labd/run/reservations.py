@@ -126,8 +126,9 @@ class Reservations:
         free: Bound | None = None
         for device, unit in self.lab.units_for(role):
             place = self.lab.place_of(device, unit)
-            if place is not None and place == own and (device.id, unit) not in taken:
-                # the sample is in it: no other unit of the role will do
+            mine = place is not None and (place == own or self.lab.places.part_for(place) == waiter.sample)
+            if mine and (device.id, unit) not in taken:
+                # the sample, or a part for it, is in it: no other unit of the role will do
                 return None if self._holder.get((device.id, unit)) else Bound(name, device, unit, place)
             if free is None and (device.id, unit) not in taken and self._is_free(device, unit, place):
                 free = Bound(name, device, unit, place)
@@ -136,7 +137,8 @@ class Reservations:
     def _is_free(self, device: Device, unit: str, place: str | None) -> bool:
         if (device.id, unit) in self._holder or not device.connected:
             return False
-        return place is None or self.lab.places.sample_at(place) is None
+        places = self.lab.places
+        return place is None or (places.sample_at(place) is None and places.part_for(place) is None)
 
     def _reason(self, name: str, role: str) -> str:
         units = self.lab.units_for(role)
@@ -147,10 +149,13 @@ class Reservations:
             key = (device.id, unit)
             place = self.lab.place_of(device, unit)
             sample = self.lab.places.sample_at(place) if place else None
+            part = self.lab.places.part_for(place) if place else None
             if key in self._holder:
                 told.append(f"{device.id} works for {self._holder[key]}")
             elif not device.connected:
                 told.append(f"{device.id} is down")
             elif sample:
                 told.append(f"{device.id} holds {sample}")
+            elif part:
+                told.append(f"{device.id} holds a part for {part}")
         return f"waits for a {role}: {'; '.join(told)}" if told else f"waits for a {role}"

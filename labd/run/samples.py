@@ -25,3 +25,17 @@ def moves(
         return gripper if here == place and gripped else None
     released = getattr(result, "released", True)
     return place if here == gripper and released else None
+
+
+def takes_part(lab: Lab, sample: str, bound: Bound, action: str, result: Result | None) -> bool | None:
+    """Whether the arm holds a part for the sample after an action; None when the action changed nothing of that.
+
+    To be asked before the sample's own move is applied.
+    """
+    gripper = lab.place_of(bound.device, bound.unit)
+    if bound.device.driver.role != "arm" or gripper is None or lab.places.place_of(sample) == gripper:
+        return None
+    if action == "pick":
+        return True if getattr(result, "gripped", True) else None
+    held = action == "place" and lab.places.part_for(gripper) == sample
+    return False if held and getattr(result, "released", True) else None
