@@ -34,7 +34,7 @@ def run(smoke: bool, figures: Figures) -> None:
     figures.add("lab_time", hours, "h", goal=10.0)
     figures.add("lab_hours_a_second", hours / played.machine_seconds, "h/s")
     with tempfile.TemporaryDirectory() as directory:
-        seconds, rss = start_up(furnish(Path(directory), seed=7, scaled=600))
+        seconds, rss = start_up(furnish(Path(directory), seed=7, scaled=60))
     figures.add("serve_start_up", seconds, "s", goal=3.0, better="lower")
     figures.add("serve_rss", rss, "MB", goal=160.0, better="lower")
 

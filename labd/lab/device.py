@@ -109,7 +109,7 @@ class Device:
         """Connects, polls, and connects again with a jittered, growing wait, for as long as the lab lives."""
         wait = BACKOFF[0]
         try:
-            while True:
+            while not _cancelled():
                 if await self._connect() and await self._poll_until_lost():
                     wait = BACKOFF[0]
                 await asyncio.sleep(wait * self.jitter.uniform(0.75, 1.25))
@@ -149,7 +149,7 @@ class Device:
     async def _poll_until_lost(self) -> bool:
         """Polls for as long as the device answers; gives whether it ever did."""
         failed, ever = 0, False
-        while True:
+        while not _cancelled():
             try:
                 async with asyncio.timeout(POLL_LIMIT):
                     self._take(await self.driver.read_state())
@@ -338,3 +338,9 @@ class Device:
     def _named(self, error: DeviceError, action: str) -> DeviceError:
         error.device, error.action = self.id, action
         return error
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end, also where a library swallowed the cancellation."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
