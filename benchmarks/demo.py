@@ -56,4 +56,9 @@ def start_up(lab: Path) -> tuple[float, float]:
             pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])
         finally:
             daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                raise
     return seconds, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
