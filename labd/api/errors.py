@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
-from labd.protocol import ProtocolErrors
+from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
@@ -59,7 +59,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _bad_protocol(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ProtocolErrors)
+    assert isinstance(error, InputErrors)
     return problem_response(422, "invalid_protocol", str(error), [problem.as_json() for problem in error.problems])
 
 
@@ -90,7 +90,7 @@ def handle_errors(app: FastAPI) -> None:
     for kind in _PLAIN:
         app.add_exception_handler(kind, _plain)
     app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(ProtocolErrors, _bad_protocol)
+    app.add_exception_handler(InputErrors, _bad_protocol)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)

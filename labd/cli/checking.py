@@ -8,7 +8,7 @@ from labd.cli.errors import BAD_INPUT
 from labd.cli.files import find, read
 from labd.cli.views import say, show_json
 from labd.lab.config import LabConfig, LabError, load_lab
-from labd.protocol import Problem, ProtocolErrors, check, load
+from labd.protocol import InputErrors, Problem, check, load
 from labd.protocol.facts import LabFacts
 
 
@@ -44,7 +44,7 @@ def _facts(config: LabConfig) -> LabFacts:
 def _problems(text: str, name: str, facts: LabFacts | None) -> list[Problem]:
     try:
         return list(check(load(text, name), facts))
-    except ProtocolErrors as errors:
+    except InputErrors as errors:
         return list(errors.problems)
 
 

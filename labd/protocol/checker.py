@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from labd.files.problems import InputErrors, Problem
 from labd.protocol.compiler import compile_protocol
 from labd.protocol.facts import LabFacts, standard_facts
 from labd.protocol.graph import check_graph
 from labd.protocol.loader import Protocol
-from labd.protocol.problems import Problem, ProtocolErrors
 from labd.protocol.program import Program
 
 _BROKEN_GRAPH = frozenset({"P301"})
@@ -18,10 +18,10 @@ def check(protocol: Protocol, facts: LabFacts | None = None) -> list[Problem]:
 
 
 def compiled(protocol: Protocol, facts: LabFacts | None = None) -> Program:
-    """The program of a protocol. Raises ProtocolErrors when anything is wrong with it."""
+    """The program of a protocol. Raises InputErrors when anything is wrong with it."""
     program, problems = _check(protocol, facts)
     if problems:
-        raise ProtocolErrors(problems)
+        raise InputErrors(problems)
     return program
 
 
@@ -29,4 +29,4 @@ def _check(protocol: Protocol, facts: LabFacts | None) -> tuple[Program, list[Pr
     program, problems = compile_protocol(protocol, facts or standard_facts())
     if not any(problem.code in _BROKEN_GRAPH for problem in problems):
         problems += check_graph(program, protocol.source, whole=not problems)
-    return program, list(ProtocolErrors(problems).problems)
+    return program, list(InputErrors(problems).problems)

@@ -25,6 +25,8 @@ from labd.expr import (
     field_type,
     nearest,
 )
+from labd.files.problems import Problem
+from labd.files.source import Path
 from labd.protocol.facts import LabFacts, RoleFacts
 from labd.protocol.loader import Protocol
 from labd.protocol.messages import Input
@@ -43,7 +45,6 @@ from labd.protocol.model import (
 )
 from labd.protocol.names import Names, collect
 from labd.protocol.parameters import check_named, declared
-from labd.protocol.problems import Problem
 from labd.protocol.program import (
     AskOp,
     DoOp,
@@ -60,7 +61,6 @@ from labd.protocol.program import (
     op_names,
     way_names,
 )
-from labd.protocol.source import Path
 from labd.protocol.values import FREE, BadValue, Slot, expression_of, literal, out_of_bounds
 from labd.sdk import Action, Bounds, Effect
 from labd.sdk.quantities import bounds_of

@@ -13,7 +13,7 @@ _LONGEST = 60
 
 
 def mermaid(protocol: Protocol, facts: LabFacts | None = None) -> str:
-    """A Mermaid state diagram, with each state's roles. Raises ProtocolErrors for a protocol that fails its check."""
+    """A Mermaid state diagram, with each state's roles. Raises InputErrors for a protocol that fails its check."""
     program = compiled(protocol, facts)
     lines = ["stateDiagram-v2", f"    [*] --> {program.start}"]
     for name, state in program.states.items():

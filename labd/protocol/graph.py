@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labd.protocol.problems import Problem
+from labd.files.problems import Problem
+from labd.files.source import Path, Source
 from labd.protocol.program import (
     AskOp,
     DoOp,
@@ -20,7 +21,6 @@ from labd.protocol.program import (
     way_names,
     way_states,
 )
-from labd.protocol.source import Path, Source
 
 
 def check_graph(program: Program, source: Source, *, whole: bool) -> Iterator[Problem]:

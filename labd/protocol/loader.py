@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from labd.files.problems import InputErrors, Problem
+from labd.files.reader import Reader, read_file
+from labd.files.source import Source
 from labd.protocol.model import Parameter, ProtocolFile, RoleUse, State
 from labd.protocol.notyet import take_out
-from labd.protocol.problems import Problem, ProtocolErrors
-from labd.protocol.reader import Reader, read_file
 from labd.protocol.shape import shape_problem
-from labd.protocol.source import Source
 
 LANGUAGE = 1
 
@@ -80,7 +80,7 @@ def load(source: FilePath | str, name: str | None = None) -> Protocol:
         name: what messages call the file.
 
     Raises:
-        ProtocolErrors: with everything that is wrong with its shape.
+        InputErrors: with everything that is wrong with its shape.
     """
     text = read_file(source) if isinstance(source, FilePath) else source
     origin = Source(name or (str(source) if isinstance(source, FilePath) else "protocol"), text)
@@ -95,9 +95,9 @@ def load(source: FilePath | str, name: str | None = None) -> Protocol:
         told = {(problem.line, problem.column) for problem in problems}
         shapes = [shape_problem(origin, tree, flaw) for flaw in _essential(error)]
         problems += [problem for problem in shapes if (problem.line, problem.column) not in told]
-        raise ProtocolErrors(problems) from None
+        raise InputErrors(problems) from None
     if problems:
-        raise ProtocolErrors(problems)
+        raise InputErrors(problems)
     return Protocol(file, origin)
 
 
@@ -106,14 +106,14 @@ def _check_head(tree: Any, source: Source, problems: list[Problem]) -> None:
     mend = f"a protocol begins with `labd: {LANGUAGE}`, `protocol: its_name`"
     if not isinstance(tree, dict):
         what = "the file is empty" if tree is None else "this is no protocol"
-        raise ProtocolErrors([*problems, source.at("P113", what, 0, mend)])
+        raise InputErrors([*problems, source.at("P113", what, 0, mend)])
     if "labd" not in tree:
-        raise ProtocolErrors([*problems, source.at("P112", "`labd`, the version of the language, is missing", 0, mend)])
+        raise InputErrors([*problems, source.at("P112", "`labd`, the version of the language, is missing", 0, mend)])
     version = tree["labd"]
     if isinstance(version, bool) or version != LANGUAGE or not isinstance(version, int):
         shown = getattr(version, "text", version)
         message = f"this labd knows version {LANGUAGE} of the language, not {shown!r}"
-        raise ProtocolErrors([*problems, source.problem("P107", message, ("labd",), f"write `labd: {LANGUAGE}`")])
+        raise InputErrors([*problems, source.problem("P107", message, ("labd",), f"write `labd: {LANGUAGE}`")])
 
 
 def _essential(error: ValidationError) -> list[Any]:

@@ -73,7 +73,7 @@ class Machine:
         facts: the lab that it was checked for; without them the standard roles.
 
     Raises:
-        ProtocolErrors: the protocol does not pass its check.
+        InputErrors: the protocol does not pass its check.
     """
 
     def __init__(self, protocol: Protocol, parameters: Mapping[str, Any], facts: LabFacts | None = None) -> None:

@@ -23,11 +23,11 @@ from labd.expr import (
     record_of,
 )
 from labd.expr.parser import FUNCTIONS
+from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.protocol.model import AskStep, DoStep, EndState, IfStep, SetStep, Step
 from labd.protocol.parameters import Teller, declared, parameter_types
-from labd.protocol.source import Path
 from labd.protocol.values import expression_of
 from labd.sdk import UnitError, units
 

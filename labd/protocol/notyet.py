@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from labd.files.problems import Problem
+from labd.files.source import Path, Source
 from labd.protocol.model import NOT_YET, STATE_KINDS, STEP_KINDS, Working
-from labd.protocol.problems import Problem
-from labd.protocol.source import Path, Source
 
 _PLACEHOLDER = {"wait": "1 s"}
 

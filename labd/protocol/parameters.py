@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labd.expr import BOOLEAN, INTEGER, NUMBER, TEXT, Measure, Text, Type, accepts, did_you_mean, measure
+from labd.files.problems import InputErrors, Problem
+from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol as LoadedProtocol
 from labd.protocol.model import InputSpec, Parameter
-from labd.protocol.problems import Problem, ProtocolErrors
-from labd.protocol.source import Path
 from labd.protocol.values import FREE, BadValue, expression_of, literal, out_of_bounds
 from labd.sdk import Bounds, UnitError, units
 
@@ -123,7 +123,7 @@ def bind_parameters(
         facts: where they are known, places and materials are looked up in them.
 
     Raises:
-        ProtocolErrors: with all that is wrong.
+        InputErrors: with all that is wrong.
     """
     problems: list[Problem] = []
 
@@ -149,7 +149,7 @@ def bind_parameters(
         except BadValue as bad:
             problems.append(Problem("P401", f"{name}: {bad.message}", mend=bad.mend))
     if problems:
-        raise ProtocolErrors(problems)
+        raise InputErrors(problems)
     return bound
 
 

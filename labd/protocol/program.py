@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from labd.expr import Expression, Template, Type
+from labd.files.source import Path
 from labd.protocol.messages import Ending, Input
-from labd.protocol.source import Path
 from labd.protocol.values import Slot
 
 

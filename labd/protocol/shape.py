@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from labd.expr import did_you_mean
+from labd.files.problems import Problem
+from labd.files.source import Path, Source
 from labd.protocol.model import (
     STATE_KINDS,
     STEP_KINDS,
@@ -19,8 +21,6 @@ from labd.protocol.model import (
     RoleUse,
     VisitLimit,
 )
-from labd.protocol.problems import Problem
-from labd.protocol.source import Path, Source
 
 _WANTED = {
     "string_type": "a text belongs here",

@@ -16,7 +16,7 @@ from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
-from labd.protocol import ProtocolErrors, bind_parameters, check, load
+from labd.protocol import InputErrors, bind_parameters, check, load
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
 from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
@@ -124,7 +124,7 @@ class Engine:
             by: who starts it.
 
         Raises:
-            ProtocolErrors: the protocol or its parameters do not hold; all problems at once.
+            InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
         if self._group is None or self._closing:
@@ -133,7 +133,7 @@ class Engine:
         facts = facts_of(self.lab)
         problems = [problem for problem in check(protocol, facts) if problem.severity == "error"]
         if problems:
-            raise ProtocolErrors(problems)
+            raise InputErrors(problems)
         values = bind_parameters(protocol, parameters, facts)
         number = next(self._numbers)
         run_id = f"run-{number:04d}"

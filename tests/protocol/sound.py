@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labd.protocol import LabFacts, Problem, ProtocolErrors, check, load
+from labd.protocol import InputErrors, LabFacts, Problem, check, load
 
 SOUND = """\
 labd: 1
@@ -69,7 +69,7 @@ def problems_of(text: str, facts: LabFacts | None = None) -> list[Problem]:
     """All problems of a text, whether its shape or its meaning is wrong."""
     try:
         return check(load(text, "p.yaml"), facts)
-    except ProtocolErrors as errors:
+    except InputErrors as errors:
         return list(errors.problems)
 
 

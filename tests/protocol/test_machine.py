@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labd.expr import Missing
-from labd.protocol import Machine, OutOfTurn, ProtocolErrors, load
+from labd.protocol import InputErrors, Machine, OutOfTurn, load
 from labd.protocol.messages import (
     Answered,
     Ask,
@@ -298,5 +298,5 @@ def test_progress_grows_along_the_way() -> None:
 
 
 def test_a_protocol_with_problems_makes_no_machine() -> None:
-    with pytest.raises(ProtocolErrors, match="forc"):
+    with pytest.raises(InputErrors, match="forc"):
         Machine(load(spoilt("0.95 * force and", "0.95 * forc and")), {})

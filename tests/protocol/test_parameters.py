@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labd.protocol import LabFacts, ProtocolErrors, bind_parameters, load, standard_facts
+from labd.protocol import InputErrors, LabFacts, bind_parameters, load, standard_facts
 from labd.protocol.parameters import told
 
 TEXT = """\
@@ -85,7 +85,7 @@ def test_texts_and_values_are_read_by_their_type(name: str, given: Any, value: A
     ],
 )
 def test_a_wrong_value_is_told_with_its_name_and_a_mend(name: str, given: Any, message: str, mend: str) -> None:
-    with pytest.raises(ProtocolErrors) as caught:
+    with pytest.raises(InputErrors) as caught:
         bind_parameters(PROTOCOL, {"lid": "a", name: given})
     (problem,) = caught.value.problems
     assert problem.code == "P401"
@@ -95,7 +95,7 @@ def test_a_wrong_value_is_told_with_its_name_and_a_mend(name: str, given: Any, m
 
 
 def test_all_mistakes_are_told_at_once_with_what_is_missing() -> None:
-    with pytest.raises(ProtocolErrors) as caught:
+    with pytest.raises(InputErrors) as caught:
         bind_parameters(PROTOCOL, {"volume": "7", "cycles": "many", "colour": "red"})
     told = " ".join(problem.message for problem in caught.value.problems)
     assert len(caught.value.problems) == 4
@@ -105,7 +105,7 @@ def test_all_mistakes_are_told_at_once_with_what_is_missing() -> None:
 def test_places_and_materials_are_those_of_the_lab() -> None:
     facts = LabFacts(standard_facts().roles, frozenset({"tray/lids/A1"}), frozenset({"LP57"}))
     assert bind_parameters(PROTOCOL, {"lid": "tray/lids/A1"}, facts)
-    with pytest.raises(ProtocolErrors, match="did you mean `tray/lids/A1`"):
+    with pytest.raises(InputErrors, match="did you mean `tray/lids/A1`"):
         bind_parameters(PROTOCOL, {"lid": "tray/lids/A2"}, facts)
 
 

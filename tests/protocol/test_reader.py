@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labd.protocol import ProtocolErrors, load
+from labd.protocol import InputErrors, load
 from tests.protocol.sound import SOUND, problems_of, spoilt
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_read(text: str, where: str, code: str, message: str, men
 def test_files_that_are_no_text(tmp_path: Path, data: bytes, where: str, message: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(data)
-    with pytest.raises(ProtocolErrors) as caught:
+    with pytest.raises(InputErrors) as caught:
         load(path)
     (problem,) = caught.value.problems
     assert problem.where == f"{path}{where}"
@@ -88,9 +88,9 @@ def test_files_that_are_no_text(tmp_path: Path, data: bytes, where: str, message
 
 
 def test_a_file_that_is_not_there_and_one_that_never_ends(tmp_path: Path) -> None:
-    with pytest.raises(ProtocolErrors, match="does not exist"):
+    with pytest.raises(InputErrors, match="does not exist"):
         load(tmp_path / "none.yaml")
-    with pytest.raises(ProtocolErrors, match="is no file"):
+    with pytest.raises(InputErrors, match="is no file"):
         load(Path("/dev/zero"))
 
 

@@ -268,12 +268,12 @@ async def test_a_restart_knows_the_runs_and_places_of_before(bench: BenchMaker) 
 
 
 async def test_a_protocol_that_does_not_hold_starts_nothing(bench: BenchMaker) -> None:
-    from labd.protocol import ProtocolErrors
+    from labd.protocol import InputErrors
 
     async with bench() as lab:
-        with pytest.raises(ProtocolErrors, match="forse"):
+        with pytest.raises(InputErrors, match="forse"):
             await lab.start(ASSEMBLE.replace("{force: =force}", "{force: =forse}"))
-        with pytest.raises(ProtocolErrors, match="kN"):
+        with pytest.raises(InputErrors, match="kN"):
             await lab.start(force="12 kN")
         assert await lab.engine.states() == []
 

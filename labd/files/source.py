@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from labd.protocol.problems import Problem
+from labd.files.problems import Problem
 
 Path: TypeAlias = tuple[str | int, ...]
 

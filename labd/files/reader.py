@@ -25,8 +25,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from labd.protocol.problems import Problem, ProtocolErrors
-from labd.protocol.source import Path, Source, Span
+from labd.files.problems import InputErrors, Problem
+from labd.files.source import Path, Source, Span
 
 LARGEST = 256_000
 DEEPEST = 40
@@ -52,36 +52,36 @@ class WrittenFloat(float):
 
 
 def read_file(path: FilePath) -> str:
-    """A file's text. Raises ProtocolErrors when it is missing, too large or no UTF-8 text."""
+    """A file's text. Raises InputErrors when it is missing, too large or no UTF-8 text."""
     name = str(path)
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
-        raise ProtocolErrors([Problem("P101", f"{name} {what}", name)])
+        raise InputErrors([Problem("P101", f"{name} {what}", name)])
     try:
         with path.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise ProtocolErrors([Problem("P101", f"{name} cannot be read: {error.strerror}", name)]) from None
+        raise InputErrors([Problem("P101", f"{name} cannot be read: {error.strerror}", name)]) from None
     return decode(data, name)
 
 
 def decode(data: bytes, name: str) -> str:
-    """Bytes as UTF-8 text. Raises ProtocolErrors with the place of the first byte that is none."""
+    """Bytes as UTF-8 text. Raises InputErrors with the place of the first byte that is none."""
     if len(data) > LARGEST:
         mend = "one protocol is one state machine of some kilobytes"
-        raise ProtocolErrors([Problem("P105", f"the file is larger than {LARGEST // 1000} kB", name, mend=mend)])
+        raise InputErrors([Problem("P105", f"the file is larger than {LARGEST // 1000} kB", name, mend=mend)])
     if b"\0" in data[:8000] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ProtocolErrors([Problem("P101", "this is a binary file, no text", name)])
+        raise InputErrors([Problem("P101", "this is a binary file, no text", name)])
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         mend = "save it as UTF-8 without BOM"
-        raise ProtocolErrors([Problem("P101", "the file begins with a byte-order mark", name, 1, 1, mend=mend)])
+        raise InputErrors([Problem("P101", "the file begins with a byte-order mark", name, 1, 1, mend=mend)])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8")
         mend = "save it as UTF-8 (it looks like Latin-1)"
         problem = Source(name, before + "\ufffd").at("P101", "a byte that is no UTF-8", len(before), mend)
-        raise ProtocolErrors([problem]) from None
+        raise InputErrors([problem]) from None
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class Reader:
     _root: Any = None
 
     def read(self) -> Any:
-        """The tree. Raises ProtocolErrors where there is none to speak of; other problems are in `problems`."""
+        """The tree. Raises InputErrors where there is none to speak of; other problems are in `problems`."""
         text = self.source.text
         if len(text) > LARGEST:
             self._stop("P105", f"the file is larger than {LARGEST // 1000} kB", 0)
@@ -128,7 +128,7 @@ class Reader:
         return iter(YAML(typ="safe", pure=True).parse(text))
 
     def _stop(self, code: str, message: str, index: int, mend: str = "", length: int = 1) -> None:
-        raise ProtocolErrors([*self.problems, self.source.at(code, message, index, mend, length)])
+        raise InputErrors([*self.problems, self.source.at(code, message, index, mend, length)])
 
     def _broken(self, error: MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark

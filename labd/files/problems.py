@@ -88,8 +88,8 @@ class Problem:
         return asdict(self)
 
 
-class ProtocolErrors(Exception):
-    """A protocol, or the values for one, that cannot be used; `problems` are in the order of the file."""
+class InputErrors(Exception):
+    """A file or values that people gave and that cannot be used; `problems` are in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.code)))
