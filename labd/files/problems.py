@@ -14,7 +14,6 @@ CODES: dict[str, str] = {
     "P105": "the file is too large, or nests too deeply",
     "P106": "a scalar that people and machines read differently",
     "P107": "a language version that this labd does not know",
-    "P110": "a part of the language that this version of labd does not run yet",
     "P111": "an unknown key",
     "P112": "a key is missing",
     "P113": "a value of another kind than belongs there",
@@ -30,6 +29,10 @@ CODES: dict[str, str] = {
     "P209": "an expression that cannot be read",
     "P210": "an unknown place or material",
     "P211": "a name that is taken or reserved",
+    "P212": "a call of a protocol that is not there, or of another version",
+    "P213": "protocols that call each other in a circle, or too deep",
+    "P214": "a call of a protocol that does not pass its own check",
+    "P215": "a role that a called protocol does not get",
     "P301": "a target that is no state",
     "P302": "a state that cannot be reached",
     "P303": "a state from which no end can be reached",
@@ -37,6 +40,13 @@ CODES: dict[str, str] = {
     "P305": "a cycle of states without a bound",
     "P306": "a question that cannot be answered",
     "P307": "a name that is used on some path before it has a value",
+    "P308": "a way out of a state from inside a branch of `parallel`",
+    "P309": "a `repeat` that does not say how often, or says it twice",
+    "P310": "a name that two branches of `parallel` write",
+    "P311": "a `retry` that would repeat what is done once, unasked",
+    "P312": "a window whose states cannot follow each other, or that cannot be kept",
+    "P313": "a step that has no place in `cleanup`",
+    "P314": "a `watch` on what cannot change",
     "P401": "a run's parameter that is missing, unknown or wrong",
     "P501": "more units of a role than the lab has",
 }
@@ -88,9 +98,13 @@ class Problem:
         return asdict(self)
 
 
+def _order(problem: Problem) -> tuple[str, int, int, str]:
+    return problem.file, problem.line, problem.column, problem.code
+
+
 class InputErrors(Exception):
     """A file or values that people gave and that cannot be used; `problems` are in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.code)))
+        self.problems = tuple(sorted(set(problems), key=_order))
         super().__init__("\n".join(problem.render() for problem in self.problems))
