@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 
 from labd.clock import LabLoop, VirtualTimeline
+
+hypothesis.settings.register_profile("labd", deadline=None)  # nothing asserts a speed
+hypothesis.settings.load_profile("labd")
 
 
 def virtual_loop() -> LabLoop:
