@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from labd.expr import operators
-from labd.expr.closures import COMPARE, FUNCTIONS, Missing, Run, Values, binary, fold, lookup, not_empty
+from labd.expr.closures import (
+    COMPARE,
+    FUNCTIONS,
+    Missing,
+    Run,
+    Values,
+    binary,
+    fold,
+    lookup,
+    not_empty,
+    number,
+    unfit,
+)
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.nodes import (
+    NOTHING,
     Call,
     Chain,
     Choice,
@@ -55,6 +67,10 @@ class Expression:
     Args:
         names: what it uses, `("pressed", "peak_force")`.
         constant: whether it uses no names.
+        leaves: the types of its names, by dotted name.
+        node: its tree.
+        worked: what only the check finds out, by place in the text: a quantity's value in the default unit, and for
+            each operator of a product the factor that brings its floats to the unit of the result.
     """
 
     text: str
@@ -62,6 +78,8 @@ class Expression:
     names: frozenset[tuple[str, ...]]
     run: Run = field(repr=False, compare=False)
     leaves: Mapping[str, Type] = field(default_factory=dict, repr=False, compare=False)
+    node: Node = field(default=NOTHING, repr=False, compare=False)
+    worked: Mapping[tuple[int, int], tuple[float, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def constant(self) -> bool:
@@ -77,8 +95,11 @@ class Expression:
             raise ExpressionError([Flaw("a division by zero", 0, len(self.text), kind="value")]) from None
         except (ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
             raise ExpressionError([Flaw(f"it has no value: {error}", 0, len(self.text), kind="value")]) from None
-        if found.__class__ is float and not math.isfinite(found):
-            raise ExpressionError([Flaw("its value is not finite", 0, len(self.text), kind="value")])
+        if found is True or found is False:
+            return found
+        flaw = unfit(found)
+        if flaw:
+            raise ExpressionError([Flaw(flaw, 0, len(self.text), kind="value")])
         return found
 
     def because(self, values: Values) -> str:
@@ -112,7 +133,7 @@ def compile_expression(
         aka: why a name that looks right is not there, by name.
 
     Raises:
-        ExpressionError: with all its flaws.
+        ExpressionError: with all its flaws, the first 20 where there are more.
     """
     node = parse(text)
     compiler = _Compiler(names, aka or {})
@@ -121,7 +142,14 @@ def compile_expression(
         compiler.flaws.append(_unwanted(wanted, found.type, node))
     if compiler.flaws:
         raise ExpressionError(compiler.flaws)
-    return Expression(text, found.type, names_in(node), found.run, compiler.leaves)
+    return Expression(text, found.type, names_in(node), found.run, compiler.leaves, node, compiler.worked)
+
+
+def _number(found: Typed) -> Run:
+    """What computes a term; where its type is not known before the run, only numbers pass: texts would add up."""
+    if not isinstance(found.type, Anything):
+        return found.run
+    return number(found.run, Flaw("a number belongs here", found.node.offset, found.node.length, kind="value"))
 
 
 def _unwanted(wanted: Type, given: Type, node: Node) -> Flaw:
@@ -147,6 +175,11 @@ _COMMON_UNITS = tuple(
 )
 
 
+_MOST_FLAWS = 20
+_MOST_UNITS = 32  # that differ: pint takes up to a millisecond for each
+_LONGEST_UNIT = 60
+
+
 class _Compiler:
     """One walk over the tree; a part that is wrong becomes Anything, so that one mistake is told once."""
 
@@ -155,8 +188,12 @@ class _Compiler:
         self.aka = aka
         self.flaws: list[Flaw] = []
         self.leaves: dict[str, Type] = {}
+        self.worked: dict[tuple[int, int], tuple[float, ...]] = {}
+        self.units: set[str] = set()
 
     def visit(self, node: Node) -> Typed:
+        if len(self.flaws) >= _MOST_FLAWS:  # nobody reads more, and looking for what was meant takes its time
+            raise ExpressionError(self.flaws)
         try:
             found, run = self._compile(node)
         except Wrong as wrong:
@@ -178,6 +215,14 @@ class _Compiler:
         return (INTEGER if isinstance(value, int) else NUMBER), lambda _: value
 
     def _quantity(self, node: QuantityLiteral) -> tuple[Type, Run]:
+        self.units.add(node.unit)
+        if len(node.unit) > _LONGEST_UNIT:
+            raise Wrong(f"a unit has at most {_LONGEST_UNIT} characters, this one {len(node.unit)}", kind="unit")
+        if len(self.units) > _MOST_UNITS:
+            flaw = Flaw(
+                f"an expression has at most {_MOST_UNITS} different units", node.offset, node.length, kind="unit"
+            )
+            raise ExpressionError([*self.flaws, flaw])
         try:
             kind = measure(node.unit)
             quantity = units.parse(f"{node.number!r} {node.unit}")
@@ -188,6 +233,7 @@ class _Compiler:
                 mend = f"an operator is missing before `{node.unit}`"
             raise Wrong(str(error), mend, "unit") from None
         value = quantity.value
+        self.worked[node.offset, node.end] = (value,)
         return kind, lambda _: value
 
     def _name(self, node: Name) -> tuple[Type, Run]:
@@ -264,7 +310,7 @@ class _Compiler:
 
     def _arithmetic(self, node: Chain) -> tuple[Type, Run]:
         first, *others = [self.visit(term) for term in node.terms]
-        kind, run = first.type, first.run
+        kind, run = first.type, _number(first)
         steps: list[tuple[str, Run, float, Flaw]] = []
         for sign, term in zip(node.operators, others, strict=True):
             factor = 1.0
@@ -274,7 +320,8 @@ class _Compiler:
                 kind, factor = operators.multiplied(sign, kind, term.type)
             if sign == "/" and isinstance(term.node, (Literal, QuantityLiteral)) and not term.run({}):
                 raise Wrong("a division by zero", kind="value")
-            steps.append((sign, term.run, factor, Flaw("a division by zero", term.node.offset, term.node.length)))
+            steps.append((sign, _number(term), factor, Flaw("a division by zero", term.node.offset, term.node.length)))
+        self.worked[node.offset, node.end] = tuple(factor for _, _, factor, _ in steps)
         if len(steps) == 1:
             return kind, binary(run, *steps[0])
         return kind, fold(run, steps)
