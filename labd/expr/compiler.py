@@ -39,7 +39,7 @@ from labd.expr.nodes import (
 from labd.expr.operators import Wrong
 from labd.expr.parser import parse
 from labd.expr.show import show
-from labd.expr.spelling import did_you_mean
+from labd.expr.spelling import clipped, did_you_mean
 from labd.expr.types import (
     ANYTHING,
     BOOLEAN,
@@ -192,14 +192,18 @@ class _Compiler:
         self.units: set[str] = set()
 
     def visit(self, node: Node) -> Typed:
-        if len(self.flaws) >= _MOST_FLAWS:  # nobody reads more, and looking for what was meant takes its time
-            raise ExpressionError(self.flaws)
         try:
             found, run = self._compile(node)
         except Wrong as wrong:
-            self.flaws.append(Flaw(wrong.message, node.offset, node.length, wrong.mend, wrong.kind))
+            self._tell(Flaw(wrong.message, node.offset, node.length, wrong.mend, wrong.kind))
             found, run = ANYTHING, lambda _: None
         return Typed(found, run, node)
+
+    def _tell(self, flaw: Flaw) -> None:
+        """Keeps a flaw. Nobody reads more than some, and looking for what was meant takes its time."""
+        self.flaws.append(flaw)
+        if len(self.flaws) >= _MOST_FLAWS:
+            raise ExpressionError(self.flaws)
 
     def _compile(self, node: Node) -> tuple[Type, Run]:
         walk: Any = self._walks[type(node)]
@@ -240,7 +244,7 @@ class _Compiler:
         first, *rest = node.parts
         if first not in self.names:
             mend = self.aka.get(first) or did_you_mean(first, self.names, "the names here are")
-            self._wrong(f"there is no `{first}` here", node.offsets[0], len(first), mend)
+            self._wrong(f"there is no `{clipped(first)}` here", node.offsets[0], len(first), mend)
             return ANYTHING, lambda _: None
         kind = self.names[first]
         for part, offset in zip(rest, node.offsets[1:], strict=True):
@@ -251,19 +255,19 @@ class _Compiler:
                 return ANYTHING, lambda _: None
             if part not in kind.fields:
                 mend = did_you_mean(part, kind.fields, "it has")
-                self._wrong(f"{an(kind)} has no `{part}`", offset, len(part), mend)
+                self._wrong(f"{an(kind)} has no `{clipped(part)}`", offset, len(part), mend)
                 return ANYTHING, lambda _: None
             kind = kind.fields[part]
         if isinstance(kind, Record):
             mend = f"write one of its fields: {operators.describe_fields(kind)}"
-            self._wrong(f"`{'.'.join(node.parts)}` is {an(kind)}, no value", node.offset, node.length, mend)
+            self._wrong(f"`{clipped('.'.join(node.parts))}` is {an(kind)}, no value", node.offset, node.length, mend)
             return ANYTHING, lambda _: None
         label = ".".join(node.parts)
         self.leaves[label] = kind
         return kind, lookup(node.parts, Flaw(label, node.offset, node.length, kind="value"))
 
     def _wrong(self, message: str, offset: int, length: int, mend: str) -> None:
-        self.flaws.append(Flaw(message, offset, length, mend, "name"))
+        self._tell(Flaw(message, offset, length, mend, "name"))
 
     def _list(self, node: ListLiteral) -> tuple[Type, Run]:
         items = [self.visit(item) for item in node.items]
@@ -290,7 +294,7 @@ class _Compiler:
         if not isinstance(found.type, (Boolean, Anything)):
             message = f"a condition belongs here, and this is {an(found.type)}"
             flaw = Flaw(message, found.node.offset, found.node.length, "a condition compares: `x > 3`", "type")
-            self.flaws.append(flaw)
+            self._tell(flaw)
 
     def _chain(self, node: Chain) -> tuple[Type, Run]:
         return self._logic(node) if node.operators[0] in ("and", "or") else self._arithmetic(node)
@@ -361,7 +365,7 @@ class _Compiler:
             return
         word = str(literal.node.value)
         mend = did_you_mean(word, found.type.choices, "it is one of")
-        self.flaws.append(Flaw(f"it is never {word!r}", literal.node.offset, literal.node.length, mend, "value"))
+        self._tell(Flaw(f"it is never {clipped(word)!r}", literal.node.offset, literal.node.length, mend, "value"))
 
     def _choice(self, node: Choice) -> tuple[Type, Run]:
         value, condition, otherwise = self.visit(node.value), self.visit(node.condition), self.visit(node.otherwise)
