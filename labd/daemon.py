@@ -39,14 +39,16 @@ class Daemon:
     Args:
         config: lab.yaml.
         simulators: whether the simulators that lab.yaml asks for run in this process.
+        outward: whether others can talk to it: the API and MQTT.
     """
 
-    def __init__(self, config: LabConfig, *, simulators: bool = True) -> None:
+    def __init__(self, config: LabConfig, *, simulators: bool = True, outward: bool = True) -> None:
         self.config = config
         self.boot_id = uuid.uuid4().hex[:12]
         self.started = clock.stamp()
         self.state = "starting"
         self._with_simulators = simulators
+        self._outward = outward
         self._stop = asyncio.Event()
         self.lab: Lab
         self.engine: Engine
@@ -93,8 +95,9 @@ class Daemon:
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
-            services = Services(self.engine, self.info)
-            await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
+            if self._outward:
+                services = Services(self.engine, self.info)
+                await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._stop_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
             self.state = "online"
@@ -119,7 +122,7 @@ class Daemon:
         return overrides
 
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
-        if self.config.mqtt is None:
+        if self.config.mqtt is None or not self._outward:
             return
         from labd.telemetry.service import Telemetry
 

@@ -312,6 +312,12 @@ class Engine:
         live = {run_id: run.told() for run_id, run in self._runs.items()}
         return sorted({**self._past, **live}.values(), key=lambda state: _number(state.run))
 
+    def held_at(self, run_id: str) -> tuple[str, ...]:
+        """The states that a held run may go on at, where its protocol names some."""
+        run = self._runs.get(run_id)
+        hold = run.machine.hold if run is not None else None
+        return hold.continue_at if hold is not None else ()
+
     @property
     def working(self) -> tuple[str, ...]:
         """The runs that have not ended."""

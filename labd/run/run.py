@@ -89,6 +89,8 @@ class Run(Life):
             self._dispatch(self.machine.start())
 
     def _release(self) -> None:
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=False)
         self._reservations.release(self.id, self._bounds)
         self._bounds = {}
 
@@ -127,6 +129,8 @@ class Run(Life):
                 self._deferred.append(command)
             elif not self.over or self._cleaning:
                 self._obey(command)
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=self.machine.watching and not self.over)
 
     def _obey(self, command: m.Command) -> None:
         match command:
