@@ -9,7 +9,6 @@ from dataclasses import replace
 from pydantic import create_model
 
 from labd import clock
-from labd.lab.config import LabConfig
 from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
@@ -43,11 +42,6 @@ def facts_of(lab: Lab) -> LabFacts:
         parts=dict(Counter(stock.values()) + Counter(lab.config.parts)),
         stock=stock,
     )
-
-
-def lab_facts(config: LabConfig) -> LabFacts:
-    """The same for a lab that is not at work. Raises InputErrors as Lab does."""
-    return facts_of(Lab(config))
 
 
 # ── roles ────────────────────────────────────────────────────────────────────────────────────────────────────────
