@@ -18,10 +18,12 @@ import structlog
 from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
+from labd.files import InputErrors
 from labd.journal import Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.lab.background import background
 from labd.lab.bus import Happening
-from labd.lab.config import LabConfig, LabError, load_lab
+from labd.lab.check import check_lab
+from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
 from labd.sdk import Signals
@@ -81,6 +83,8 @@ class Daemon:
             stack.push_async_callback(self.signals.close)
             overrides = await self._start_simulators(stack)
             self.lab = Lab(config, overrides)
+            for problem in self.lab.warnings:
+                log.warning(problem.message, code=problem.code, where=problem.where, mend=problem.mend)
             self.engine = Engine(self.lab, self.journal, self.signals)
             keeper = PollKeeper(self.signals, self.boot_id)
             for device in self.lab.devices.values():
@@ -222,11 +226,21 @@ async def watchdog() -> None:
 
 
 def load_served(path: Path) -> LabConfig:
-    """Reads the lab.yaml of a daemon that others talk to. Raises LabError, also for a clock that nobody can follow."""
-    config = load_lab(path)
+    """Reads and checks the lab.yaml of a daemon that others talk to.
+
+    Raises:
+        InputErrors: it does not hold, or its clock is one that nobody outside can follow.
+    """
+    checked = check_lab(path)
+    if checked.lab is None:
+        raise InputErrors(checked.problems)
+    config = checked.lab.config
     if config.clock == "virtual":
         # commands, MQTT clients and people live in another time
-        raise LabError(f"{path}: clock: virtual time is for demo and tests; write `clock: {{scaled: 60}}`")
+        findings = config.findings()
+        message = "virtual time is for demo and tests"
+        findings.tell("L207", message, ("clock",), "write `clock: real`, or `clock: {scaled: 60}`")
+        findings.settle()
     return config
 
 
@@ -244,18 +258,19 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
     try:
         config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
-    except (LabError, JournalError) as error:
+    except (InputErrors, LabError, JournalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
         from labd.telemetry.broker import BrokerError
 
-        found = first_of(group, (LabError, JournalError, BrokerError))
+        found = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
         if found is None:
             raise
         told = found
     else:
         return 0
-    print(f"labd: {told}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
+    said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
+    print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
     return 1 if isinstance(told, JournalError) else 2
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labd.lab.config import LabConfig, PollPeriods
+from labd.lab.models import LabConfig
 
 IDLE = 1800.0  # s between two polls of a device that nobody uses or watches: nothing happens to it in a dry run
 
@@ -62,7 +62,7 @@ def dry_lab(config: LabConfig, directory: Path, seed: int, keep: frozenset[str])
             update={
                 "simulator": device.simulator if device.simulator is not None else {},
                 "settings": _on_this_machine(name, device.settings, directory),
-                "poll": PollPeriods(idle=max(device.poll.idle, IDLE), busy=device.poll.busy),
+                "poll": device.poll.model_copy(update={"idle": max(device.poll.idle, IDLE)}),
             }
         )
         for name, device in config.devices.items()

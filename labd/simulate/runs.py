@@ -16,10 +16,12 @@ import structlog
 
 from labd import clock
 from labd.daemon import Daemon, configure_logs, first_of
+from labd.files import InputErrors
 from labd.lab.bus import Happening, RunState
 from labd.lab.config import LabConfig, LabError, load_lab
-from labd.lab.lab import find_driver
+from labd.lab.equipment import find_driver
 from labd.run.engine import EngineError
+from labd.run.facts import facts_of
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.simulate.plan import Dry, DryRunError, dry_lab, needed
 from labd.simulate.story import Story, read_story
@@ -62,10 +64,10 @@ def one_run(dry: Dry) -> Story:
             drivers = {name: find_driver(device.driver).role for name, device in whole.devices.items()}
             config = dry_lab(whole, Path(folder), dry.seed, needed(whole, drivers, dry))
             return clock.run(_run(config, dry), clock.timeline_of(config.clock_kind, config.directory))
-        except (LabError, EngineError) as error:
+        except (InputErrors, LabError, EngineError) as error:
             raise DryRunError(str(error)) from None
         except BaseExceptionGroup as group:
-            told = first_of(group, (LabError, EngineError, DryRunError))
+            told = first_of(group, (InputErrors, LabError, EngineError, DryRunError))
             if told is None:
                 raise
             raise DryRunError(str(told)) from None
@@ -93,12 +95,7 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
             answering.cancel()
         seconds = clock.monotonic() - began
         events = await daemon.journal.events(run=run.id)
-        materials = {
-            f"{entry.place}/{well}": str(content["material"])
-            for entry in config.deck
-            for well, content in entry.contents.items()
-            if "material" in content
-        }
+        materials = facts_of(daemon.lab).material_at or {}
         outcome = "held" if operator.gave_up else str(state.outcome)
         return read_story(events, dry.seed, outcome, operator.gave_up or state.cause, seconds, materials)
 
