@@ -50,7 +50,7 @@ def read_story(
     for event in events:
         data: dict[str, Any] = event.data
         match event.kind:
-            case "protocol.entered":
+            case "protocol.entered" | "protocol.ended":
                 states[data["state"]] += 1
             case "question.asked":
                 questions[_short(data["text"])] += 1
