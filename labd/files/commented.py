@@ -112,6 +112,12 @@ def has_comments(collection: Collection) -> bool:
     )
 
 
+class Noted(dict[str, Any]):
+    """A mapping for `tree_of`, with comments above it."""
+
+    notes: tuple[str, ...] = ()
+
+
 def tree_of(value: Any, owner: Entry | None = None) -> Scalar | Collection:
     """Plain data as such a tree: texts are quoted where they must be, numbers and truth values are not."""
     if isinstance(value, Mapping):
@@ -132,6 +138,7 @@ def tree_of(value: Any, owner: Entry | None = None) -> Scalar | Collection:
 def _add(collection: Collection, value: Any, key: Scalar | None) -> None:
     entry = Entry(collection, Scalar(""), key)
     entry.value = tree_of(value, entry)
+    entry.above = [f"# {note}" for note in getattr(value, "notes", ())]
     collection.entries.append(entry)
 
 

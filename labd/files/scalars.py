@@ -12,7 +12,7 @@ _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _FLOW_SIGNS = re.compile(r"[,:\[\]{}]")
 _MISREAD = re.compile(
     r"~|<<|=|null|true|false|yes|no|on|off|y|n"
-    r"|[-+]?[.0-9][0-9_.,:]*([eE][-+]?[0-9]+)?"  # numbers, old octals, times of the clock
+    r"|[-+]?(\.[0-9_]+|[0-9][0-9_,]*(\.[0-9_]*)?)(e[-+]?[0-9]+)?|[-+]?[0-9]+(:[0-9]+)+(\.[0-9]*)?"
     r"|[-+]?0[xob][0-9A-Fa-f_]+|[-+]?\.(inf|nan)"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?",
     re.IGNORECASE,
