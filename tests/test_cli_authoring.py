@@ -82,7 +82,7 @@ def test_import_prints_a_protocol_and_warns_on_stderr(runner: CliRunner) -> None
     ended = runner.invoke(app, ["import", "unicycler", str(FORMATION)])
     assert ended.exit_code == 0
     assert ended.stdout == FORMATION.with_suffix(".yaml").read_text()
-    assert "formation.json:4:41: P602 warning: record.voltage_V" in ended.stderr
+    assert "formation.json:4:41: warning P602 record.voltage_V" in ended.stderr
 
 
 def test_import_writes_a_new_file_under_a_name(runner: CliRunner, tmp_path: Path) -> None:

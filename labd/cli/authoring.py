@@ -96,7 +96,7 @@ def import_unicycler(
         _tell(errors.problems)
         raise typer.Exit(BAD_INPUT) from errors
     for warning in made.warnings:
-        typer.echo(f"{warning.where}: {warning.code} warning: {warning.message}", err=True)
+        typer.echo(f"{warning.where}: warning {warning.code} {warning.message}", err=True)
     if output is None:
         sys.stdout.write(made.text)
     else:
