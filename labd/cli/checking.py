@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labd.cli.errors import BAD_INPUT
-from labd.cli.files import find, read
+from labd.cli.files import load_named
 from labd.cli.views import say, show_json
 from labd.lab.check import CheckedLab, check_lab
-from labd.protocol import InputErrors, Problem, check, load
+from labd.protocol import InputErrors, Problem, check
 from labd.protocol.facts import LabFacts
 
 
@@ -21,8 +21,7 @@ def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
     """
     checked = check_lab(lab) if lab is not None else None
     facts = _facts(checked)
-    texts = {name: read(find(name)) for name in names}
-    found = {name: _problems(text, name, facts) for name, text in texts.items()}
+    found = {name: _problems(name, facts) for name in names}
     of_lab = checked.problems if checked is not None else ()
     if as_json:
         told = {name: [problem.as_json() for problem in problems] for name, problems in found.items()}
@@ -43,9 +42,9 @@ def _facts(checked: CheckedLab | None) -> LabFacts | None:
     return facts_of(checked.lab)
 
 
-def _problems(text: str, name: str, facts: LabFacts | None) -> list[Problem]:
+def _problems(name: str, facts: LabFacts | None) -> list[Problem]:
     try:
-        return list(check(load(text, name), facts))
+        return list(check(load_named(name), facts))
     except InputErrors as errors:
         return list(errors.problems)
 

@@ -19,20 +19,25 @@ class Decider:
     Args:
         parameters: what the run was started with.
         tell: takes each decision.
-        here: how often the present state was entered, and the step that is decided for, "" after the last one.
+        here: how often the present state was entered, the step that is decided for ("" after the last one), and the
+            turn of the innermost `repeat`, None outside.
         outside: what stands where, and the devices' signals, as the runtime said last.
         results: of actions and questions, and variables.
     """
 
     parameters: Mapping[str, Any]
     tell: Callable[[Decided], None]
-    here: Callable[[], tuple[int, str]]
+    here: Callable[[], tuple[int, str, int | None]]
     outside: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         """All names that an expression may use."""
-        return {**self.outside, **self.parameters, **self.results, "visits": self.here()[0]}
+        visits, _, index = self.here()
+        found = {**self.outside, **self.parameters, **self.results, "visits": visits}
+        if index is not None:
+            found["index"] = index
+        return found
 
     def decided(self, what: str, value: Any, expression: str = "", because: str = "") -> None:
         """Tells what was decided, and from what."""

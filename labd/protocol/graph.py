@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from labd.files.problems import Problem
-from labd.files.source import Path, Source
-from labd.protocol.program import (
-    AskOp,
-    DoOp,
-    Hold,
-    JumpOp,
-    Op,
-    Program,
-    SetOp,
-    StateProgram,
-    UnlessOp,
-    Way,
-    op_names,
-    way_names,
-    way_states,
-)
+from labd.files.source import Source
+from labd.protocol.knowledge import unset
+from labd.protocol.program import Hold, Program, StateProgram
 
 
 def check_graph(program: Program, source: Source, *, whole: bool) -> Iterator[Problem]:
@@ -34,7 +21,7 @@ def check_graph(program: Program, source: Source, *, whole: bool) -> Iterator[Pr
     yield from _without_end(program, source, reached)
     yield from _unbounded(program, source)
     if whole:
-        yield from _unset(program, source, reached)
+        yield from unset(program, source, reached)
 
 
 def _reachable(program: Program, start: str) -> dict[str, None]:
@@ -58,20 +45,8 @@ def _falls_through(state: StateProgram) -> bool:
             return True
         if at not in seen:
             seen.add(at)
-            waiting += _following(state, at)
+            waiting += state.following(at)
     return False
-
-
-def _following(state: StateProgram, at: int) -> list[int]:
-    match state.ops[at]:
-        case JumpOp(to=to):
-            return [to]
-        case UnlessOp(to=to):
-            return [at + 1, to]
-        case AskOp(choices=choices) if choices:
-            return []
-        case _:
-            return [at + 1]
 
 
 def _without_next(program: Program, source: Source) -> Iterator[Problem]:
@@ -83,7 +58,7 @@ def _without_next(program: Program, source: Source) -> Iterator[Problem]:
 
 def _without_end(program: Program, source: Source, reached: dict[str, None]) -> Iterator[Problem]:
     """A hold counts as an end: there a person decides."""
-    good = {name for name, state in program.states.items() if state.end or any(_holds(state))}
+    good = {name for name, state in program.states.items() if state.end or _holds(program, name)}
     changed = True
     while changed:
         changed = False
@@ -91,16 +66,14 @@ def _without_end(program: Program, source: Source, reached: dict[str, None]) -> 
             if name not in good and any(target in good for target in program.successors(name)):
                 good.add(name)
                 changed = True
-    for name, state in program.states.items():
-        if name in reached and name not in good and state.targets():
+    for name in program.states:
+        if name in reached and name not in good and any(True for _ in program.targets(name)):
             mend = "let a way lead to a state with `end`"
-            if any(True for _ in state.targets()):
-                yield source.problem("P303", f"from `{name}` no end can be reached", ("states", name), mend, key=True)
+            yield source.problem("P303", f"from `{name}` no end can be reached", ("states", name), mend, key=True)
 
 
-def _holds(state: StateProgram) -> Iterator[bool]:
-    for way in state.targets():
-        yield isinstance(way, Hold)
+def _holds(program: Program, state: str) -> bool:
+    return any(isinstance(way, Hold) for way in program.targets(state))
 
 
 def _unbounded(program: Program, source: Source) -> Iterator[Problem]:
@@ -134,81 +107,3 @@ def _cycle(program: Program, start: str, free: set[str]) -> list[str] | None:
                 before[target] = current
                 waiting.append(target)
     return None
-
-
-# ── names before they are set ────────────────────────────────────────────────────────────────────────────────────
-Place = tuple[str, int]
-
-
-def _unset(program: Program, source: Source, reached: dict[str, None]) -> Iterator[Problem]:
-    known = _assigned_before(program)
-    for name in reached:
-        state = program.states[name]
-        for at, op in enumerate(state.ops):
-            have = known.get((name, at))
-            if have is not None:
-                yield from _missing(program, source, op_names(op), have, op.path)
-        have = known.get((name, len(state.ops)))
-        if have is not None:
-            for index, (condition, way) in enumerate(state.ways):
-                path: Path = ("states", name, "next", index, "if")
-                used = way_names(way) | (condition.names if condition is not None else frozenset())
-                yield from _missing(program, source, used, have, path)
-
-
-def _missing(
-    program: Program, source: Source, used: frozenset[tuple[str, ...]], have: frozenset[str], path: Path
-) -> Iterator[Problem]:
-    for name in sorted({parts[0] for parts in used} & (program.assigned - have)):
-        mend = "let every way here pass the step that sets it"
-        yield source.problem("P307", f"`{name}` has no value yet on some way here", path, mend)
-
-
-def _assigned_before(program: Program) -> dict[Place, frozenset[str]]:
-    """The names that surely have a value before each step, whichever way the run came: a fixed point over all ways."""
-    known: dict[Place, frozenset[str]] = {(program.start, 0): frozenset()}
-    waiting: list[Place] = [(program.start, 0)]
-    while waiting:
-        place = waiting.pop()
-        for following, have in _flow(program, place, known[place]):
-            before = known.get(following)
-            after = have if before is None else before & have
-            if after != before:
-                known[following] = after
-                waiting.append(following)
-    return known
-
-
-def _flow(program: Program, place: Place, have: frozenset[str]) -> Iterator[tuple[Place, frozenset[str]]]:
-    """Where a run may be next, and what surely has a value there."""
-    name, at = place
-    state = program.states[name]
-    leaving: list[tuple[Way, frozenset[str]]] = []
-    if at >= len(state.ops):
-        leaving += [(way, have) for _, way in state.ways]
-    else:
-        op = state.ops[at]
-        after = have | _assigns(op)
-        for following in _following(state, at):
-            yield (name, following), after
-        if isinstance(op, AskOp):
-            leaving += [(way, after) for way in op.choices.values()]
-            leaving += [(op.otherwise, have)] if op.within is not None else []
-        if isinstance(op, DoOp):
-            leaving += [(way, have) for way in state.catch.values()]
-    for way, known in leaving:
-        for target in way_states(way):
-            yield from _enter(program, target, known)
-
-
-def _assigns(op: Op) -> frozenset[str]:
-    if isinstance(op, SetOp):
-        return frozenset(op.values)
-    return frozenset({op.as_}) if isinstance(op, (DoOp, AskOp)) and op.as_ is not None else frozenset()
-
-
-def _enter(program: Program, target: str, have: frozenset[str]) -> Iterator[tuple[Place, frozenset[str]]]:
-    yield (target, 0), have
-    limit = program.states[target].limit
-    for other in way_states(limit[1]) if limit is not None else ():
-        yield (other, 0), have

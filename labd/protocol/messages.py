@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from labd.sdk import Bounds, Quantity
 
 Ending = Literal["complete", "scrapped", "stopped", "aborted"]
-FailureKind = Literal["timeout", "rejected", "fault", "unreachable"]
+FailureKind = Literal["timeout", "rejected", "fault", "unreachable", "cancelled"]
+"""`cancelled`: it was ended because the run leaves the state; no protocol catches that."""
 
 Argument = Quantity | str | int | float | bool | list["Argument"] | None
 """A parameter's value on its way to a device: a quantity carries its unit."""
@@ -93,10 +94,45 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so many seconds; feed `Elapsed`."""
+    """Wait so many seconds; feed `Elapsed`. Goes on while the run is held; `urgency` is of its end.
+
+    A wait's step_id is its step's; those of watches and windows begin with `watch:` and `window:`.
+    """
 
     step_id: str
     seconds: float
+    urgency: Literal["window", "watch", "next"] = "next"
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for a condition over live signals: feed `Observed` whenever they change, `Expired` after `within` s."""
+
+    step_id: str
+    condition: str
+    within: float | None = None
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """What waits under this id is not wanted any more.
+
+    Of an action the outcome is still fed: a ONCE action is never cut in its middle, it is left to its outcome or ended
+    by its own `cancel`; what may be repeated is cut, and `Failed("cancelled")` is fed.
+    """
+
+    step_id: str
+    because: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """The steps of `cleanup` begin, or (`over`) have ended."""
+
+    over: bool = False
     token: str = ""
 
 
@@ -138,7 +174,7 @@ class Decided:
     token: str = ""
 
 
-Command = Enter | Do | Ask | Sleep | HoldRun | End | Decided
+Command = Enter | Do | Ask | Sleep | Await | Cancel | Clean | HoldRun | End | Decided
 
 
 # ── events: what has happened ────────────────────────────────────────────────────────────────────────────────────
@@ -147,6 +183,21 @@ class Entered:
     """The roles of the state are reserved."""
 
     state: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An action's order is on its way to the device: what begins and ends windows."""
+
+    step_id: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Signals have changed; `Machine.update` has told how."""
+
     token: str = ""
 
 
@@ -190,7 +241,7 @@ class Elapsed:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Nobody answered a question in time."""
+    """Nobody answered a question in time, or what was waited for did not come about."""
 
     step_id: str
     token: str = ""
@@ -205,4 +256,4 @@ class Resume:
     token: str = ""
 
 
-Event = Entered | Done | Failed | Answered | Elapsed | Expired | Resume
+Event = Entered | Sent | Done | Failed | Answered | Elapsed | Expired | Observed | Resume

@@ -5,11 +5,12 @@ Values that may be expressions (`=volume`) stay as they were written; `labd.prot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictInt, Tag
 
+from labd.files.source import Path
 from labd.protocol.messages import Ending
 
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"
@@ -111,6 +112,17 @@ class VisitLimit(Part):
 
 
 # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
+class Retry(Part):
+    """An action done again after a known outcome: when it was rejected, or when `if` over its result holds.
+
+    `times` is how often again, `delay` how long to wait before.
+    """
+
+    times: Annotated[StrictInt, Field(ge=1, le=1_000)]
+    delay: Value = None
+    if_: Condition | None = Field(None, alias="if")
+
+
 class DoStep(Part):
     """An action of a role: `press.crimp`."""
 
@@ -118,12 +130,23 @@ class DoStep(Part):
     with_: dict[Text, Value] = Field(default_factory=dict, alias="with")
     within: Value = None
     as_: Name | None = Field(None, alias="as")
+    retry: Retry | None = None
+
+
+class UntilSpec(Part):
+    """A condition to wait for, over live signals and results, and how long at most."""
+
+    until: Condition
+    within: Value = None
 
 
 class WaitStep(Part):
-    """A time to wait."""
+    """A time to wait, or a condition to wait for."""
 
-    wait: Value
+    wait: Annotated[
+        Annotated[UntilSpec, Tag("@until")] | Annotated[Value, Tag("@time")],
+        _tag({dict: "@until", UntilSpec: "@until"}, "@time"),
+    ]
 
 
 class InputSpec(Part):
@@ -160,7 +183,51 @@ class IfStep(Part):
     else_: tuple[Step, ...] = Field((), alias="else")
 
 
-STEP_KINDS: dict[str, type[Part]] = {"do": DoStep, "wait": WaitStep, "ask": AskStep, "set": SetStep, "if": IfStep}
+class CallStep(Part):
+    """Another protocol, `name@1`, done as a part of this one; what its `results` name is the result."""
+
+    call: Annotated[Text, Field(min_length=1)]
+    with_: dict[Text, Value] = Field(default_factory=dict, alias="with")
+    roles: dict[Name, Name] = Field(default_factory=dict)
+    as_: Name | None = Field(None, alias="as")
+
+
+class ParallelStep(Part):
+    """Branches that are done at the same time; all must end. They have no way out of the state."""
+
+    parallel: Annotated[
+        dict[Name, Annotated[tuple[Step, ...], Field(min_length=1)]], Field(min_length=2, max_length=64)
+    ]
+
+
+class RepeatSpec(Part):
+    """How often: so many `times`, once for each item of a list, or until a condition holds after a turn."""
+
+    times: Value = None
+    over: Value = None
+    as_: Name | None = Field(None, alias="as")
+    until: Condition | None = None
+    at_most: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    otherwise: Target | None = None
+
+
+class RepeatStep(Part):
+    """Steps that are done again; `index` counts the turns from 1."""
+
+    repeat: RepeatSpec
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+
+STEP_KINDS: dict[str, type[Part]] = {
+    "do": DoStep,
+    "wait": WaitStep,
+    "ask": AskStep,
+    "set": SetStep,
+    "if": IfStep,
+    "call": CallStep,
+    "parallel": ParallelStep,
+    "repeat": RepeatStep,
+}
 """The key that tells what kind a step is."""
 
 
@@ -176,16 +243,28 @@ Step: TypeAlias = Annotated[
     | Annotated[WaitStep, Tag("@wait")]
     | Annotated[AskStep, Tag("@ask")]
     | Annotated[SetStep, Tag("@set")]
-    | Annotated[IfStep, Tag("@if")],
+    | Annotated[IfStep, Tag("@if")]
+    | Annotated[CallStep, Tag("@call")]
+    | Annotated[ParallelStep, Tag("@parallel")]
+    | Annotated[RepeatStep, Tag("@repeat")],
     Discriminator(_step_tag),
 ]
 
 
 # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────────
+class Watch(Part):
+    """A condition over live signals while a state is active; when it has held `for` a time, the state is left."""
+
+    if_: Condition = Field(alias="if")
+    for_: Value = Field(None, alias="for")
+    go: Target
+
+
 class Working(Part):
     """What all states but the last ones have."""
 
     summary: Text = ""
+    watch: tuple[Watch, ...] = ()
     next: Next | None = None
     catch: Catch | None = None
     max_visits: (
@@ -246,6 +325,18 @@ class SetState(_OneStep, SetStep):
     """A state that sets variables."""
 
 
+class CallState(_OneStep, CallStep):
+    """A state of one called protocol."""
+
+
+class ParallelState(_OneStep, ParallelStep):
+    """A state of branches."""
+
+
+class RepeatState(_OneStep, RepeatStep):
+    """A state of steps that are done again."""
+
+
 class EndState(Part):
     """Where a run ends, and as what."""
 
@@ -255,11 +346,14 @@ class EndState(Part):
 
 STATE_KINDS: dict[str, type[Part]] = {
     "end": EndState,
+    "repeat": RepeatState,
     "steps": StepsState,
     "do": DoState,
     "ask": AskState,
     "wait": WaitState,
     "set": SetState,
+    "call": CallState,
+    "parallel": ParallelState,
 }
 """The key that tells what kind a state is."""
 
@@ -277,9 +371,30 @@ State: TypeAlias = Annotated[
     | Annotated[DoState, Tag("@do")]
     | Annotated[AskState, Tag("@ask")]
     | Annotated[WaitState, Tag("@wait")]
-    | Annotated[SetState, Tag("@set")],
+    | Annotated[SetState, Tag("@set")]
+    | Annotated[CallState, Tag("@call")]
+    | Annotated[ParallelState, Tag("@parallel")]
+    | Annotated[RepeatState, Tag("@repeat")],
     Discriminator(_state_tag),
 ]
+
+
+# ── windows ──────────────────────────────────────────────────────────────────────────────────────────────────────
+Edge = Annotated[Text, Field(pattern=rf"^{NAME}\.(start|end)$")]
+
+
+class Window(Part):
+    """A hard time window: from one state's start or end to another's, at most `within` and `at_least` so long.
+
+    A state starts when its first action was sent, and ends with its last outcome; of a state that is visited again
+    the latest counts. When it expires, the run goes to `otherwise`, after the ONCE action that is running.
+    """
+
+    from_: Edge = Field(alias="from")
+    to: Edge
+    within: Value = None
+    at_least: Value = None
+    otherwise: Target | None = None
 
 
 # ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -298,14 +413,39 @@ class ProtocolFile(Part):
             _tag({dict: "@use", RoleUse: "@use"}, "@role"),
         ],
     ] = Field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
     start: Name
     states: Annotated[dict[Name, State], Field(min_length=1)]
+    cleanup: tuple[Step, ...] = ()
+    results: dict[Name, Value] = Field(default_factory=dict)
 
 
-NOT_YET: dict[str, frozenset[str]] = {
-    "file": frozenset({"windows", "cleanup", "results"}),
-    "state": frozenset({"watch"}),
-    "step": frozenset({"parallel", "repeat", "call", "retry"}),
-    "wait": frozenset({"until"}),
-}
-"""What the language has and this version of labd does not run yet; the loader says so of each."""
+def steps_of(file: ProtocolFile) -> Iterator[tuple[Path, Step]]:
+    """Every step with its place in the file, in the file's order; those of `cleanup` last."""
+    for name, state in file.states.items():
+        if not isinstance(state, EndState):
+            path: Path = ("states", name)
+            if isinstance(state, StepsState):
+                yield from _all_within(state.steps, (*path, "steps"))
+            else:
+                for step in state.body:
+                    yield from _within(step, path)
+    yield from _all_within(file.cleanup, ("cleanup",))
+
+
+def _all_within(steps: tuple[Step, ...], path: Path) -> Iterator[tuple[Path, Step]]:
+    for index, step in enumerate(steps):
+        yield from _within(step, (*path, index))
+
+
+def _within(step: Step, path: Path) -> Iterator[tuple[Path, Step]]:
+    yield path, step
+    match step:
+        case IfStep():
+            yield from _all_within(step.then, (*path, "then"))
+            yield from _all_within(step.else_, (*path, "else"))
+        case RepeatStep():
+            yield from _all_within(step.steps, (*path, "steps"))
+        case ParallelStep():
+            for name, steps in step.parallel.items():
+                yield from _all_within(steps, (*path, "parallel", name))

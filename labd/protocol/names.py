@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol as TypingProtocol
 
 from labd.expr import (
     ANYTHING,
@@ -26,7 +27,7 @@ from labd.expr.parser import FUNCTIONS
 from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
-from labd.protocol.model import AskStep, DoStep, EndState, IfStep, SetStep, Step
+from labd.protocol.model import AskStep, CallStep, DoStep, RepeatStep, SetStep, Step, steps_of
 from labd.protocol.parameters import Teller, declared, parameter_types
 from labd.protocol.values import expression_of
 from labd.sdk import UnitError, units
@@ -35,7 +36,7 @@ PLACE = Text(names="place")
 SAMPLE = Record("sample", {"id": TEXT, "position": PLACE, "home": PLACE})
 RUN = Record("run", {"id": TEXT})
 KEYWORDS = frozenset({"and", "or", "not", "in", "if", "else", "true", "false", *FUNCTIONS})
-RESERVED = frozenset({"sample", "run", "visits", "index", "hold", *KEYWORDS})
+RESERVED = frozenset({"sample", "run", "visits", "index", "rejected", "hold", *KEYWORDS})
 
 
 @dataclass(slots=True)
@@ -47,25 +48,14 @@ class Names:
     aka: dict[str, str] = field(default_factory=dict)
 
 
-def steps_of(protocol: Protocol) -> Iterator[tuple[Path, Step]]:
-    """Every step with its place in the file, in the file's order."""
-    for name, state in protocol.states.items():
-        if not isinstance(state, EndState):
-            single = not hasattr(state, "steps")
-            path: Path = ("states", name)
-            for index, step in enumerate(state.body):
-                yield from _within(step, path if single else (*path, "steps", index))
+class HasResult(TypingProtocol):
+    """A called protocol, as far as its caller sees it."""
+
+    @property
+    def result(self) -> Record: ...
 
 
-def _within(step: Step, path: Path) -> Iterator[tuple[Path, Step]]:
-    yield path, step
-    if isinstance(step, IfStep):
-        for key, steps in (("then", step.then), ("else", step.else_)):
-            for index, inner in enumerate(steps):
-                yield from _within(inner, (*path, key, index))
-
-
-def collect(protocol: Protocol, facts: LabFacts, tell: Teller) -> Names:
+def collect(protocol: Protocol, facts: LabFacts, callees: Mapping[str, HasResult], tell: Teller) -> Names:
     """Parameters, roles with their signals, `sample`, `run`, `visits`, results and variables."""
     names = Names({"sample": SAMPLE, "run": RUN, "visits": INTEGER})
     names.aka = dict.fromkeys(protocol.states, "a state has no value; name an action's result with `as:`")
@@ -80,15 +70,25 @@ def collect(protocol: Protocol, facts: LabFacts, tell: Teller) -> Names:
             fields = dict(record_of(use.role, known.signals).fields)
         kind = Record(use.role, {**fields, "place": PLACE, "device": TEXT}) if known is not None else ANYTHING
         _add(names, name, kind, ("roles", name), tell)
-    steps = list(steps_of(protocol))
+    names.aka["index"] = "`index` counts the turns inside a `repeat`"
+    names.aka["rejected"] = "`rejected` is known in the `if` of a `retry`"
+    steps = list(steps_of(protocol.file))
     for path, step in steps:
-        if isinstance(step, (DoStep, AskStep)) and step.as_ is not None:
-            _assign(names, step.as_, _result(protocol, facts, step, path), (*path, "as"), tell)
+        if isinstance(step, (DoStep, AskStep, CallStep)) and step.as_ is not None:
+            _assign(names, step.as_, _result(protocol, facts, callees, step, path), (*path, "as"), tell)
     for path, step in steps:
-        if isinstance(step, SetStep):
-            for name, raw in step.set.items():
-                _assign(names, name, _value_type(raw, names.types), (*path, "set", name), tell)
+        _variables(names, path, step, tell)
     return names
+
+
+def _variables(names: Names, path: Path, step: Step, tell: Teller) -> None:
+    if isinstance(step, SetStep):
+        for name, raw in step.set.items():
+            _assign(names, name, _value_type(raw, names.types), (*path, "set", name), tell)
+    elif isinstance(step, RepeatStep) and step.repeat.as_ is not None:
+        over = _value_type(step.repeat.over, names.types)
+        item = over.item if isinstance(over, ListOf) else None
+        _assign(names, step.repeat.as_, item, (*path, "repeat", "as"), tell)
 
 
 def _add(names: Names, name: str, kind: Type, path: Path, tell: Teller) -> None:
@@ -120,7 +120,15 @@ def _assign(names: Names, name: str, kind: Type | None, path: Path, tell: Teller
         names.types[name] = kind  # a whole number that becomes any number
 
 
-def _result(protocol: Protocol, facts: LabFacts, step: DoStep | AskStep, path: Path) -> Type | None:
+def _result(
+    protocol: Protocol,
+    facts: LabFacts,
+    callees: Mapping[str, HasResult],
+    step: DoStep | AskStep | CallStep,
+    path: Path,
+) -> Type | None:
+    if isinstance(step, CallStep):
+        return callees[step.call].result if step.call in callees else None
     if isinstance(step, AskStep):
         fields: dict[str, Type] = {"by": TEXT}
         if step.choices:
@@ -142,7 +150,7 @@ def _value_type(raw: object, types: Mapping[str, Type]) -> Type | None:
     text = expression_of(raw)
     if text is not None:
         try:
-            found = compile_expression(text, types).type
+            found = compile_expression(text, {"index": INTEGER, **types}).type
         except ExpressionError:
             return None
         return TEXT if isinstance(found, Text) else found

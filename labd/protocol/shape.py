@@ -19,8 +19,13 @@ from labd.protocol.model import (
     InputSpec,
     Parameter,
     ProtocolFile,
+    RepeatSpec,
+    Retry,
     RoleUse,
+    UntilSpec,
     VisitLimit,
+    Watch,
+    Window,
 )
 
 _MISSING = {
@@ -31,6 +36,12 @@ _MISSING = {
     "go": "say where to: `go: state`",
     "type": "say what kind of value it is: `type: quantity`",
     "then": "list the steps: `then: [..]`",
+    "steps": "list the steps: `steps: [..]`",
+    "times": "say how often: `times: 3`",
+    "until": "say what to wait for: `until: bath.temperature > 24 degC`",
+    "if": "say when: `if: cycler.voltage < 0.2 V`",
+    "from": "say where it begins: `from: dose.start`",
+    "to": "say where it ends: `to: crimp.start`",
 }
 
 
@@ -74,6 +85,8 @@ def _wrong_value(source: Source, path: Path, kind: str, flaw: Any) -> Problem:
 
 
 def _name_problem(given: str, flaw: Any) -> tuple[str, str]:
+    if "(start|end)" in str(flaw.get("ctx", {}).get("pattern", "")):
+        return f"`{given[:40]}` is no edge of a state", "write `dose.start` or `dose.end`"
     if "\\d+" in str(flaw.get("ctx", {}).get("pattern", "")):
         return f"`{given[:40]}` is no version", "write three numbers: `1.0.0`"
     words = [part for part in "".join(c if c.isascii() and c.isalnum() else " " for c in given).split() if part]
@@ -90,10 +103,18 @@ _BY_KEY: dict[str | int, type[BaseModel]] = {
     "@hold": HoldTarget,
     "@limit": VisitLimit,
     "@use": RoleUse,
+    "@until": UntilSpec,
+    "repeat": RepeatSpec,
+    "retry": Retry,
     "catch": Catch,
     "input": InputSpec,
 }
-_BY_PARENT: dict[str | int, type[BaseModel]] = {"@ways": Branch, "parameters": Parameter}
+_BY_PARENT: dict[str | int, type[BaseModel]] = {
+    "@ways": Branch,
+    "parameters": Parameter,
+    "watch": Watch,
+    "windows": Window,
+}
 
 
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel] | None:

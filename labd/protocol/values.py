@@ -20,6 +20,7 @@ from labd.expr import (
     an,
     did_you_mean,
 )
+from labd.files.source import Path
 from labd.protocol.messages import Argument
 from labd.sdk import Bounds, Quantity, UnitError, units
 
@@ -42,12 +43,13 @@ FREE = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A value of known type: fixed, or an expression for when the run gets there."""
+    """A value of known type: fixed, or an expression for when the run gets there; `path` is where it stands."""
 
     type: Type
     fixed: Any = None
     expression: Expression | None = None
     bounds: Bounds = FREE
+    path: Path = ()
 
     def __call__(self, values: Values) -> Any:
         """The value, in its dimension's default unit. Raises ExpressionError when it has none now."""

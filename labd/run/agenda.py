@@ -20,6 +20,8 @@ class Urgency(IntEnum):
     STOP = 1
     HOLD = 3
     OTHER_COMMAND = 4
+    WINDOW = 5
+    WATCH = 6
     RESULT = 8
 
 
@@ -73,11 +75,12 @@ class Agenda:
         assert self._tasks is not None
         return self._tasks.create_task(self._guarded(work), name=f"{self._name} {what}")
 
-    def wait(self, work: Work, what: str) -> None:
+    def wait(self, work: Work, what: str) -> asyncio.Task[None]:
         """Begins a task that only waits: for devices, for a time. It is given up when the run ends."""
         task = self.spawn(work, what)
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
+        return task
 
     def forget_waiting(self) -> None:
         for task in list(self._waiting):

@@ -121,7 +121,8 @@ def _next(state: RunState, event: Event) -> RunState:
             question |= {"choices": data["choices"], "input": data["input"], "asked": event.at}
             return replace(state, question=question)
         case "question.answered" | "question.expired" | "question.withdrawn":
-            return replace(state, question=None)
+            asked = state.question is not None and state.question["id"] == data["question_id"]
+            return replace(state, question=None) if asked else state
         case "run.ended":
             return replace(state, outcome=data["outcome"], ended=event.at, progress=1.0, question=None)
     return state

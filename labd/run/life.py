@@ -93,6 +93,10 @@ class Life(ABC):
     def _leave(self, why: str) -> None:
         """Nothing is waited for any more, and nobody is asked: the run ends."""
 
+    @abstractmethod
+    async def _clean(self) -> None:
+        """Does what the protocol says under `cleanup`, once in a run, where devices still answer."""
+
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
     def command(self, command: Command, by: str, cause: str | None = None, at: str | None = None) -> None:
         """Takes an operator's command.
@@ -155,6 +159,7 @@ class Life(ABC):
     async def _make_safe_at_once(self) -> None:
         await self._performer.cut("the run was aborted")
         await self._make_safe()
+        await self._clean()
         self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
 
     async def _make_safe(self) -> None:
@@ -162,9 +167,16 @@ class Life(ABC):
         await asyncio.gather(*(self._performer.make_safe(bound, self.id) for bound in bounds))
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _complete(self) -> None:
+    def _complete(self, *, clean: bool = False) -> None:
         self._transit(Command.COMPLETE)
-        self._finish(State.COMPLETING)
+        if clean:
+            self._agenda.spawn(self._complete_cleanly(), "cleans up")
+        else:
+            self._finish(State.COMPLETING)
+
+    async def _complete_cleanly(self) -> None:
+        await self._clean()
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.COMPLETING))
 
     def _check_quiet(self) -> None:
         """Ends Holding and Stopping once nothing of this run is on the wire any more."""
@@ -178,6 +190,7 @@ class Life(ABC):
 
     async def _stop_safely(self) -> None:
         await self._make_safe()
+        await self._clean()
         self._agenda.put(Urgency.RESULT, lambda: self._finish(State.STOPPING))
 
     def _finish(self, acting: State) -> None:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
-from labd.protocol.machine import Do
+from labd.protocol.messages import Do
 from labd.run.outcomes import Order
 from labd.run.reservations import Bound
 from labd.sdk.quantities import PlaceMark, marks

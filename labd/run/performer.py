@@ -40,6 +40,7 @@ class _Work:
     sent: bool = False
     accepted: bool = False
     told: bool = False  # the journal holds an outcome of the intent, `unknown` included
+    left: str | None = None  # why the run does not wait for it any more
 
     def begin(self) -> None:
         self.attempting, self.intent = True, None
@@ -53,6 +54,7 @@ class Performer:
         lab, journal, signals: where it acts and writes.
         generator: for the jitter of retries.
         on_quiet: called when an attempt has ended and another waits: nothing of it is on the wire.
+        on_sent: called with the step of an order that is on its way to its device.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Performer:
         signals: SignalStore,
         generator: random.Random,
         on_quiet: Callable[[], None] = lambda: None,
+        on_sent: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.lab = lab
         self.journal = journal
         self.recorder = Recorder(lab, journal, signals)
         self.on_quiet = on_quiet
+        self.on_sent = on_sent
         self._generator = generator
         self._numbers: Iterator[int] = itertools.count(1)
         self._works: list[_Work] = []
@@ -91,6 +95,11 @@ class Performer:
         self._works.append(work)
         try:
             return await self._until_settled(work)
+        except asyncio.CancelledError:
+            if work.left is None or self._ending is not None:
+                raise
+            task.uncancel()
+            return Failed("cancelled", work.left)
         finally:
             self._works.remove(work)
 
@@ -99,6 +108,8 @@ class Performer:
             await self._open.wait()
             if self._ending is not None:
                 return Failed("rejected", f"{self._ending}: nothing new is begun")
+            if work.left is not None:
+                return Failed("cancelled", work.left)
             work.begin()
             try:
                 settled = await self._attempt(work, attempt)
@@ -163,6 +174,7 @@ class Performer:
             if not self._open.is_set():
                 limit.pause()
         work.sent = True
+        self.on_sent(order.step)
         try:
             result = await order.bound.device.invoke(
                 order.action, order.parameters, self._call(work, intent, rows), order.run, limit
@@ -207,12 +219,15 @@ class Performer:
 
     def _cut_off(self, work: _Work, intent: Intent) -> None:
         """Journals what is known of an action whose task is cancelled; nothing when the daemon dies, as in a crash."""
-        if self._ending is None or work.told:
+        why = self._ending or work.left
+        if why is None or work.told:
             return
         if not work.sent:
-            self._tell(work, "action.failed", intent, error="cancelled", message=f"{self._ending}; nothing was sent")
+            self._tell(work, "action.failed", intent, error="cancelled", message=f"{why}; nothing was sent")
         elif work.order.action.effect is Effect.ONCE:
-            self._tell(work, "action.unknown", intent, message=self._ending)
+            self._tell(work, "action.unknown", intent, message=why)
+        elif work.left is not None:
+            self._tell(work, "action.failed", intent, error="cancelled", message=why)
         else:
             self._tell(work, "action.failed", intent, error="cancelled", message=self._ending)
 
@@ -228,7 +243,8 @@ class Performer:
             self.recorder.post(work.order, "action.reconciled", intent, verdict="not_done", **more)
             return error
         # What was ended on purpose is settled by what the device has of it; else a person must say what it is worth.
-        settles = {Verdict.DONE, Verdict.PARTIAL} if self._ending is not None else {Verdict.DONE}
+        ends = self._ending is not None or work.left is not None
+        settles = {Verdict.DONE, Verdict.PARTIAL} if ends else {Verdict.DONE}
         if outcome.verdict in settles and outcome.result is not None:
             return await self._done(work, intent, rows, Did(outcome.result), verdict=outcome.verdict.value, **more)
         return Unsettled("unknown", intent, f"{error}; {outcome.why}", outcome.result)
@@ -285,20 +301,42 @@ class Performer:
         for work in works:
             if not work.sent or not work.attempting or work.order.action.effect is not Effect.ONCE:
                 work.task.cancel()
-        await asyncio.gather(*(self._end_early(work) for work in works if not work.task.cancelling()))
+        await asyncio.gather(*(self._end_early(work, why) for work in works if not work.task.cancelling()))
         if works:
             await asyncio.wait([work.task for work in works])
 
-    async def _end_early(self, work: _Work) -> None:
-        """Ends a ONCE action by the driver's own `cancel`; what cannot be cancelled in order is made safe."""
+    async def leave(self, step: str, why: str) -> None:
+        """A step is not waited for any more: what is not on the wire, or only reads, is cut; the rest ends in order.
+
+        A ONCE action is ended by its own `cancel` where it has one, else left to its outcome; its device is never
+        made safe for that, and neither are others. The journal says which.
+        """
+        for work in [work for work in self._works if work.order.step == step]:
+            work.left = why
+            if not work.attempting or not work.sent or work.order.action.effect is Effect.READ:
+                work.task.cancel()
+            elif work.intent is not None and work.order.action.cancellable:
+                await self._end_early(work, why, safe=False)
+            elif work.intent is not None:
+                self.recorder.post(work.order, "action.left", work.intent, because=why)
+
+    async def _end_early(self, work: _Work, why: str, *, safe: bool = True) -> None:
+        """Ends a ONCE action by the driver's own `cancel`; what cannot be ended so is made `safe`, or left."""
         if work.intent is None or not work.order.action.cancellable:
             return
-        self.recorder.post(work.order, "action.cancelled", work.intent)
+        self.recorder.post(work.order, "action.cancelled", work.intent, because=why)
         try:
             await work.order.bound.device.cancel(work.intent.id)
         except DeviceError as error:
             log.warning("an action could not be cancelled", action_id=work.intent.id, problem=str(error))
-            await self.make_safe(work.order.bound, work.order.run, f"{error}")
+            if safe:
+                await self.make_safe(work.order.bound, work.order.run, f"{error}")
+            else:
+                self.recorder.post(work.order, "action.left", work.intent, because=f"{error}")
+
+    def reopen(self) -> None:
+        """New actions may begin once more, after `end` or `cut`: those of the protocol's cleanup."""
+        self._ending = None
 
     async def cut(self, why: str) -> None:
         """Cuts everything at once; returns when drivers have let go, or after CUT_LIMIT in any case."""

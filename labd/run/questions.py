@@ -67,7 +67,7 @@ class OpenOutcome:
 
 
 class Desk:
-    """The one question that a run may have open, and the action whose outcome it is about, if it is.
+    """The questions that a run has open; a person sees one at a time, those about an action's outcome first.
 
     Args:
         run: the run's id.
@@ -78,24 +78,35 @@ class Desk:
         self._run = run
         self._post = post
         self._count = 0
-        self.question: Question | None = None
-        self.outcome: OpenOutcome | None = None
+        self._open: list[Question] = []
+        self._outcomes: dict[str, OpenOutcome] = {}  # by the question about it
+
+    @property
+    def question(self) -> Question | None:
+        """What a person is asked now."""
+        outcomes = (question for question in self._open if question.id in self._outcomes)
+        return next(outcomes, self._open[0] if self._open else None)
+
+    @property
+    def outcome(self) -> OpenOutcome | None:
+        """The action that nobody knows about, whose outcome has to be said next."""
+        return next(iter(self._outcomes.values()), None)
 
     def ask(self, ask: Ask) -> Question:
         """Puts the protocol's question."""
         return self._pose("protocol", ask.text, ask.choices, ask.step_id, ask.token, ask.input)
 
     def ask_outcome(self, asked: OpenOutcome) -> None:
-        """Asks what became of an action; it stays open until `settled` takes it."""
-        self.outcome = asked
-        self._pose("outcome", asked.text, tuple(SETTLE), asked.command.step_id, asked.command.token)
+        """Asks what became of an action."""
+        question = self._pose("outcome", asked.text, tuple(SETTLE), asked.command.step_id, asked.command.token)
+        self._outcomes[question.id] = asked
 
     def _pose(
         self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: Input | None = None
     ) -> Question:
         self._count += 1
         question = Question(f"{self._run}-q{self._count}", kind, text, choices, step, token, clock.stamp(), typed)
-        self.question = question
+        self._open.append(question)
         self._post("question.asked", {"question_id": question.id, **question.told()})
         return question
 
@@ -109,26 +120,36 @@ class Desk:
         if question is None:
             raise CommandRefusedError(f"{self._run} asks nothing")
         value = question.checked(choice, value)
-        self.question = None
+        self._open.remove(question)
         self._post("question.answered", question_id=question.id, choice=choice, value=value, by=by)
         return question, value
 
-    def settled(self) -> OpenOutcome | None:
-        """The action that was asked about, which is settled now; None when the run was ended meanwhile."""
-        asked, self.outcome = self.outcome, None
-        return asked
+    def settled(self, question: Question) -> OpenOutcome | None:
+        """The action that a question was about, which is settled now; None when the run was ended meanwhile."""
+        return self._outcomes.pop(question.id, None)
 
     def expire(self, question: Question) -> bool:
         """Nobody has answered in time. False when somebody has."""
-        if self.question is not question:
+        if question not in self._open:
             return False
         self._post("question.expired", question_id=question.id)
-        self.question = None
+        self._open.remove(question)
         return True
 
-    def withdraw(self, why: str) -> OpenOutcome | None:
-        """Takes back what is asked, for the run ends; gives the action that nobody will ask about any more."""
-        if self.question is not None:
-            self._post("question.withdrawn", question_id=self.question.id, why=why)
-            self.question = None
-        return self.settled()
+    def withdraw_step(self, step: str, why: str) -> bool:
+        """Takes back the protocol's question of one step; gives whether it was open."""
+        for question in self._open:
+            if question.step == step and question.kind == "protocol":
+                self._post("question.withdrawn", question_id=question.id, why=why)
+                self._open.remove(question)
+                return True
+        return False
+
+    def withdraw(self, why: str) -> list[OpenOutcome]:
+        """Takes back all that is asked, for the run ends; gives the actions that nobody will ask about any more."""
+        for question in self._open:
+            self._post("question.withdrawn", question_id=question.id, why=why)
+        self._open.clear()
+        unknown = list(self._outcomes.values())
+        self._outcomes.clear()
+        return unknown

@@ -80,6 +80,13 @@ class Reservations:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    def take(self, run: str, bound: Bound) -> bool:
+        """Takes a unit that the run had before, if it is free now; gives whether it did."""
+        if not bound.device.connected or self._holder.get(bound.key, run) != run:
+            return False
+        self._holder[bound.key] = run
+        return True
+
     def release(self, run: str, bounds: Mapping[str, Bound]) -> None:
         """Gives units back."""
         for bound in bounds.values():

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from labd.expr import Missing
-from labd.lab.bus import RunState
+from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
 from labd.lab.limit import Limit
-from labd.protocol import machine as m
+from labd.protocol import messages as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
+from labd.protocol.machine import Machine
 from labd.run.agenda import Urgency
 from labd.run.life import Life
 from labd.run.lifecycle import PAUSED, CommandRefusedError, State
@@ -23,7 +24,11 @@ from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
-from labd.run.reservations import Reservations
+from labd.run.reservations import Bound, Reservations
+from labd.run.waits import Waits
+
+ENTERING = "enters"
+CLEANUP_LIMIT = 1800.0  # s; how long the steps of `cleanup` may take together
 
 
 class Run(Life):
@@ -52,16 +57,31 @@ class Run(Life):
         self.order = order
         self.protocol = protocol
         self.home = home
-        self.machine = m.Machine(protocol, parameters, facts)
+        self.machine = Machine(protocol, parameters, facts)
         self._reservations = reservations
         self._desk = Desk(id, self._post)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._machine_holds = False  # and the run is held for it
+        self._late: list[m.Elapsed] = []  # timers of watches and windows that ended while it was held
+        self._waits = Waits(self._agenda)
+        self._served: dict[str, Bound] = {}  # the devices that served it last, by role
+        self._looking = False  # signals were read, and are looked at next
+        self._cleaning = False
+        self._cleaned = asyncio.Event()
+        performer.on_sent = self._sent
+        self._deaf = performer.lab.bus.subscribe(self._heard)
 
     @property
     def question(self) -> Question | None:
         """What it asks a person now."""
         return self._desk.question
+
+    async def main(self) -> None:
+        """As of any life; it listens to its devices until it ends."""
+        try:
+            await super().main()
+        finally:
+            self._deaf()
 
     def _begin(self) -> None:
         if not self.over:
@@ -91,44 +111,66 @@ class Run(Life):
         self.machine.update(names)
 
     def _feed(self, event: m.Event) -> None:
-        if self.over or self._broken is not None:
+        if (self.over and not self._cleaning) or self._broken is not None:
             return
         self._refresh()
         self._dispatch(self.machine.feed(event))
 
     def _dispatch(self, commands: list[m.Command]) -> None:
+        """Obeys; while the run is held nothing new starts, but waits begin and what waits can be called off."""
         for command in commands:
             if isinstance(command, m.Decided):
                 told = {"what": command.what, "value": command.value, "step": command.step_id}
                 told |= {"expression": command.expression, "because": command.because}
                 self._post("protocol.decided", told)
-            elif self.lifecycle.at in PAUSED:
+            elif self.lifecycle.at in PAUSED and not isinstance(command, (m.Sleep, m.Cancel)):
                 self._deferred.append(command)
-            elif not self.over:
+            elif not self.over or self._cleaning:
                 self._obey(command)
 
     def _obey(self, command: m.Command) -> None:
         match command:
             case m.Enter():
                 self._release()
-                self._agenda.wait(self._enter(command), f"enters {command.state}")
+                self._waits.call_off(ENTERING)
+                self._waits.begin(ENTERING, self._enter(command), f"enters {command.state}")
             case m.Do():
                 self._do(command)
             case m.Ask():
                 self._ask(command)
             case m.Sleep():
-                self._agenda.wait(self._sleep(command), f"waits in {command.step_id}")
+                self._waits.begin(command.step_id, self._sleep(command), f"waits in {command.step_id}")
+            case m.Await(within=float(within)):
+                self._waits.begin(command.step_id, self._await(command, within), f"waits in {command.step_id}")
+            case m.Cancel():
+                self._cancel(command)
             case m.HoldRun():
                 self._machine_holds = True
                 self._hold(command.reason)
-            case m.End():
-                self._end(command)
+            case m.Clean() | m.End():
+                self._close(command)
+
+    def _cancel(self, command: m.Cancel) -> None:
+        """Calls off what waits under an id; of an action the outcome is awaited."""
+        step = command.step_id
+        waited, asked = self._waits.call_off(step), self._desk.withdraw_step(step, command.because)
+        if waited or asked:
+            return
+        deferred = next((one for one in self._deferred if getattr(one, "step_id", None) == step), None)
+        if deferred is not None:
+            self._deferred.remove(deferred)
+            if isinstance(deferred, m.Do):
+                failed = m.Failed(step, "cancelled", command.because, token=deferred.token)
+                self._agenda.put(Urgency.RESULT, lambda: self._feed(failed))
+            return
+        self._agenda.spawn(self._performer.leave(step, command.because), f"leaves {step}")
 
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
+        self._served |= bounds
         self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
 
     def _entered(self, command: m.Enter) -> None:
@@ -141,8 +183,50 @@ class Run(Life):
 
     async def _sleep(self, command: m.Sleep) -> None:
         await asyncio.sleep(command.seconds)
-        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Elapsed(command.step_id, token=command.token)))
+        urgency = {"window": Urgency.WINDOW, "watch": Urgency.WATCH, "next": Urgency.RESULT}[command.urgency]
+        elapsed = m.Elapsed(command.step_id, token=command.token)
+        self._agenda.put(urgency, lambda: self._elapsed(elapsed, urgency))
 
+    def _elapsed(self, elapsed: m.Elapsed, urgency: Urgency) -> None:
+        """A time is over; what watches and windows say of that waits until the run is not held any more."""
+        if urgency is not Urgency.RESULT and self.lifecycle.at in PAUSED:
+            self._late.append(elapsed)
+        else:
+            self._feed(elapsed)
+
+    async def _await(self, command: m.Await, within: float) -> None:
+        if await self._expires(within):
+            expired = m.Expired(command.step_id, token=command.token)
+            self._agenda.put(Urgency.RESULT, lambda: self._feed(expired))
+
+    async def _expires(self, within: float) -> bool:
+        """Waits so long; the time stands still while the run is held."""
+        limit = Limit(within)
+        forget = self._performer.keep(limit)
+        try:
+            async with limit:
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return True
+        finally:
+            forget()
+        return False
+
+    # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _heard(self, happening: Happening) -> None:
+        """Something was read from a device, or its health has changed."""
+        if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
+            return
+        if any(bound.device.id == happening.device for bound in self._bounds.values()):
+            self._looking = True
+            self._agenda.put(Urgency.WATCH, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self.machine.watching and self.lifecycle.at not in PAUSED:
+            self._feed(m.Observed())
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _do(self, command: m.Do) -> None:
         bound = self._bounds[command.role]
         try:
@@ -154,6 +238,9 @@ class Run(Life):
             return
         self._agenda.spawn(self._perform(command, order), f"does {command.step_id}")
 
+    def _sent(self, step: str) -> None:
+        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Sent(step)))
+
     async def _perform(self, command: m.Do, order: Order) -> None:
         settled = await self._performer.perform(order)
         self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
@@ -162,6 +249,8 @@ class Run(Life):
         if self.over:
             if isinstance(settled, Unsettled) and order is not None:
                 self._unknown.append(order.name)
+            if self._cleaning:
+                self._feed(self._cleaned_by(command, settled))
             self._check_quiet()
             return
         match settled:
@@ -172,32 +261,32 @@ class Run(Life):
             case Failed(kind, message):
                 self._feed(m.Failed(command.step_id, kind, message, token=command.token))
             case Unsettled() as unsettled if order is not None:
-                if unsettled.kind == "fault" and self._catches("fault"):
+                if unsettled.kind == "fault" and self.machine.catches("fault"):
                     self._feed(m.Failed(command.step_id, "fault", unsettled.message, token=command.token))
                 else:
                     self._ask_outcome(OpenOutcome(command, order, unsettled))
         self._check_quiet()
 
-    def _catches(self, kind: str) -> bool:
-        catch = getattr(self.protocol.states[self.machine.state], "catch", None)
-        return getattr(catch, kind, None) is not None
+    def _cleaned_by(self, command: m.Do, settled: Settled) -> m.Event:
+        """What came of a step of cleanup; what is not known to be done counts as failed: nobody is asked any more."""
+        match settled:
+            case Did(result, _):
+                return m.Done(command.step_id, result.model_dump(), token=command.token)
+            case Failed(kind, message):
+                return m.Failed(command.step_id, kind, message, token=command.token)
+            case Unsettled(_, _, message, _):
+                return m.Failed(command.step_id, "fault", message, token=command.token)
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
     def _ask(self, command: m.Ask) -> None:
         question = self._desk.ask(command)
         if command.within is not None:
-            self._agenda.wait(self._expire(command, question, command.within), f"question in {command.step_id}")
+            work = self._expire(command, question, command.within)
+            self._waits.begin(command.step_id, work, f"question in {command.step_id}")
 
     async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
-        limit = Limit(within)
-        forget = self._performer.keep(limit)  # stands still while the run is held
-        try:
-            async with limit:
-                await asyncio.Event().wait()
-        except TimeoutError:
+        if await self._expires(within):
             self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
-        finally:
-            forget()
 
     def _expired(self, command: m.Ask, question: Question) -> None:
         if self._desk.expire(question):
@@ -216,14 +305,15 @@ class Run(Life):
         """
         question, value = self._desk.answer(choice, value, by)
         if question.kind == "outcome":
-            self._agenda.put(Urgency.RESULT, lambda: self._settle(choice, by))
+            self._agenda.put(Urgency.RESULT, lambda: self._settle(question, choice, by))
         else:
+            self._waits.call_off(question.step)
             answered = m.Answered(question.step, choice, value, by, token=question.token)
             self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
 
-    def _settle(self, choice: str, by: str) -> None:
+    def _settle(self, question: Question, choice: str, by: str) -> None:
         """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""
-        asked = self._desk.settled()
+        asked = self._desk.settled(question)
         if asked is None:
             return  # the run was ended meanwhile
         command, order, known = asked.command, asked.order, asked.unsettled.result
@@ -239,6 +329,8 @@ class Run(Life):
                 self.cause = conflict or self.cause
                 values = known.model_dump() if known else dict.fromkeys(order.action.result.model_fields)
                 self._feed(m.Done(command.step_id, values, token=command.token))
+            case "not done" if not self.machine.awaited(command.step_id):
+                self._feed(m.Failed(command.step_id, "cancelled", "it was not done", token=command.token))
             case "not done":
                 self._dispatch([command])
             case _:
@@ -250,48 +342,81 @@ class Run(Life):
         if self._desk.outcome is not None:
             choices = " | ".join(SETTLE)
             raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
-        holds = self.machine.pending
+        holds = self.machine.hold if self._machine_holds or self.machine.held else None
         if at is None:
             done = self.machine.repeats
-            if done is not None and self._machine_holds and isinstance(holds, m.HoldRun):
+            if done is not None and self._machine_holds and holds is not None:
                 ways = ", ".join(holds.continue_at or self.protocol.states)
                 raise CommandRefusedError(
                     f"{done} was done, and would be done again: say where to go on, "
                     f"labd unhold {self.id} --at STATE (one of: {ways})"
                 )
             return
-        if at not in self.protocol.states:
+        if at not in self.protocol.states and (holds is None or at not in holds.continue_at):
             raise CommandRefusedError(f"the protocol has no state {at!r}")
-        if not isinstance(holds, m.HoldRun):
+        if holds is None:
             raise CommandRefusedError(f"{self.id} was held by a person: it goes on where it is, not at {at}")
         if holds.continue_at and at not in holds.continue_at:
             raise CommandRefusedError(f"the protocol lets it go on at {', '.join(holds.continue_at)}, not at {at}")
 
     def _go_on(self, by: str, at: str | None) -> None:
-        deferred, self._deferred = self._deferred, []
         if self.machine.held and (self._machine_holds or at is not None):
             self._machine_holds = False
-            deferred = []  # at most the machine's own hold, which this answers
+            self._deferred = [command for command in self._deferred if not isinstance(command, m.HoldRun)]
             self._feed(m.Resume(at, by))
+        deferred, self._deferred = self._deferred, []
         self._dispatch(deferred)
+        self._look()
+        late, self._late = self._late, []
+        for elapsed in late:
+            self._elapsed(elapsed, Urgency.WATCH)
 
     def _leave(self, why: str) -> None:
-        unknown = self._desk.withdraw(why)
-        if unknown is not None:
-            self._unknown.append(unknown.order.name)
+        self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
         self._deferred.clear()
+        self._late.clear()
+        self._waits.forget()
         self._agenda.forget_waiting()
 
-    def _end(self, command: m.End) -> None:
+    def _close(self, command: m.Clean | m.End) -> None:
+        if isinstance(command, m.Clean):
+            self._post("cleanup.ended" if command.over else "cleanup.started")
+            if command.over:
+                self._cleaned.set()
+            return
         self._final = command.outcome
         self._post("protocol.ended", state=command.state, outcome=command.outcome)
+        self._waits.forget()
         self._agenda.forget_waiting()
         if command.outcome == "aborted":
             self._abort("protocol", f"the protocol ended in {command.state}")
         elif command.outcome == "stopped":
             self._stop("protocol", f"the protocol ended in {command.state}")
         else:
-            self._complete()
+            self._complete(clean=command.outcome == "scrapped" and self.machine.cleans)
+
+    async def _clean(self) -> None:
+        if self._cleaning or not self.machine.cleans:
+            self._cleaned.set()  # a second, more urgent end does not begin it anew
+            return
+        self._performer.reopen()
+        self._cleaning = True
+        self._agenda.put(Urgency.RESULT, self._begin_cleanup)
+        try:
+            async with asyncio.timeout(CLEANUP_LIMIT):
+                await self._cleaned.wait()
+        except TimeoutError:
+            self._post("cleanup.ended", problem=f"it was not over after {CLEANUP_LIMIT:g} s")
+        finally:
+            self._cleaning = False
+            await self._performer.end("the cleanup has ended")
+
+    def _begin_cleanup(self) -> None:
+        """Takes the devices that the run had, as far as they are there and nobody else has them now."""
+        own = {name: bound for name, bound in self._served.items() if self._reservations.take(self.id, bound)}
+        self._bounds = {**self._bounds, **own}
+        self._refresh()
+        self._dispatch(self.machine.clean_up(frozenset(own)))
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     @property

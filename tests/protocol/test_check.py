@@ -9,7 +9,7 @@ import pytest
 
 from labd.protocol import CODES, LabFacts, check, load, standard_facts
 from labd.sdk import Bounds
-from tests.protocol.sound import SOUND, place_of, problems_of, spoilt
+from tests.protocol.sound import SOUND, problems_of, spoilt
 
 
 def test_the_sound_one_has_no_problems() -> None:
@@ -176,28 +176,6 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         (43, "P301"),
         (53, "P207"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "key"),
-    [
-        ("start: dose", "windows: [{from: dose.start, to: crimp.start, within: 4 min}]\nstart: dose", "windows"),
-        ("start: dose", "cleanup: [{do: press.open}]\nstart: dose", "cleanup"),
-        ("start: dose", "results: {x: =force}\nstart: dose", "results"),
-        ("    within: 60 s\n", "    watch: [{if: press.force > 9 kN, go: scrap}]\n", "watch"),
-        ("    within: 60 s\n", "    retry: {times: 3, delay: 1 s}\n", "retry"),
-        ("- wait: 5 s", "- {parallel: {a: [{wait: 1 s}], b: [{wait: 2 s}]}}", "parallel"),
-        ("- wait: 5 s", "- {repeat: {times: 3}, steps: [{wait: 1 s}]}", "repeat"),
-        ("- wait: 5 s", "- {call: weigh@1, with: {a: 3}, as: weighed}", "call"),
-        ("- wait: 5 s", "- {wait: {until: press.force < 1 kN, within: 5 s}}", "until"),
-    ],
-)
-def test_what_is_not_run_yet_is_told_once_and_not_ignored(old: str, new: str, key: str) -> None:
-    text = spoilt(old, new)
-    (problem,) = problems_of(text)
-    assert problem.code == "P110"
-    assert problem.message == f"this version of labd does not run `{key}` yet"
-    assert (problem.line, problem.column) == place_of(text, f"{key}:")
 
 
 def test_a_name_that_some_way_has_not_set_yet() -> None:

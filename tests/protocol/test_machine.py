@@ -172,7 +172,7 @@ class TestQuestions:
         walked, question = self.asked()
         with pytest.raises(OutOfTurn, match="'perhaps' is none of the choices: keep it, scrap it"):
             walked.feed(Answered(question.step_id, "perhaps", by="eva"))
-        assert walked.pending == question
+        assert walked.pending == (question,)
 
     @pytest.mark.parametrize("value", [0.5, 7.0, "3 g", None, True])
     def test_a_typed_answer_out_of_its_type_or_bounds_is_refused(self, value: object) -> None:
@@ -180,7 +180,7 @@ class TestQuestions:
         question = enter(walked, done(walked, crimp))
         with pytest.raises(OutOfTurn):
             walked.feed(Answered(step_of(question), value=value, by="eva"))
-        assert walked.pending == question
+        assert walked.pending == (question,)
 
 
 class TestHolds:
@@ -278,7 +278,7 @@ class TestOutOfTurn:
     def test_an_event_of_a_step_before_changes_nothing(self) -> None:
         walked, crimp = at_crimp()
         assert walked.feed(Done("dose:1/1", {})) == []
-        assert walked.pending == crimp
+        assert walked.pending == (crimp,)
 
 
 def test_progress_grows_along_the_way() -> None:
