@@ -90,6 +90,8 @@ class Run(Life):
             self._dispatch(self.machine.start())
 
     def _release(self) -> None:
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=False)
         self._reservations.release(self.id, self._bounds)
         self._bounds = {}
 
@@ -128,6 +130,8 @@ class Run(Life):
                 self._deferred.append(command)
             elif not self.over or self._cleaning:
                 self._obey(command)
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=self.machine.watching and not self.over)
 
     @property
     def _waiting(self) -> bool:
