@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from labd.files.library import Library
 from labd.protocol import InputErrors, check, load
-from labd.protocol.library import Library
 from labd.protocol.messages import Decided, Do
 from labd.sdk import Quantity
 from tests.protocol.walking import Walk, protocol
