@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from labd.files.library import Library
 from labd.protocol import Machine, bind_parameters, load
-from labd.protocol.library import Library
 from labd.protocol.messages import (
     Answered,
     Ask,
