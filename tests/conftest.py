@@ -9,7 +9,7 @@ import pytest
 
 from labd.clock import LabLoop, VirtualTimeline
 
-hypothesis.settings.register_profile("labd", deadline=None)
+hypothesis.settings.register_profile("labd", deadline=None)  # nothing asserts a speed
 hypothesis.settings.load_profile("labd")
 
 
