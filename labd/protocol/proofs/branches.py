@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labd.expr import Expression, impossible
+from labd.expr import Expression, narrowed
 from labd.files.problems import Problem
 from labd.files.source import Path
 from labd.protocol.blocks import Block, Either, Loop, Together, blocks, leaves
@@ -77,9 +77,8 @@ def _by_parameters(case: Case, place: Place, condition: Expression, at: Path) ->
     """Told only of what is written for its own sake: for one run's values many conditions are decided."""
     if case.given is not None or not any(parts[0] in case.program.parameters for parts in condition.names):
         return
-    wanted, env, guards = case.ranges.inlined(condition), case.ranges.at(place), case.guards(place)
     for truth, word in ((True, "never"), (False, "always")):
-        if impossible(wanted, truth, env, guards):
+        if case.rules_out(condition, truth, place):
             mend = "look at the bounds of the parameters, and at the conditions before this one"
             message = f"`{condition.text}` {word} holds for what the parameters may be"
             yield case.warning("W104", message, at, mend)
@@ -87,11 +86,11 @@ def _by_parameters(case: Case, place: Place, condition: Expression, at: Path) ->
 
 
 def _never(condition: Expression) -> bool:
-    return impossible(condition, True, {})
+    return narrowed({}, ((condition, True),)) is None
 
 
 def _always(condition: Expression) -> bool:
-    return impossible(condition, False, {})
+    return narrowed({}, ((condition, False),)) is None
 
 
 # ── loops that take no time ──────────────────────────────────────────────────────────────────────────────────────

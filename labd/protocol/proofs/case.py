@@ -16,6 +16,8 @@ from labd.expr import (
     Interval,
     Range,
     compile_expression,
+    impossible,
+    narrowed,
     possible,
     show,
     witness,
@@ -136,6 +138,13 @@ class Case:
             return None
         found = possible(wanted, False, self.ranges.at(place), self.guards(place))
         return found if found is not None and self.comes_to(place, found) else None
+
+    def rules_out(self, condition: Expression, truth: bool, place: Place) -> bool:
+        """Whether it is proven that a condition cannot have a truth at a place, whatever the parameters are."""
+        wanted, env, guards = self.ranges.inlined(condition), self.ranges.at(place), self.guards(place)
+        if self.provable(wanted, place):
+            return impossible(wanted, truth, env, guards)
+        return narrowed(env, (*guards, (wanted, truth))) is None  # what has no ends cannot be searched through
 
     def comes_to(self, place: Place, example: Example) -> bool:
         """Whether some run with these values of its parameters may come to a place."""
