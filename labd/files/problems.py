@@ -86,6 +86,8 @@ CODES: dict[str, str] = {
     "L401": "a file of taught positions that is not there",
     "L402": "a taught position that cannot be used",
     "L403": "a taught position that is no longer valid",
+    "P601": "a file to import that is not of the format that it should be of",
+    "P602": "something in a file to import that the protocol language cannot say",
 }
 
 

@@ -204,8 +204,11 @@ class Reader:
 
     def _stands_alone(self, top: _Open, span: Span) -> bool:
         """A piece of `{if: max(a, b) > 3 V}`, which YAML parts at the comma."""
-        if span.value or span.style or span.end > span.start or top.key is None:
+        if span.value or span.style or span.end > span.start or top.key is None or "\0" in top.key:
             return False
+        if "\0" in top.key:  # a piece that stands twice is told already
+            top.key = None
+            return True
         key = self.source.keys[(*top.path, top.key)]
         if self.source.text[key.end : span.start].strip() == ":":
             return False

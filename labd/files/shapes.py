@@ -13,7 +13,10 @@ from labd.files.source import Path
 WANTED = {
     "string_type": "a text belongs here",
     "int_type": "a whole number belongs here",
+    "int_parsing": "a whole number belongs here",
+    "int_from_float": "a whole number belongs here",
     "float_type": "a number belongs here",
+    "float_parsing": "a number belongs here",
     "bool_type": "true or false belongs here",
     "bool_parsing": "true or false belongs here",
     "path_type": "a path belongs here",

@@ -11,6 +11,7 @@ from labd.protocol.facts import LabFacts, standard_facts
 from labd.protocol.graph import check_graph
 from labd.protocol.loader import Protocol
 from labd.protocol.model import CallStep, steps_of
+from labd.protocol.parameters import bind_parameters
 from labd.protocol.program import Program
 from labd.protocol.proofs.branches import branch_problems, loop_problems
 from labd.protocol.proofs.case import Case
@@ -35,6 +36,24 @@ def check(
         parameters: what `bind_parameters` gave for one run; without them it is proven for all that they may be.
     """
     return list(in_order(_check(protocol, facts or standard_facts(), parameters)))
+
+
+def ready(protocol: Protocol, values: Mapping[str, Any], facts: LabFacts) -> dict[str, Any]:
+    """The bound parameters of a run that may start in a lab: proven for its own values, not for all that may be.
+
+    Raises:
+        InputErrors: with everything that is wrong with the protocol or the values.
+    """
+    problems: list[Problem] = []
+    bound: dict[str, Any] | None = None
+    try:
+        bound = bind_parameters(protocol, values, facts)
+    except InputErrors as errors:
+        problems += errors.problems
+    problems += [problem for problem in check(protocol, facts, bound) if problem.severity == "error"]
+    if problems or bound is None:
+        raise InputErrors(problems)
+    return bound
 
 
 def compiled(protocol: Protocol, facts: LabFacts | None = None) -> Program:

@@ -26,9 +26,9 @@ SAMPLE = "sample"
 
 
 class Key(NamedTuple):
-    """One thing that is counted: drawn of a material or from a place, put into a place, tips, parts."""
+    """One thing that is counted: drawn of a material or from a place, put into a place, tips, picks where parts lie."""
 
-    kind: Literal["material", "place", "into", "tips", "part"]
+    kind: Literal["material", "place", "into", "tips", "pick"]
     name: str = ""
 
 
@@ -124,7 +124,11 @@ class Ledger:
             if key.kind in ("material", "place"):
                 name = (self.facts.material_at or {}).get(key.name, key.name) if key.kind == "place" else key.name
                 materials[name] = _both(materials.get(name), amount)
-        parts = {key.name: amount for key, amount in amounts.items() if key.kind == "part"}
+        parts: dict[str, Amount] = {}
+        for key, amount in amounts.items():
+            if key.kind == "pick":
+                part = (self.facts.stock or {})[key.name]
+                parts[part] = _both(parts.get(part), amount)
         return Needs(materials, amounts.get(TIPS, Amount(0, 0, 0)), parts, amounts, paths)
 
     # ── sums ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +140,8 @@ class Ledger:
         ends = [cost for name, cost in shortest.items() if self.program.states[name].end == "complete"]
         usual = sum(expected[name] for name in usual_way(self.program, self.usual))
         most = costliest(self.program, greatest)
+        if key.kind == "pick":
+            most = max(1.0, usual)  # one part lies there: who picks it again has missed it
         return Amount(min(min(ends, default=0.0), usual), usual, most if math.isfinite(most) else None)
 
     def _costs(
@@ -181,49 +187,63 @@ class Ledger:
         if volume is not None and "source" in op.parameters:
             every = self._volume(volume, self.ranges, place)
             usual = self._volume(volume, self.usual, place)
-            use = Use(
-                Interval(every.low, every.high * again),
-                (usual.low + usual.high) / 2 if usual.bounded else usual.low,
-                (*op.path, "with", "volume"),
-            )
-            yield self._source(op.parameters["source"]), use
+            middle = (usual.low + usual.high) / 2 if usual.bounded else usual.low
+            use = Use(Interval(every.low, every.high * again), middle, (*op.path, "with", "volume"))
+            yield from self._shared([self._source(name) for name in self._names(op.parameters["source"], place)], use)
             if "destination" in op.parameters:
-                yield Key("into", self._place(op.parameters["destination"])), use
+                where = self._names(op.parameters["destination"], place)
+                yield from self._shared([Key("into", name) for name in where], use)
         tips = _tips(op)
         if tips is not None:
             yield TIPS, Use(Interval(tips.low, tips.high * again), tips.high, (*op.path, "do"))
         if op.action.name == "pick" and "place" in op.parameters:
-            part = (self.facts.stock or {}).get(self._place(op.parameters["place"]))
-            if part is not None:
-                yield Key("part", part), Use(Interval(1, again), 1, (*op.path, "with", "place"))
+            names = self._names(op.parameters["place"], place)
+            found = [Key("pick", name) for name in names if name in (self.facts.stock or {})]
+            share = Use(Interval(1, 1), 1, (*op.path, "with", "place"))
+            yield from self._shared(found, share, len(names))
+
+    def _shared(self, keys: list[Key], use: Use, among: int = 0) -> Iterator[tuple[Key, Use]]:
+        """What goes to each of a list's items in turn: of all turns each has its share."""
+        parts = among or len(keys)
+        for key in dict.fromkeys(keys):
+            share = keys.count(key) / parts
+            yield key, Use(Interval(use.every.low * share, use.every.high * share), use.usual * share, use.path)
 
     def _volume(self, slot: Slot, ranges: Ranges, place: tuple[str, int]) -> Interval:
         found = ranges.number(slot, ranges.at(place)) or Interval(0.0)
         return Interval(max(0.0, found.low), max(0.0, found.high))
 
-    def _source(self, slot: Slot) -> Key:
-        name = self._place(slot)
+    def _source(self, name: str) -> Key:
         known = self.facts.places
         return Key("place" if "/" in name or (known is not None and name in known) else "material", name)
 
-    def _place(self, slot: Slot) -> str:
-        """A place or material by name; what is only known in a run by its expression, `=item`."""
+    def _names(self, slot: Slot, place: tuple[str, int]) -> list[str]:
+        """Places or materials by name; what is only known in a run by its expression, `=found.place`."""
         name = self.ranges.text(slot)
         if name is not None:
-            return name
+            return [name]
         text = slot.expression.text.strip() if slot.expression is not None else ""
-        return SAMPLE if text == "sample.position" else f"={text}"
+        for loop in self.ranges.loops(place):
+            items = loop.over.fixed if loop.over is not None and loop.as_ == text else None
+            if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
+                return [str(item) for item in items]
+        return [SAMPLE if text == "sample.position" else f"={text}"]
 
     def _tips_of_once(self) -> None:
         """With `new_tip: once` a tip stays on as long as its source stays the same: one a visit, however often."""
-        for name, state in self.program.states.items():
+        for state_name, state in self.program.states.items():
             ops = [(leaf.at, leaf.op) for leaf in leaves(blocks(state.ops)) if isinstance(leaf.op, DoOp)]
-            once = [(at, op) for at, op in ops if _policy(op) == "once"]
-            if len({self._source(op.parameters["source"]) for _, op in once if "source" in op.parameters}) != 1:
+            once = [(at, op) for at, op in ops if _policy(op) == "once" and "source" in op.parameters]
+            sources = {one for at, op in once for one in self._names(op.parameters["source"], (state_name, at))}
+            if len(sources) != 1:
                 continue
-            looped = any(self.ranges.loops((name, at)) for at, _ in once)
-            for at, op in once[1 if not looped else len(once) :]:
-                self.uses[name, at][TIPS] = Use(Interval(0, 0), 0, (*op.path, "do"))
+            for at, op in once[1:]:
+                self.uses[state_name, at][TIPS] = Use(Interval(0, 0), 0, (*op.path, "do"))
+            at, op = once[0]
+            turns = 1.0
+            for loop in self.ranges.loops((state_name, at)):
+                turns *= max(1.0, self.ranges.turns(loop, self.ranges.at((state_name, at))).high)
+            self.uses[state_name, at][TIPS] = Use(Interval(0, 1 / turns), 1 / turns, (*op.path, "do"))
 
 
 def _policy(op: DoOp) -> str | None:

@@ -23,11 +23,10 @@ def stock_problems(case: Case) -> Iterator[Problem]:
                 yield from _drawn(case, found, key, amount)
             case "into":
                 yield from _room(case, found, key, amount)
-            case "part":
-                has = None if case.facts.parts is None else case.facts.parts.get(key.name, 0)
-                yield from _pieces(case, found, key, has, (f"`{key.name}`", "P504"))
+            case "pick":
+                yield from _picks(case, found, key, amount)
             case "tips":
-                yield from _pieces(case, found, TIPS, _most_tips(case), ("tips", "P503"))
+                yield from _tips(case, found, amount)
 
 
 def _drawn(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Problem]:
@@ -67,13 +66,26 @@ def _room(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Proble
     yield case.problem("P505", message, found.paths[key], f"put less into it{_usually(amount, 'µL')}")
 
 
-def _pieces(case: Case, found: Needs, key: Key, has: int | None, words: tuple[str, str]) -> Iterator[Problem]:
-    amount = found.amounts[key]
-    if has is None or amount.greatest is None or amount.greatest <= has:
+def _picks(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Problem]:
+    part = (case.facts.stock or {})[key.name]
+    if amount.expected > 1 + SLACK:
+        message = f"this picks {amount.expected:g} of `{part}` at {key.name}, where one lies"
+        yield case.problem("P504", message, found.paths[key], "pick each at a place of its own: `repeat: {over: [..]}`")
         return
-    what, code = words
-    message = f"this needs {amount.greatest:g} {what} on the worst way, the lab has {has}"
-    yield case.problem(code, message, found.paths[key], f"put more there, or need fewer{_usually(amount, '')}")
+    has = None if case.facts.parts is None else case.facts.parts.get(part, 0)
+    needed = found.parts[part].greatest
+    if has is not None and needed is not None and needed > has + SLACK:
+        message = f"this needs {needed:g} of `{part}`, the lab has {has}"
+        yield case.problem("P504", message, found.paths[key], f"put more of `{part}` there")
+
+
+def _tips(case: Case, found: Needs, amount: Amount) -> Iterator[Problem]:
+    has = _most_tips(case)
+    if has is None or amount.greatest is None or amount.greatest <= has + SLACK:
+        return
+    message = f"this needs {amount.greatest:g} tips on the worst way, the robot's deck has {has}"
+    mend = f"put more racks there, or need fewer{_usually(amount, '')}"
+    yield case.problem("P503", message, found.paths[TIPS], mend)
 
 
 def _most_tips(case: Case) -> int | None:
