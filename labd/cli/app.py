@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from labd.cli import authoring
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -95,6 +96,9 @@ def check(
     from labd.cli.checking import check_files
 
     raise typer.Exit(check_files(files or [], lab, as_json=as_json))
+
+
+authoring.register(app)
 
 
 @app.command()

@@ -49,6 +49,8 @@ CODES: dict[str, str] = {
     "P314": "a `watch` on what cannot change",
     "P401": "a run's parameter that is missing, unknown or wrong",
     "P501": "more units of a role than the lab has",
+    "P601": "a file to import that is not of the format that it should be of",
+    "P602": "something in a file to import that the protocol language cannot say",
 }
 
 
