@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -59,48 +59,38 @@ def schema(
     output: Output = None,
     lab: OfLab = None,
 ) -> None:
-    """Print the JSON Schema of protocols, for editors."""
-    found = _lab_schema() if of == "lab" else _protocol_schema(lab)
-    _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)
-
-
-def _protocol_schema(lab: Path | None) -> dict[str, Any]:
+    """Print the JSON Schema of protocols, or of lab.yaml, for editors."""
+    from labd.lab.models import lab_schema
     from labd.protocol.schema import protocol_schema
 
-    return protocol_schema(_facts(lab))
-
-
-def _lab_schema() -> dict[str, Any]:
-    raise CliError("there is no schema of lab.yaml yet; `labd check --lab lab.yaml` checks it", BAD_INPUT)
+    found = lab_schema() if of == "lab" else protocol_schema(_facts(lab))
+    _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)
 
 
 def _made(name: str, lab: Path | None, make: Callable[[Loaded, LabFacts | None], str]) -> str:
     """What is made of a protocol that holds. Raises Exit, after telling what is wrong with one that does not."""
-    from labd.cli.files import find
-    from labd.protocol import InputErrors, load
-    from labd.protocol.library import Library, folder
-    from labd.run.shipped import shipped
+    from labd.cli.files import load_named
+    from labd.files import InputErrors
 
-    file = find(name)
     facts = _facts(lab)
     try:
-        loaded = load(file, library=Library(shipped()).under(folder(file.parent)))
-        return make(loaded, facts)
+        return make(load_named(name), facts)
     except InputErrors as errors:
         typer.echo(str(errors), err=True)
         raise typer.Exit(BAD_INPUT) from errors
 
 
 def _facts(lab: Path | None) -> LabFacts | None:
+    """Of a lab that holds. Raises CliError."""
     if lab is None:
         return None
-    from labd.lab.config import LabError, load_lab
-    from labd.run.facts import lab_facts
+    from labd.lab.check import check_lab
+    from labd.run.facts import facts_of
 
-    try:
-        return lab_facts(load_lab(lab))
-    except LabError as error:
-        raise CliError(str(error), BAD_INPUT) from error
+    checked = check_lab(lab)
+    if checked.lab is None:
+        raise CliError("\n".join(problem.render() for problem in checked.problems), BAD_INPUT)
+    return facts_of(checked.lab)
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -13,7 +13,7 @@ _FLOW_SIGNS = re.compile(r"[,:\[\]{}]")
 _MISREAD = re.compile(
     r"~|<<|=|null|true|false|yes|no|on|off|y|n"
     r"|[-+]?(\.[0-9_]+|[0-9][0-9_,]*(\.[0-9_]*)?)(e[-+]?[0-9]+)?|[-+]?[0-9]+(:[0-9]+)+(\.[0-9]*)?"
-    r"|[-+]?0[xob][0-9A-Fa-f_]+|[-+]?\.(inf|nan)"
+    r"|[-+]?0([xob][0-9A-Fa-f_]+|[0-9_.]+)|[-+]?\.(inf|nan)"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?",
     re.IGNORECASE,
 )
@@ -70,19 +70,22 @@ def scalar(text: str, *, plain: bool, flow: bool) -> str:
 def folded(line: str, room_first: int, room: int) -> list[str]:
     """A one-line scalar over several lines, parted where a reader joins them again with one space."""
     lines: list[str] = []
-    while len(line) > (limit := room if lines else room_first):
-        breaks = [at for at in range(1, len(line) - 1) if _may_break(line, at)]
-        at = max((at for at in breaks if at <= limit), default=min(breaks, default=0))
-        if not at:
+    begin, room_now = 0, room_first
+    while len(line) - begin > room_now:
+        limit = begin + room_now
+        before = (at for at in range(limit, begin, -1) if _may_break(line, at))
+        after = (at for at in range(limit + 1, len(line) - 1) if _may_break(line, at))
+        at = next(before, None) or next(after, None)
+        if at is None:
             break
-        lines.append(line[:at])
-        line = line[at + 1 :]
-    return [*lines, line]
+        lines.append(line[begin:at])
+        begin, room_now = at + 1, room
+    return [*lines, line[begin:]]
 
 
 def _may_break(line: str, at: int) -> bool:
     """Whether there is a single space, and nothing at it that a break would change."""
-    return line[at] == " " and line[at - 1] not in " \\" and line[at + 1] not in " #"
+    return 0 < at < len(line) - 1 and line[at] == " " and line[at - 1] not in " \\" and line[at + 1] not in " #"
 
 
 def literal(text: str, style: str, room: int) -> list[str] | None:

@@ -228,20 +228,27 @@ class _Compiler:
 
     def _with_windows(self, program: Program, windows: list[WindowRule]) -> Program:
         """The program with its windows, and the states in which each may expire."""
+        after = {name: set(program.successors(name)) for name in program.states}
         inside: list[frozenset[str]] = []
         for rule in windows:
             begin, finish = rule.begin[0], rule.finish[0]
-            found = {begin}
-            waiting = [begin]
-            led = False
-            while waiting:
-                for target in program.successors(waiting.pop()):
-                    led = led or target == finish
-                    if target not in found and program.states[target].end is None:
-                        found.add(target)
-                        waiting += [target] if target != finish else []
-            if not led and not (begin == finish and rule.begin[1] != rule.finish[1]):
+            found = _following(after, begin)
+            if finish not in found and not (begin == finish and rule.begin[1] != rule.finish[1]):
                 message = f"no way leads from `{begin}` to `{finish}`: this window is never closed"
                 self.slots.tell("P312", message, (*rule.path, "to"), "name states that follow each other")
-            inside.append(frozenset(found))
+            # Also behind `finish`, where that may be left before its action was sent, and entered again; not past
+            # `begin`, where the window begins anew.
+            before = {name: {one for one in after if name in after[one] and one != begin} for name in after}
+            inside.append(frozenset(found & _following(before, finish)) | {begin, finish})
         return replace(program, windows=tuple(windows), inside=tuple(inside))
+
+
+def _following(edges: Mapping[str, set[str]], start: str) -> set[str]:
+    """All that one comes to from `start`, by one edge or more."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        more = edges[waiting.pop()] - found
+        found |= more
+        waiting += more
+    return found

@@ -164,12 +164,20 @@ def written(document: Document | Mapping[str, Any]) -> str:
     if not isinstance(document, Document):
         document = Document(tree_of(document))
     assert isinstance(document.root, Collection)
-    head = sorted(document.head, key=lambda comment: not comment.startswith(_SCHEMA))
-    lines = [_Line(0, "", comment) for comment in head]
-    if head and document.apart:
+    lines = [_Line(0, "", comment) for comment in _head(document.head)]
+    if lines and document.apart:
         lines.append(_Line(0, ""))
     lines += _block(document.root, "file", 0)
     return "\n".join(_with_comments(lines)) + "\n"
+
+
+def _head(comments: list[str]) -> list[str]:
+    """The head's comments, with the one for editors first, and a single empty line where there were some."""
+    made: list[str] = []
+    for comment in sorted(comments, key=lambda comment: not comment.startswith(_SCHEMA)):
+        if comment or (made and made[-1]):
+            made.append(comment)
+    return made if not made or made[-1] else made[:-1]
 
 
 def _with_comments(lines: list[_Line]) -> Iterable[str]:
@@ -285,18 +293,23 @@ def _is_apart(before: Entry, entry: Entry, part: Collection, shape: str, *, one_
 def _pads(entries: list[Entry], bodies: list[list[_Line] | str], how: Shape) -> list[int]:
     """How wide the key of each entry is set: all of neighbouring one-line entries alike."""
     pads = [0] * len(entries)
-    if not how.table:
-        return pads
     group: list[int] = []
     for number, (entry, body) in enumerate(zip(entries, bodies, strict=True)):
-        if not isinstance(body, str) or (entry.apart and not how.apart):
+        one_line = how.table and isinstance(body, str) and entry.key is not None
+        if group and (not one_line or (entry.apart and not how.apart)):
+            _pad(group, entries, pads)
             group = []
-        if isinstance(body, str) and entry.key is not None:
+        if one_line:
             group.append(number)
-            width = max(len(_key(entries[member])) + 1 for member in group)
-            for member in group:
-                pads[member] = width
+    if group:
+        _pad(group, entries, pads)
     return pads
+
+
+def _pad(group: list[int], entries: list[Entry], pads: list[int]) -> None:
+    width = max(len(_key(entries[number])) + 1 for number in group)
+    for number in group:
+        pads[number] = width
 
 
 # ── in one line ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,10 +22,13 @@ LID = "lid"  # counter electrode, spacer, spring and top case in one stack
 LABWARE_SHAPES: dict[str, tuple[int, int]] = {  # rows, columns
     "cell_tray_8": (2, 4),
     "lid_tray_8": (2, 4),
+    "part_tray_8": (2, 4),
     "vials_8x20ml": (2, 4),
     "cell_tray_36": (6, 6),
     "lid_tray_36": (6, 6),
+    "part_tray_36": (6, 6),
 }
+_BY_COUNT = {1: (1, 1), 6: (2, 3), 12: (3, 4), 15: (3, 5), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24)}
 
 
 class _Model(BaseModel):
@@ -90,6 +93,7 @@ class World:
         self._path = path
         self.kept = True  # False: nothing is written, because nothing can be killed without its world
         self._state = _State()
+        self._listeners: list[Callable[[], None]] = []
         if path is not None and path.exists():
             self._state = _State.model_validate_json(path.read_bytes())
 
@@ -115,6 +119,16 @@ class World:
         """What a simulated machine keeps over its restart. Mutable; call `save` after a change that counts."""
         return self._state.memory.setdefault(device, {})
 
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls a function after all that is taken, put, drawn or poured; gives what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _changed(self) -> None:
+        self.save()
+        for listener in self._listeners:
+            listener()
+
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────
     def item(self, place: str) -> Cell | Part | None:
         """What lies at a place."""
@@ -132,7 +146,7 @@ class World:
     def take(self, place: str) -> Cell | Part | None:
         """Lifts what lies at a place off it."""
         item = self._state.items.pop(place, None)
-        self.save()
+        self._changed()
         return item
 
     def put(self, place: str, item: Cell | Part) -> bool:
@@ -146,13 +160,17 @@ class World:
             return False
         else:
             self._state.items[place] = item
-        self.save()
+        self._changed()
         return True
 
     # ── liquids ──────────────────────────────────────────────────────────────────────────────────────────────────
     def well(self, place: str) -> Well | None:
         """The liquid at a place, or None."""
         return self._state.wells.get(place)
+
+    def wells(self) -> Iterable[tuple[str, Well]]:
+        """All liquids with their places."""
+        return list(self._state.wells.items())
 
     def draw(self, place: str, volume: float) -> dict[str, float]:
         """Draws up to a volume (µL) from a well; gives what really came, by material. Less when it runs dry."""
@@ -161,7 +179,7 @@ class World:
             return {}
         taken = max(0.0, min(volume, well.volume - well.dead))
         well.volume -= taken
-        self.save()
+        self._changed()
         return {well.material: taken} if taken > 0 else {}
 
     def pour(self, place: str, liquid: Mapping[str, float], at: float) -> None:
@@ -176,7 +194,7 @@ class World:
             for material, volume in liquid.items():
                 well = self._state.wells.setdefault(place, Well(material=material, volume=0.0))
                 well.volume += volume
-        self.save()
+        self._changed()
 
     # ── first contents ───────────────────────────────────────────────────────────────────────────────────────────
     def furnish(self, deck: Iterable[Mapping[str, Any]]) -> None:
@@ -201,7 +219,7 @@ class World:
                         volume=microlitres(content["volume"]),
                         dead=microlitres(content.get("dead", 0)),
                     )
-        self.save()
+        self._changed()
 
     def _stock(self, place: str, name: str) -> None:
         item = Cell(id=f"cell:{place}") if name == HALF_CELL else Part(id=f"{name}:{place}", name=name)
@@ -209,9 +227,13 @@ class World:
 
 
 def wells_of(load_name: str) -> list[str]:
-    """The wells of a labware, column by column: A1, B1, A2 and on."""
-    rows, columns = LABWARE_SHAPES.get(load_name, (8, 12) if "_96_" in load_name else (4, 6))
-    return [f"{'ABCDEFGH'[row]}{column + 1}" for column in range(columns) for row in range(rows)]
+    """The wells of a labware, column by column: A1, B1, A2 and on. Standard ones carry their count in the name."""
+    rows, columns = LABWARE_SHAPES.get(load_name) or next(
+        (shape for count, shape in _BY_COUNT.items() if f"_{count}_" in load_name), (4, 6)
+    )
+    if "reservoir" in load_name:
+        rows, columns = 1, rows * columns
+    return [f"{'ABCDEFGHIJKLMNOP'[row]}{column + 1}" for column in range(columns) for row in range(rows)]
 
 
 def microlitres(text: object) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from labd.protocol import InputErrors
 from labd.protocol.layout import laid_out
@@ -15,6 +17,25 @@ from tests.protocol.written import written
 DATA = Path(__file__).parent / "data" / "layout"
 SHIPPED = sorted((Path(__file__).parents[2] / "protocols").glob("*.yaml"))
 HEAD = "labd: 1\nprotocol: x\n"
+
+
+@st.composite
+def spoilt(draw: Any) -> str:
+    """A sound file with comments and signs put in, and signs and lines taken out."""
+    text: str = draw(st.sampled_from([SOUND, (DATA / "before.yaml").read_text()]))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(text) - 1))
+        begin, end = text.rfind("\n", 0, at) + 1, text.find("\n", at) % len(text)
+        put = draw(st.sampled_from([*"#-:,'\"|>[]{}\n ", "  ", " # beside", "\n  ", "", "comment", "line", "gone"]))
+        if put == "comment":
+            text = text[:begin] + " " * draw(st.integers(0, 10)) + "# above\n" + text[begin:]
+        elif put == "line":
+            text = text[:begin] + text[begin : end + 1] * 2 + text[end + 1 :]
+        elif put == "gone":
+            text = text[:begin] + text[end + 1 :]
+        else:
+            text = text[:at] + put + text[at + (not put) :]
+    return text
 
 
 def body(text: str) -> str:
@@ -43,6 +64,21 @@ def test_the_protocols_that_ship_are_laid_out(path: Path) -> None:
 def test_any_file_keeps_its_meaning_and_comments_and_is_laid_out_for_good(text: str) -> None:
     once = laid_out(text)  # raises where something is lost
     assert laid_out(once) == once
+
+
+@settings(deadline=None, max_examples=150)
+@given(spoilt())
+def test_a_file_with_slips_of_the_hand_is_told_or_laid_out_for_good(text: str) -> None:
+    try:
+        once = laid_out(text)
+    except InputErrors:
+        return
+    assert laid_out(once) == once
+
+
+def test_the_head_keeps_single_empty_lines() -> None:
+    schema = "# yaml-language-server: $schema=x"
+    assert laid_out(f"# a\n\n{schema}\n\n# b\n{HEAD}") == f"{schema}\n# a\n\n# b\n{HEAD}"
 
 
 @pytest.mark.parametrize(
