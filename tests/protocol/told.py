@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labd.protocol import Protocol, load
-from labd.protocol.library import Library, folder
-from labd.run.shipped import shipped
+from labd.run.shipped import library, shipped
 
 DATA = Path(__file__).parent / "data" / "telling"
 EVERYTHING = DATA / "everything.yaml"
@@ -15,4 +14,4 @@ FILES = {**shipped(), "everything": EVERYTHING}
 
 def protocol(name: str) -> Protocol:
     """One of them, with what it calls."""
-    return load(FILES[name], library=Library(shipped()).under(folder(DATA)))
+    return load(FILES[name], library=library(DATA))
