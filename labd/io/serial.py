@@ -22,7 +22,9 @@ class SerialLink(StreamLink):
 
     Args:
         port: path of the port; `/dev/serial/by-id/…` stays the same when cables are replugged.
-        baudrate: bits per second, 8N1.
+        baudrate: bits per second.
+        bytesize, parity, stopbits: how a byte is framed; 8N1 unless told otherwise.
+        rtscts: flow control by the lines RTS and CTS.
         xonxoff: flow control by XON and XOFF, which are then dropped from what is read.
         settle: s to wait after opening, for instruments that opening resets (DTR); what they say then is dropped.
         late, write_timeout, limit: see StreamLink.
@@ -33,6 +35,10 @@ class SerialLink(StreamLink):
         port: str,
         baudrate: int,
         *,
+        bytesize: int = 8,
+        parity: str = "N",
+        stopbits: int = 1,
+        rtscts: bool = False,
         xonxoff: bool = False,
         settle: float = 0.0,
         late: float = 0.5,
@@ -41,6 +47,8 @@ class SerialLink(StreamLink):
     ) -> None:
         super().__init__(port, late=late, write_timeout=write_timeout, limit=limit, ignore=XON_XOFF if xonxoff else b"")
         self._baudrate = baudrate
+        self._framing = {"bytesize": bytesize, "parity": parity, "stopbits": stopbits}
+        self._rtscts = rtscts
         self._xonxoff = xonxoff
         self._settle = settle
 
@@ -65,6 +73,8 @@ class SerialLink(StreamLink):
         return serial.Serial(
             self.address,
             self._baudrate,
+            **({} if is_pty(self.address) else self._framing),
+            rtscts=self._rtscts,
             xonxoff=self._xonxoff,
             exclusive=True,
             timeout=0,
@@ -84,6 +94,11 @@ class SerialLink(StreamLink):
         if code in (errno.EBUSY, errno.EAGAIN) or "lock" in text:
             return f"{self.address} is in use by {holder(self.address) or 'another program'}; close it there first"
         return f"{self.address} cannot be opened: {error.strerror or text}"
+
+
+def is_pty(port: str) -> bool:
+    """Whether a port is a pseudo-terminal: it carries bytes, not bits, and Linux refuses any framing but 8N1 on it."""
+    return Path(port).resolve().is_relative_to("/dev/pts")
 
 
 def ports_now() -> str:

@@ -38,7 +38,7 @@ from labd.sdk.quantities import (
     Volume,
     with_units,
 )
-from labd.sdk.roles import ROLES, Arm, Crimper, PipettingRobot, Potentiostat
+from labd.sdk.roles import ROLES, Arm, Balance, Crimper, PipettingRobot, Potentiostat, Thermostat
 from labd.sdk.units import Quantity, UnitError
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "About",
     "Action",
     "Arm",
+    "Balance",
     "Bounds",
     "Call",
     "Charge",
@@ -88,6 +89,7 @@ __all__ = [
     "Source",
     "Speed",
     "Temperature",
+    "Thermostat",
     "UnitError",
     "Unreachable",
     "Verdict",

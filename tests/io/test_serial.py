@@ -58,6 +58,11 @@ async def test_an_answer_comes_back(instrument: Instrument) -> None:
         assert await ask(link, b"t") == "t"
 
 
+async def test_a_line_of_seven_bits_with_parity_opens(instrument: Instrument) -> None:
+    async with SerialLink(instrument.port, 4800, bytesize=7, parity="E") as link:
+        assert await ask(link, b"version") == "version"
+
+
 async def test_a_late_reply_is_drained_before_the_next_request(instrument: Instrument) -> None:
     instrument.on_data = lambda data: instrument.say_after(1.3, data) if b"slow" in data else instrument.say(data)
     async with SerialLink(instrument.port, 921600, late=0.5) as link:

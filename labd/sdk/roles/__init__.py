@@ -1,0 +1,85 @@
+"""Roles: the kinds of device that protocols are written for, with their standard actions, parameters and results.
+
+Default units: s, µL, kN, V, A, Ω, Hz, g, °C, mm. Drivers narrow bounds and may add parameters with defaults.
+Signs: a positive current charges the cell (Battery Data Format).
+"""
+
+from __future__ import annotations
+
+from labd.sdk.driver import Driver
+from labd.sdk.roles.making import (
+    Arm,
+    ArmSignals,
+    Crimper,
+    CrimperSignals,
+    CrimpResult,
+    MoveResult,
+    NewTip,
+    PickResult,
+    PipettingRobot,
+    PipettingSignals,
+    PlaceResult,
+    PositiveVolume,
+    TransferResult,
+)
+from labd.sdk.roles.measuring import (
+    Balance,
+    BalanceSignals,
+    ChannelData,
+    ConstantCurrentResult,
+    ConstantVoltageResult,
+    CycleData,
+    CycleResult,
+    ImpedanceData,
+    ImpedanceResult,
+    Interval,
+    OpenCircuitResult,
+    PositiveDuration,
+    Potentiostat,
+    PotentiostatSignals,
+    VoltammetryResult,
+    WeighResult,
+)
+from labd.sdk.roles.surroundings import (
+    Thermostat,
+    ThermostatSignals,
+)
+
+__all__ = [
+    "ROLES",
+    "Arm",
+    "ArmSignals",
+    "Balance",
+    "BalanceSignals",
+    "ChannelData",
+    "ConstantCurrentResult",
+    "ConstantVoltageResult",
+    "CrimpResult",
+    "Crimper",
+    "CrimperSignals",
+    "CycleData",
+    "CycleResult",
+    "ImpedanceData",
+    "ImpedanceResult",
+    "Interval",
+    "MoveResult",
+    "NewTip",
+    "OpenCircuitResult",
+    "PickResult",
+    "PipettingRobot",
+    "PipettingSignals",
+    "PlaceResult",
+    "PositiveDuration",
+    "PositiveVolume",
+    "Potentiostat",
+    "PotentiostatSignals",
+    "Thermostat",
+    "ThermostatSignals",
+    "TransferResult",
+    "VoltammetryResult",
+    "WeighResult",
+]
+
+ROLES: dict[str, type[Driver]] = {
+    role.role: role for role in (PipettingRobot, Crimper, Arm, Potentiostat, Balance, Thermostat)
+}

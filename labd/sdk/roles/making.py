@@ -1,0 +1,152 @@
+"""The roles that make cells: pipetting robot, crimper, arm."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Literal
+
+from labd.sdk.actions import Call, Effect, Result, action
+from labd.sdk.driver import Driver, Signals
+from labd.sdk.quantities import Bounds, Duration, FlowRate, Force, Length, Place, Source, Volume
+
+NewTip = Literal["always", "once", "never"]
+PositiveVolume = Annotated[Volume, Bounds(min=0.1)]
+
+
+# ── pipetting robot ───────────────────────────────────────────────────────────────────────────────────────────────────
+class PipettingSignals(Signals):
+    door_closed: bool | None = None
+    tip_attached: bool | None = None
+    busy: bool | None = None
+
+
+class TransferResult(Result):
+    volume: Volume
+    source: str
+    destination: str
+    tip: str
+
+
+class PipettingRobot(Driver):
+    """Moves liquids between wells."""
+
+    role = "pipetting_robot"
+    Signals = PipettingSignals
+
+    @action(effect=Effect.STATE, timeout=120)
+    @abstractmethod
+    async def home(self, call: Call) -> None:
+        """Drives all axes to their end switches."""
+
+    @action(effect=Effect.ONCE, timeout=300, duration=40)
+    @abstractmethod
+    async def transfer(
+        self,
+        call: Call,
+        source: Source,
+        destination: Place,
+        volume: PositiveVolume,
+        new_tip: NewTip = "always",
+        flow_rate: Annotated[FlowRate, Bounds(min=0.1)] | None = None,
+        mix_after: Annotated[int, Bounds(min=0, max=50)] = 0,
+    ) -> TransferResult:
+        """Takes a volume from a place or of a material, and gives it to another place."""
+
+    @action(effect=Effect.ONCE, timeout=300, duration=40)
+    @abstractmethod
+    async def mix(
+        self, call: Call, place: Place, volume: PositiveVolume, times: Annotated[int, Bounds(min=1, max=50)]
+    ) -> None:
+        """Draws in and gives back a volume in one well, so many times."""
+
+
+# ── crimper ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+class CrimperSignals(Signals):
+    force: Force | None = None
+    ram: Length | None = None
+    guard_closed: bool | None = None
+    estop: bool | None = None
+    cycles: int | None = None
+
+
+class CrimpResult(Result):
+    peak_force: Force | None
+    dwell: Duration
+    displacement: Length | None
+    cycles: int | None
+
+
+class Crimper(Driver):
+    """Presses a coin cell shut."""
+
+    role = "crimper"
+    Signals = CrimperSignals
+
+    @action(name="open", effect=Effect.STATE, timeout=30, duration=3)
+    @abstractmethod
+    async def open_ram(self, call: Call) -> None:
+        """Drives the ram up, so that an arm can reach the nest."""
+
+    @action(name="close", effect=Effect.STATE, timeout=30, duration=3)
+    @abstractmethod
+    async def close_ram(self, call: Call) -> None:
+        """Drives the ram down onto the nest, without force."""
+
+    @action(effect=Effect.ONCE, timeout=lambda p: 60 + p.dwell, duration=lambda p: 10 + p.dwell)
+    @abstractmethod
+    async def crimp(
+        self,
+        call: Call,
+        force: Annotated[Force, Bounds(min=0.1)],
+        dwell: Annotated[Duration, Bounds(min=0, max=600)] = 2.0,
+    ) -> CrimpResult:
+        """Presses to a force, keeps it for a time, and opens again."""
+
+
+# ── arm ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+class ArmSignals(Signals):
+    gripped: bool | None = None
+    moving: bool | None = None
+    error: bool | None = None
+
+
+class PickResult(Result):
+    gripped: bool
+    width: Length | None
+
+
+class PlaceResult(Result):
+    released: bool
+
+
+class MoveResult(Result):
+    position: str
+
+
+class Arm(Driver):
+    """Carries parts and cells between places."""
+
+    role = "arm"
+    Signals = ArmSignals
+
+    @action(effect=Effect.STATE, timeout=120, duration=10)
+    @abstractmethod
+    async def home(self, call: Call) -> None:
+        """Finds its axes' zero, and moves clear of everything."""
+
+    @action(effect=Effect.ONCE, timeout=120, duration=15)
+    @abstractmethod
+    async def pick(
+        self, call: Call, place: Place, force: Annotated[Force, Bounds(min=0.001, max=0.2)] = 0.02
+    ) -> PickResult:
+        """Takes what lies at a place. A missed grip is a result, `gripped: false`, not an error."""
+
+    @action(effect=Effect.ONCE, timeout=120, duration=15)
+    @abstractmethod
+    async def place(self, call: Call, place: Place) -> PlaceResult:
+        """Sets down at a place what the gripper holds."""
+
+    @action(effect=Effect.STATE, timeout=60, duration=5)
+    @abstractmethod
+    async def move(self, call: Call, position: Place) -> MoveResult:
+        """Moves to a taught position."""

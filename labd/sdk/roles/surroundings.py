@@ -1,0 +1,27 @@
+"""The roles that keep what surrounds a sample: thermostat."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated
+
+from labd.sdk.actions import Call, Effect, action
+from labd.sdk.driver import Driver, Signals
+from labd.sdk.quantities import Bounds, Temperature
+
+
+class ThermostatSignals(Signals):
+    temperature: Temperature | None = None
+    setpoint: Temperature | None = None
+
+
+class Thermostat(Driver):
+    """Keeps a bath, a chamber or a block at a temperature."""
+
+    role = "thermostat"
+    Signals = ThermostatSignals
+
+    @action(effect=Effect.STATE, timeout=60, duration=3)
+    @abstractmethod
+    async def set_temperature(self, call: Call, temperature: Annotated[Temperature, Bounds(min=-273.15)]) -> None:
+        """Sets the setpoint and starts. Done when the device has it; wait for the temperature by its signal."""
