@@ -8,8 +8,10 @@ SHAPES: dict[str, tuple[int, int]] = {  # rows, columns
     "vials_8x20ml": (2, 4),
     "cell_tray_8": (2, 4),
     "lid_tray_8": (2, 4),
+    "part_tray_8": (2, 4),
     "cell_tray_36": (6, 6),
     "lid_tray_36": (6, 6),
+    "part_tray_36": (6, 6),
 }
 _STANDARD = re.compile(r"_(6|12|24|48|96|384)_")
 _BY_COUNT = {6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24)}
