@@ -177,6 +177,7 @@ def _order_routes(api: APIRouter, services: Services) -> None:
             request.parameters,
             sample=request.sample,
             position=request.position,
+            called=request.called,
             by=request.by,
         )
         return RunModel.of(await engine.state(run.id))

@@ -22,11 +22,17 @@ class _Model(BaseModel):
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 class StartRequest(_Model):
-    """Starts a run. `protocol` is the file's text, `name` its name for messages; parameters are texts or JSON."""
+    """Starts a run. `protocol` is the file's text, `name` its name for messages; parameters are texts or JSON.
+
+    `called` are the texts of the protocols that it calls, by their names; those that ship with labd need not be sent.
+    """
 
     protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
     name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    called: Annotated[dict[str, Annotated[str, Field(max_length=2_000_000)]], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
     sample: str | None = None
     position: str | None = None
     by: Who

@@ -183,11 +183,13 @@ def run_protocol(
     as_json: Json = False,
 ) -> None:
     """Start a protocol for one sample."""
-    from labd.cli.files import find, read
+    from labd.cli.files import called_by, find, read
 
     file = find(protocol)
+    text = read(file)
     body: dict[str, object] = {
-        "protocol": read(file),
+        "protocol": text,
+        "called": called_by(file, text),
         "name": str(file),
         "parameters": _parameters(values or []),
         "sample": sample,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from labd.cli.errors import BAD_INPUT
-from labd.cli.files import find, read
+from labd.cli.files import load_named
 from labd.cli.views import say, show_json
 from labd.lab.config import LabConfig, LabError, load_lab
-from labd.protocol import InputErrors, Problem, check, load
+from labd.protocol import InputErrors, Problem, check
 from labd.protocol.facts import LabFacts
 
 
@@ -25,8 +25,7 @@ def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
             facts = _facts(load_lab(lab))
         except LabError as error:
             lab_problems = str(error).splitlines()
-    texts = {name: read(find(name)) for name in names}
-    found = {name: _problems(text, name, facts) for name, text in texts.items()}
+    found = {name: _problems(name, facts) for name in names}
     if as_json:
         told = {name: [problem.as_json() for problem in problems] for name, problems in found.items()}
         show_json({"files": told, "lab": lab_problems})
@@ -41,9 +40,9 @@ def _facts(config: LabConfig) -> LabFacts:
     return lab_facts(config)
 
 
-def _problems(text: str, name: str, facts: LabFacts | None) -> list[Problem]:
+def _problems(name: str, facts: LabFacts | None) -> list[Problem]:
     try:
-        return list(check(load(text, name), facts))
+        return list(check(load_named(name), facts))
     except InputErrors as errors:
         return list(errors.problems)
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labd.cli.errors import BAD_INPUT, CliError
-from labd.run.shipped import find_protocol, shipped
+from labd.files import InputErrors, read_file
+from labd.run.shipped import find_protocol, library, shipped
+
+if TYPE_CHECKING:
+    from labd.protocol import Protocol
 
 
 def find(protocol: str) -> Path:
@@ -21,11 +26,34 @@ def find(protocol: str) -> Path:
         raise CliError(f"{error}{mend}", BAD_INPUT) from error
 
 
+def load_named(protocol: str) -> Protocol:
+    """A protocol by path or by the name of a shipped one; what it calls is found beside it, and among the shipped.
+
+    Raises:
+        CliError: there is no such file.
+        InputErrors: with everything that is wrong with its shape.
+    """
+    from labd.protocol import load
+
+    path = find(protocol)
+    return load(path, protocol, library(path.parent))
+
+
 def read(path: Path) -> str:
     """The text of a file. Raises CliError."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"{path}: cannot be read: {error.strerror}", BAD_INPUT) from error
-    except UnicodeDecodeError as error:
-        raise CliError(f"{path}: is not UTF-8 text", BAD_INPUT) from error
+        return read_file(path)
+    except InputErrors as errors:
+        raise CliError(str(errors), BAD_INPUT) from errors
+
+
+def called_by(path: Path, text: str) -> dict[str, str]:
+    """The texts that a protocol's run needs beside its own. What is wrong with the file, the daemon tells."""
+    if "call:" not in text:
+        return {}
+    from labd.protocol import load
+
+    try:
+        return dict(load(text, str(path), library(path.parent)).texts)
+    except InputErrors:
+        return {}

@@ -119,6 +119,47 @@ def not_empty(node: Call, function: Callable[[Any], Any], only: Run) -> Run:
     return run
 
 
+def number(run: Run, flaw: Flaw) -> Run:
+    """A term that must be a number, which only the run shows."""
+
+    def checked(values: Values) -> Any:
+        value = run(values)
+        if not isinstance(value, (int, float)):
+            raise ExpressionError([flaw])
+        return value
+
+    return checked
+
+
+GREATEST_INTEGER = 2**63
+_MOST_ITEMS = 100_000
+
+
+def unfit(value: Any) -> str:
+    """Why a value is not kept, or nothing: variables are set from themselves in loops, and must not grow for ever."""
+    waiting, seen = [value], 0
+    while waiting:
+        found = waiting.pop()
+        seen += 1
+        if found.__class__ is float and not math.isfinite(found):
+            return "its value is not finite"
+        if found.__class__ is int and not -GREATEST_INTEGER <= found < GREATEST_INTEGER:
+            return "its value is beyond the whole numbers of 64 bits"
+        if found.__class__ is list:
+            waiting += found
+        if seen + len(waiting) > _MOST_ITEMS:
+            return f"its list has more than {_MOST_ITEMS} items"
+    return ""
+
+
+def rounded(value: float, digits: int | None = None) -> float:
+    """Python's `round`, half to even. Digits that no number has are cut: 10 to their power would fill the memory."""
+    return round(value) if digits is None else round(value, max(-_DIGITS, min(digits, _DIGITS)))
+
+
+_DIGITS = 400
+
+
 def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
@@ -127,7 +168,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
     "abs": abs,
-    "round": round,
+    "round": rounded,
     "sum": sum,
     "mean": _mean,
     "len": len,

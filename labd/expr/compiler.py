@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from labd.expr import operators
-from labd.expr.closures import COMPARE, FUNCTIONS, Missing, Run, Values, binary, fold, lookup, not_empty
+from labd.expr.closures import (
+    COMPARE,
+    FUNCTIONS,
+    Missing,
+    Run,
+    Values,
+    binary,
+    fold,
+    lookup,
+    not_empty,
+    number,
+    unfit,
+)
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.nodes import (
+    NOTHING,
     Call,
     Chain,
     Choice,
@@ -27,7 +39,7 @@ from labd.expr.nodes import (
 from labd.expr.operators import Wrong
 from labd.expr.parser import parse
 from labd.expr.show import show
-from labd.expr.spelling import did_you_mean
+from labd.expr.spelling import clipped, did_you_mean
 from labd.expr.types import (
     ANYTHING,
     BOOLEAN,
@@ -55,6 +67,10 @@ class Expression:
     Args:
         names: what it uses, `("pressed", "peak_force")`.
         constant: whether it uses no names.
+        leaves: the types of its names, by dotted name.
+        node: its tree.
+        worked: what only the check finds out, by place in the text: a quantity's value in the default unit, and for
+            each operator of a product the factor that brings its floats to the unit of the result.
     """
 
     text: str
@@ -62,6 +78,8 @@ class Expression:
     names: frozenset[tuple[str, ...]]
     run: Run = field(repr=False, compare=False)
     leaves: Mapping[str, Type] = field(default_factory=dict, repr=False, compare=False)
+    node: Node = field(default=NOTHING, repr=False, compare=False)
+    worked: Mapping[tuple[int, int], tuple[float, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def constant(self) -> bool:
@@ -77,8 +95,11 @@ class Expression:
             raise ExpressionError([Flaw("a division by zero", 0, len(self.text), kind="value")]) from None
         except (ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
             raise ExpressionError([Flaw(f"it has no value: {error}", 0, len(self.text), kind="value")]) from None
-        if found.__class__ is float and not math.isfinite(found):
-            raise ExpressionError([Flaw("its value is not finite", 0, len(self.text), kind="value")])
+        if found is True or found is False:
+            return found
+        flaw = unfit(found)
+        if flaw:
+            raise ExpressionError([Flaw(flaw, 0, len(self.text), kind="value")])
         return found
 
     def because(self, values: Values) -> str:
@@ -112,7 +133,7 @@ def compile_expression(
         aka: why a name that looks right is not there, by name.
 
     Raises:
-        ExpressionError: with all its flaws.
+        ExpressionError: with all its flaws, the first 20 where there are more.
     """
     node = parse(text)
     compiler = _Compiler(names, aka or {})
@@ -121,7 +142,14 @@ def compile_expression(
         compiler.flaws.append(_unwanted(wanted, found.type, node))
     if compiler.flaws:
         raise ExpressionError(compiler.flaws)
-    return Expression(text, found.type, names_in(node), found.run, compiler.leaves)
+    return Expression(text, found.type, names_in(node), found.run, compiler.leaves, node, compiler.worked)
+
+
+def _number(found: Typed) -> Run:
+    """What computes a term; where its type is not known before the run, only numbers pass: texts would add up."""
+    if not isinstance(found.type, Anything):
+        return found.run
+    return number(found.run, Flaw("a number belongs here", found.node.offset, found.node.length, kind="value"))
 
 
 def _unwanted(wanted: Type, given: Type, node: Node) -> Flaw:
@@ -147,6 +175,11 @@ _COMMON_UNITS = tuple(
 )
 
 
+_MOST_FLAWS = 20
+_MOST_UNITS = 32  # that differ: pint takes up to a millisecond for each
+_LONGEST_UNIT = 60
+
+
 class _Compiler:
     """One walk over the tree; a part that is wrong becomes Anything, so that one mistake is told once."""
 
@@ -155,14 +188,22 @@ class _Compiler:
         self.aka = aka
         self.flaws: list[Flaw] = []
         self.leaves: dict[str, Type] = {}
+        self.worked: dict[tuple[int, int], tuple[float, ...]] = {}
+        self.units: set[str] = set()
 
     def visit(self, node: Node) -> Typed:
         try:
             found, run = self._compile(node)
         except Wrong as wrong:
-            self.flaws.append(Flaw(wrong.message, node.offset, node.length, wrong.mend, wrong.kind))
+            self._tell(Flaw(wrong.message, node.offset, node.length, wrong.mend, wrong.kind))
             found, run = ANYTHING, lambda _: None
         return Typed(found, run, node)
+
+    def _tell(self, flaw: Flaw) -> None:
+        """Keeps a flaw. Nobody reads more than some, and looking for what was meant takes its time."""
+        self.flaws.append(flaw)
+        if len(self.flaws) >= _MOST_FLAWS:
+            raise ExpressionError(self.flaws)
 
     def _compile(self, node: Node) -> tuple[Type, Run]:
         walk: Any = self._walks[type(node)]
@@ -178,6 +219,14 @@ class _Compiler:
         return (INTEGER if isinstance(value, int) else NUMBER), lambda _: value
 
     def _quantity(self, node: QuantityLiteral) -> tuple[Type, Run]:
+        self.units.add(node.unit)
+        if len(node.unit) > _LONGEST_UNIT:
+            raise Wrong(f"a unit has at most {_LONGEST_UNIT} characters, this one {len(node.unit)}", kind="unit")
+        if len(self.units) > _MOST_UNITS:
+            flaw = Flaw(
+                f"an expression has at most {_MOST_UNITS} different units", node.offset, node.length, kind="unit"
+            )
+            raise ExpressionError([*self.flaws, flaw])
         try:
             kind = measure(node.unit)
             quantity = units.parse(f"{node.number!r} {node.unit}")
@@ -188,13 +237,14 @@ class _Compiler:
                 mend = f"an operator is missing before `{node.unit}`"
             raise Wrong(str(error), mend, "unit") from None
         value = quantity.value
+        self.worked[node.offset, node.end] = (value,)
         return kind, lambda _: value
 
     def _name(self, node: Name) -> tuple[Type, Run]:
         first, *rest = node.parts
         if first not in self.names:
             mend = self.aka.get(first) or did_you_mean(first, self.names, "the names here are")
-            self._wrong(f"there is no `{first}` here", node.offsets[0], len(first), mend)
+            self._wrong(f"there is no `{clipped(first)}` here", node.offsets[0], len(first), mend)
             return ANYTHING, lambda _: None
         kind = self.names[first]
         for part, offset in zip(rest, node.offsets[1:], strict=True):
@@ -205,19 +255,19 @@ class _Compiler:
                 return ANYTHING, lambda _: None
             if part not in kind.fields:
                 mend = did_you_mean(part, kind.fields, "it has")
-                self._wrong(f"{an(kind)} has no `{part}`", offset, len(part), mend)
+                self._wrong(f"{an(kind)} has no `{clipped(part)}`", offset, len(part), mend)
                 return ANYTHING, lambda _: None
             kind = kind.fields[part]
         if isinstance(kind, Record):
             mend = f"write one of its fields: {operators.describe_fields(kind)}"
-            self._wrong(f"`{'.'.join(node.parts)}` is {an(kind)}, no value", node.offset, node.length, mend)
+            self._wrong(f"`{clipped('.'.join(node.parts))}` is {an(kind)}, no value", node.offset, node.length, mend)
             return ANYTHING, lambda _: None
         label = ".".join(node.parts)
         self.leaves[label] = kind
         return kind, lookup(node.parts, Flaw(label, node.offset, node.length, kind="value"))
 
     def _wrong(self, message: str, offset: int, length: int, mend: str) -> None:
-        self.flaws.append(Flaw(message, offset, length, mend, "name"))
+        self._tell(Flaw(message, offset, length, mend, "name"))
 
     def _list(self, node: ListLiteral) -> tuple[Type, Run]:
         items = [self.visit(item) for item in node.items]
@@ -244,7 +294,7 @@ class _Compiler:
         if not isinstance(found.type, (Boolean, Anything)):
             message = f"a condition belongs here, and this is {an(found.type)}"
             flaw = Flaw(message, found.node.offset, found.node.length, "a condition compares: `x > 3`", "type")
-            self.flaws.append(flaw)
+            self._tell(flaw)
 
     def _chain(self, node: Chain) -> tuple[Type, Run]:
         return self._logic(node) if node.operators[0] in ("and", "or") else self._arithmetic(node)
@@ -264,7 +314,7 @@ class _Compiler:
 
     def _arithmetic(self, node: Chain) -> tuple[Type, Run]:
         first, *others = [self.visit(term) for term in node.terms]
-        kind, run = first.type, first.run
+        kind, run = first.type, _number(first)
         steps: list[tuple[str, Run, float, Flaw]] = []
         for sign, term in zip(node.operators, others, strict=True):
             factor = 1.0
@@ -274,7 +324,8 @@ class _Compiler:
                 kind, factor = operators.multiplied(sign, kind, term.type)
             if sign == "/" and isinstance(term.node, (Literal, QuantityLiteral)) and not term.run({}):
                 raise Wrong("a division by zero", kind="value")
-            steps.append((sign, term.run, factor, Flaw("a division by zero", term.node.offset, term.node.length)))
+            steps.append((sign, _number(term), factor, Flaw("a division by zero", term.node.offset, term.node.length)))
+        self.worked[node.offset, node.end] = tuple(factor for _, _, factor, _ in steps)
         if len(steps) == 1:
             return kind, binary(run, *steps[0])
         return kind, fold(run, steps)
@@ -314,7 +365,7 @@ class _Compiler:
             return
         word = str(literal.node.value)
         mend = did_you_mean(word, found.type.choices, "it is one of")
-        self.flaws.append(Flaw(f"it is never {word!r}", literal.node.offset, literal.node.length, mend, "value"))
+        self._tell(Flaw(f"it is never {clipped(word)!r}", literal.node.offset, literal.node.length, mend, "value"))
 
     def _choice(self, node: Choice) -> tuple[Type, Run]:
         value, condition, otherwise = self.visit(node.value), self.visit(node.condition), self.visit(node.otherwise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -89,16 +90,16 @@ class Choice(Spanned):
 
 Node: TypeAlias = Literal | QuantityLiteral | Name | ListLiteral | Call | Unary | Chain | Comparison | Choice
 
+NOTHING = ListLiteral((), offset=0, end=0)
 
-def names_in(node: Node) -> frozenset[tuple[str, ...]]:
-    """All names that an expression uses: `("pressed", "peak_force")`."""
-    found: set[tuple[str, ...]] = set()
+
+def parts_of(node: Node) -> Iterator[Node]:
+    """A tree's nodes, in no order; without recursion."""
     waiting: list[Node] = [node]
     while waiting:
         current = waiting.pop()
+        yield current
         match current:
-            case Name():
-                found.add(current.parts)
             case ListLiteral():
                 waiting.extend(current.items)
             case Call():
@@ -113,4 +114,8 @@ def names_in(node: Node) -> frozenset[tuple[str, ...]]:
                 waiting.extend((current.value, current.condition, current.otherwise))
             case _:
                 pass
-    return frozenset(found)
+
+
+def names_in(node: Node) -> frozenset[tuple[str, ...]]:
+    """All names that an expression uses: `("pressed", "peak_force")`."""
+    return frozenset(part.parts for part in parts_of(node) if isinstance(part, Name))

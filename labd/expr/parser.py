@@ -16,7 +16,7 @@ from lark.exceptions import UnexpectedEOF, UnexpectedInput, UnexpectedToken, Vis
 
 from labd.expr.errors import ExpressionError, Flaw
 from labd.expr.nodes import Call, Chain, Choice, Comparison, ListLiteral, Literal, Name, Node, QuantityLiteral, Unary
-from labd.expr.spelling import did_you_mean
+from labd.expr.spelling import clipped, did_you_mean
 
 LONGEST = 2_000
 DEEPEST = 50
@@ -126,7 +126,7 @@ def _flaw(text: str, error: UnexpectedInput) -> Flaw:
             return Flaw(message, at, len(sign), mend)
     word = str(error.token) if isinstance(error, UnexpectedToken) else rest[0]
     if rest[0].isprintable():
-        return Flaw(f"`{word[:40]}` does not belong here", at, len(word), _mend_word(word, before))
+        return Flaw(f"`{clipped(word)}` does not belong here", at, len(word), _mend_word(word, before))
     return Flaw("a character that is no text", at, 1, "delete it")
 
 
@@ -193,7 +193,9 @@ class _Build(Transformer[Token, Node]):
         offset = _start(function)
         if str(function) not in FUNCTIONS:
             mend = did_you_mean(str(function), FUNCTIONS, "there are")
-            raise ExpressionError([Flaw(f"there is no function `{function}`", offset, len(function), mend, "name")])
+            raise ExpressionError(
+                [Flaw(f"there is no function `{clipped(str(function))}`", offset, len(function), mend, "name")]
+            )
         return Call(
             str(function), tuple(arguments), offset=offset, end=_end(close), depth=_depth(*arguments, offset=offset)
         )

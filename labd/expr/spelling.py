@@ -18,6 +18,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def clipped(word: str) -> str:
+    """A word as it stands in a message: its first 40 characters."""
+    return word if len(word) <= 40 else f"{word[:39]}…"
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "there is") -> str:
     """A mend for an unknown word: the nearest known one, or a short list of all."""
     candidates = sorted(set(known))

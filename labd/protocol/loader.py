@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from labd.expr import did_you_mean
+from labd.files.library import Library, split_call
 from labd.files.problems import InputErrors, Problem
 from labd.files.reader import Reader, read_file
 from labd.files.source import Source
-from labd.protocol.library import Library, split_call
 from labd.protocol.model import CallStep, Parameter, ProtocolFile, RoleUse, State, steps_of
 from labd.protocol.shape import shape_problem
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 
 from labd.expr.spelling import did_you_mean
+from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
@@ -24,6 +25,7 @@ from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.performer import Performer
 from labd.run.reservations import Reservations
 from labd.run.run import Run
+from labd.run.shipped import library
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +113,7 @@ class Engine:
         *,
         sample: str | None = None,
         position: str | None = None,
+        called: Mapping[str, str] | None = None,
         by: str,
     ) -> Run:
         """Checks a protocol against this lab and starts one run of it; its start is durable when this returns.
@@ -121,6 +124,7 @@ class Engine:
             parameters: values by name, as texts (`35 µL`) or JSON values.
             sample: its identity; default: the run's id.
             position: where it is; default: where the journal says, else the next unused well of a cell tray.
+            called: texts of the protocols that it calls, by name; those that ship with labd are known.
             by: who starts it.
 
         Raises:
@@ -129,7 +133,7 @@ class Engine:
         """
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
-        protocol = load(source, name)
+        protocol = load(source, name, library().under(Library(called or {})))
         facts = facts_of(self.lab)
         problems = [problem for problem in check(protocol, facts) if problem.severity == "error"]
         if problems:
@@ -154,6 +158,7 @@ class Engine:
             "home": home,
             "parameters": told(protocol, values),
             "source": source,
+            "called": dict(protocol.texts),
             "name": name,
             "by": by,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import labd
+from labd.files.library import Library, folder
 
 _PACKAGE = Path(labd.__file__).parent
 
@@ -13,6 +14,14 @@ def shipped() -> dict[str, Path]:
     """All shipped protocols by name."""
     folder = next((place for place in (_PACKAGE / "_protocols", _PACKAGE.parent / "protocols") if place.is_dir()), None)
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def library(*beside: Path) -> Library:
+    """The protocols that may be called: the shipped ones, and over them those of the folders."""
+    found = Library(shipped())
+    for place in beside:
+        found = found.under(folder(place))
+    return found
 
 
 def find_protocol(name: str) -> Path:

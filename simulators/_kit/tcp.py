@@ -57,8 +57,15 @@ class Client(asyncio.Protocol):
         if faults.get("lost_replies"):
             faults["lost_replies"] = int(faults["lost_replies"]) - 1
             return
-        assert self._transport is not None
-        self._transport.write(text.encode() + self._server.end)
+        if faults.get("delay"):
+            asyncio.get_running_loop().call_later(float(faults["delay"]), self._write, text)
+            return
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        if not self.gone:
+            assert self._transport is not None
+            self._transport.write(text.encode() + self._server.end_out)
 
     def close(self) -> None:
         """Sends what is left and closes."""
@@ -77,11 +84,13 @@ class TextServer:
     Faults, read from `faults` at every message that goes out:
         silent (bool): nothing leaves the instrument.
         lost_replies (int, counts down): so many messages are lost.
+        delay (s): every message arrives that much later.
 
     Args:
         on_message: is called with the client and one message without its end.
         on_enter, on_leave: a client came, a client is gone.
-        end: the byte that ends a message.
+        end: what ends a message.
+        out: what ends a message that goes out, where that is something else.
         faults: the simulator's switches.
     """
 
@@ -92,10 +101,12 @@ class TextServer:
         on_enter: Callable[[Client], None] | None = None,
         on_leave: Callable[[Client], None] | None = None,
         end: bytes = b"\0",
+        out: bytes | None = None,
         faults: MutableMapping[str, Any] | None = None,
     ) -> None:
         self.on_message = on_message
         self.end = end
+        self.end_out = end if out is None else out
         self.faults: MutableMapping[str, Any] = {} if faults is None else faults
         self.clients: list[Client] = []
         self._on_enter = on_enter

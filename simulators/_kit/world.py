@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,6 +99,7 @@ class World:
         self._path = path
         self.kept = True  # False: nothing is written, because nothing can be killed without its world
         self._state = _State()
+        self._listeners: list[Callable[[], None]] = []
         if path is not None and path.exists():
             self._state = _State.model_validate_json(path.read_bytes())
 
@@ -124,6 +125,16 @@ class World:
         """What a simulated machine keeps over its restart. Mutable; call `save` after a change that counts."""
         return self._state.memory.setdefault(device, {})
 
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls a function after all that is taken, put, drawn or poured; gives what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _changed(self) -> None:
+        self.save()
+        for listener in self._listeners:
+            listener()
+
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────
     def item(self, place: str) -> Cell | Part | None:
         """What lies at a place."""
@@ -141,7 +152,7 @@ class World:
     def take(self, place: str) -> Cell | Part | None:
         """Lifts what lies at a place off it."""
         item = self._state.items.pop(place, None)
-        self.save()
+        self._changed()
         return item
 
     def put(self, place: str, item: Cell | Part) -> bool:
@@ -153,11 +164,11 @@ class World:
         if there is None:
             self._state.items[place] = item
         else:
-            cell = self._open_cell(place)
+            cell = self._open_cell(place) if isinstance(item, Part) else None
             if cell is None or isinstance(item, Cell):
                 return False
             cell.parts.append(item.name)
-        self.save()
+        self._changed()
         return True
 
     def _open_cell(self, place: str) -> Cell | None:
@@ -174,6 +185,10 @@ class World:
         """The liquid at a place, or None."""
         return self._state.wells.get(place)
 
+    def wells(self) -> Iterable[tuple[str, Well]]:
+        """All liquids with their places."""
+        return list(self._state.wells.items())
+
     def draw(self, place: str, volume: float) -> dict[str, float]:
         """Draws up to a volume (µL) from a well; gives what really came, by material. Less when it runs dry."""
         well = self._state.wells.get(place)
@@ -181,7 +196,7 @@ class World:
             return {}
         taken = max(0.0, min(volume, well.volume - well.dead))
         well.volume -= taken
-        self.save()
+        self._changed()
         return {well.material: taken} if taken > 0 else {}
 
     def pour(self, place: str, liquid: Mapping[str, float], at: float) -> None:
@@ -196,7 +211,7 @@ class World:
             for material, volume in liquid.items():
                 well = self._state.wells.setdefault(place, Well(material=material, volume=0.0))
                 well.volume += volume
-        self.save()
+        self._changed()
 
     def _is_of_cell(self, place: str) -> bool:
         there = self._state.items.get(place)
@@ -225,7 +240,7 @@ class World:
                         volume=microlitres(content["volume"]),
                         dead=microlitres(content.get("dead", 0)),
                     )
-        self.save()
+        self._changed()
 
     def _stock(self, place: str, name: str) -> None:
         item = Cell(id=f"cell:{place}") if name == HALF_CELL else Part(id=f"{name}:{place}", name=name)

@@ -24,7 +24,9 @@ class OpentronsSimulator(Simulator):
     """The robot `<name>`; its wells are the places `<name>/<slot>/<well>`.
 
     Settings: `address` (`http://host:port`), `pipettes: {left, right}` (load names). Options: `model` (ot2, flex),
-    `precision` (of volumes), `seed`, `faults`. The deck's tip racks are where lab.yaml's `deck` has them; without any
+    `precision` (relative standard deviation of each volume), `pipette_error` (what each pipette gives too much or too
+    little always: a relative standard deviation, from which each gets its own by the seed, or {left, right}: relative
+    errors; none by default), `seed`, `faults`. The deck's tip racks are where lab.yaml's `deck` has them; without any
     deck entry a rack is there wherever a run loads one. Used tips stay used over a restart: `robot.refill(slot)`.
 
     Faults, read when they matter:
@@ -50,6 +52,7 @@ class OpentronsSimulator(Simulator):
             FLEX if self._is_flex else OT2,
             self.faults,
             precision=float(bench.options.get("precision", PRECISION)),
+            pipette_error=bench.options.get("pipette_error", 0.0),
             is_flex=self._is_flex,
         )
         self._agenda = Agenda()

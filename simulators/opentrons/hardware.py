@@ -5,6 +5,7 @@ What the server believes and what is so can differ: an OT-2 feels neither a miss
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -27,11 +28,19 @@ class Robot:
         deck: its slots.
         faults: the switches; see `simulators.opentrons.OpentronsSimulator`.
         precision: relative standard deviation of a volume.
+        pipette_error: relative standard deviation of the pipettes' own, constant errors; or these errors by mount.
         is_flex: a Flex feels whether a tip is on.
     """
 
     def __init__(
-        self, bench: Bench, deck: Deck, faults: MutableMapping[str, Any], *, precision: float, is_flex: bool
+        self,
+        bench: Bench,
+        deck: Deck,
+        faults: MutableMapping[str, Any],
+        *,
+        precision: float,
+        pipette_error: float | Mapping[str, float] = 0.0,
+        is_flex: bool,
     ) -> None:
         self.deck = deck
         self.is_flex = is_flex
@@ -41,6 +50,7 @@ class Robot:
         self._rng = bench.random()
         self._precision = precision
         self.pipettes = _mounted(bench)
+        self.errors = {mount: _own_error(bench, mount, pipette_error) for mount in self.pipettes}
         self._racks = {
             str(entry["place"]).partition("/")[2] for entry in bench.deck if "tiprack" in str(entry.get("labware"))
         }
@@ -105,7 +115,7 @@ class Robot:
         tip = self._on().get(mount)
         if tip is None or volume <= 0:
             return
-        wanted = volume * max(0.0, self._rng.gauss(1.0, self._precision))
+        wanted = volume * max(0.0, (1 + self.errors[mount]) * self._rng.gauss(1.0, self._precision))
         drawn = {} if place is None else self._world.draw(place, wanted)
         for material, amount in drawn.items():
             tip["liquid"][material] = tip["liquid"].get(material, 0.0) + amount
@@ -134,6 +144,14 @@ def _mounted(bench: Bench) -> dict[str, Kind]:
         if mount not in ("left", "right") or name not in KINDS:
             raise ValueError(f"{bench.name}: pipettes: {mount}: {name!r} is unknown; known are {', '.join(KINDS)}")
     return {str(mount): KINDS[str(name)] for mount, name in named.items()}
+
+
+def _own_error(bench: Bench, mount: str, told: float | Mapping[str, float]) -> float:
+    """A pipette's constant relative error; drawn apart from the robot's own numbers, so that they stay as they are."""
+    if isinstance(told, Mapping):
+        return float(told.get(mount, 0.0))
+    seed = bench.options.get("seed", bench.world.seed)
+    return random.Random(f"{seed}/{bench.name}/{mount}").gauss(0.0, float(told)) if told else 0.0
 
 
 def take_one(faults: MutableMapping[str, Any], name: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from labd.protocol import CODES, LabFacts, check, load, standard_facts
 from labd.sdk import Bounds
-from tests.protocol.sound import SOUND, place_of, problems_of, spoilt
+from tests.protocol.sound import SOUND, problems_of, spoilt
 
 
 def test_the_sound_one_has_no_problems() -> None:
