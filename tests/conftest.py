@@ -1,4 +1,4 @@
-"""Every test runs on virtual time: no sleeps, no waiting, and no false time-out."""
+"""Every test runs on virtual time: no sleeps, no waiting, no false time-out, and no test that a slow machine fails."""
 
 from __future__ import annotations
 
