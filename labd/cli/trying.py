@@ -77,7 +77,7 @@ def _prepared(
     from labd.files import InputErrors
     from labd.lab.check import check_lab
     from labd.protocol import Protocol as Loaded
-    from labd.protocol import bind_parameters, check
+    from labd.protocol import ready
     from labd.run.facts import facts_of
     from labd.simulate import Dry
 
@@ -86,10 +86,7 @@ def _prepared(
     if checked.lab is None:
         raise InputErrors(checked.problems)
     facts = facts_of(checked.lab)
-    errors = [problem for problem in check(loaded, facts) if problem.severity == "error"]
-    if errors:
-        raise InputErrors(errors)
-    bind_parameters(loaded, parameters, facts)
+    ready(loaded, parameters, facts)
     if position is not None and position not in (facts.places or ()):
         from labd.expr import did_you_mean
 

@@ -25,6 +25,7 @@ from labd.protocol.model import (
     steps_of,
 )
 from labd.protocol.names import collect
+from labd.protocol.parameters import parameter_types
 from labd.protocol.program import (
     CallOp,
     DoOp,
@@ -43,6 +44,7 @@ from labd.protocol.program import (
 from labd.protocol.slots import ALWAYS, SECONDS, Slots
 from labd.protocol.steps import HELD, Steps
 from labd.protocol.values import Slot
+from labd.sdk import ROLES
 
 CLEANUP = "cleanup"
 
@@ -78,6 +80,7 @@ class _Compiler:
             frozenset(names.assigned),
             cleanup=self._cleanup(),
             results=results,
+            declared=parameter_types(self.protocol, lambda *_: None),
         )
         return self._with_windows(draft, [rule for rule in rules if rule is not None])
 
@@ -103,13 +106,21 @@ class _Compiler:
             known = self.facts.roles.get(use.role)
             if known is None:
                 at = (*path, "role") if (*path, "role") in self.protocol.source.values else path
-                mend = did_you_mean(use.role, self.facts.roles, "the roles are")
-                self.slots.tell("P201", f"there is no role `{use.role}`", at, mend)
+                self._no_role(use.role, at)
                 continue
             wanted[use.role] = wanted.get(use.role, 0) + use.channels
             if known.units is not None and wanted[use.role] > known.units:
                 message = f"the protocol needs {wanted[use.role]} of {use.role}, the lab has {known.units}"
                 self.slots.tell("P501", message, path)
+
+    def _no_role(self, role: str, path: Path) -> None:
+        if role in ROLES:
+            served = ", ".join(sorted(self.facts.roles)) or "none"
+            mend = f"lab.yaml names the devices of a role; this lab's roles are: {served}"
+            self.slots.tell("P201", f"{self.facts.name or 'the lab'} has no {role}", path, mend)
+        else:
+            mend = did_you_mean(role, self.facts.roles.keys() | ROLES.keys(), "the roles are")
+            self.slots.tell("P201", f"there is no role `{role}`", path, mend)
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _state(self, name: str, state: State) -> StateProgram:

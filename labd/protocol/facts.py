@@ -45,6 +45,7 @@ class LabFacts:
         tips: how many tips stand on a device's deck, by device and by the µL that they take.
         parts: how many there are of each part, on trays and in stock.
         stock: which part lies at a place.
+        name: what the lab is called; empty where no lab is known.
     """
 
     roles: Mapping[str, RoleFacts]
@@ -58,6 +59,7 @@ class LabFacts:
     tips: Mapping[str, Mapping[int, int]] | None = None
     parts: Mapping[str, int] | None = None
     stock: Mapping[str, str] | None = None
+    name: str = ""
 
 
 @lru_cache(maxsize=1)

@@ -41,6 +41,7 @@ def facts_of(lab: Lab) -> LabFacts:
         tips=_tips(lab),
         parts=dict(Counter(stock.values()) + Counter(lab.config.parts)),
         stock=stock,
+        name=lab.config.lab,
     )
 
 
