@@ -18,10 +18,12 @@ import structlog
 from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
+from labd.files import InputErrors
 from labd.journal import Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.lab.background import background
 from labd.lab.bus import Happening
-from labd.lab.config import LabConfig, LabError, load_lab
+from labd.lab.check import check_lab
+from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
 from labd.sdk import Signals
@@ -39,14 +41,16 @@ class Daemon:
     Args:
         config: lab.yaml.
         simulators: whether the simulators that lab.yaml asks for run in this process.
+        outward: whether others can talk to it: the API and MQTT.
     """
 
-    def __init__(self, config: LabConfig, *, simulators: bool = True) -> None:
+    def __init__(self, config: LabConfig, *, simulators: bool = True, outward: bool = True) -> None:
         self.config = config
         self.boot_id = uuid.uuid4().hex[:12]
         self.started = clock.stamp()
         self.state = "starting"
         self._with_simulators = simulators
+        self._outward = outward
         self._stop = asyncio.Event()
         self.lab: Lab
         self.engine: Engine
@@ -79,6 +83,8 @@ class Daemon:
             stack.push_async_callback(self.signals.close)
             overrides = await self._start_simulators(stack)
             self.lab = Lab(config, overrides)
+            for problem in self.lab.warnings:
+                log.warning(problem.message, code=problem.code, where=problem.where, mend=problem.mend)
             self.engine = Engine(self.lab, self.journal, self.signals)
             keeper = PollKeeper(self.signals, self.boot_id)
             for device in self.lab.devices.values():
@@ -93,8 +99,9 @@ class Daemon:
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
-            services = Services(self.engine, self.info)
-            await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
+            if self._outward:
+                services = Services(self.engine, self.info)
+                await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._stop_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
             self.state = "online"
@@ -119,7 +126,7 @@ class Daemon:
         return overrides
 
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
-        if self.config.mqtt is None:
+        if self.config.mqtt is None or not self._outward:
             return
         from labd.telemetry.service import Telemetry
 
@@ -219,11 +226,21 @@ async def watchdog() -> None:
 
 
 def load_served(path: Path) -> LabConfig:
-    """Reads the lab.yaml of a daemon that others talk to. Raises LabError, also for a clock that nobody can follow."""
-    config = load_lab(path)
+    """Reads and checks the lab.yaml of a daemon that others talk to.
+
+    Raises:
+        InputErrors: it does not hold, or its clock is one that nobody outside can follow.
+    """
+    checked = check_lab(path)
+    if checked.lab is None:
+        raise InputErrors(checked.problems)
+    config = checked.lab.config
     if config.clock == "virtual":
         # commands, MQTT clients and people live in another time
-        raise LabError(f"{path}: clock: virtual time is for demo and tests; write `clock: {{scaled: 60}}`")
+        findings = config.findings()
+        message = "virtual time is for demo and tests"
+        findings.tell("L207", message, ("clock",), "write `clock: real`, or `clock: {scaled: 60}`")
+        findings.settle()
     return config
 
 
@@ -241,18 +258,19 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
     try:
         config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
-    except (LabError, JournalError) as error:
+    except (InputErrors, LabError, JournalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
         from labd.telemetry.broker import BrokerError
 
-        found = first_of(group, (LabError, JournalError, BrokerError))
+        found = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
         if found is None:
             raise
         told = found
     else:
         return 0
-    print(f"labd: {told}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
+    said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
+    print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
     return 1 if isinstance(told, JournalError) else 2
 
 

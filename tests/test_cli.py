@@ -75,7 +75,7 @@ def test_a_lab_yaml_that_does_not_hold_is_told_with_its_line(folder: Path, runne
     (folder / "lab.yaml").write_text("labd: 1\nlab: bench\ndevices: {}\n")
     ended = runner.invoke(app, ["status"])
     assert ended.exit_code == 2
-    assert "lab.yaml:1:1: 'store' is missing" in ended.stderr
+    assert "lab.yaml:1:1: L102 `store` is missing" in ended.stderr
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_systemd_hears_ready_and_stopping_and_the_end_is_in_order(
     [
         ("labd: 1\nlab: x\nstore: s\ndevices: {a: {drver: b}}\n", "drver"),
         ("labd: [", "lab.yaml:"),
-        (LAB.format(clock="virtual"), "virtual time is for demo and tests; write `clock: {scaled: 60}`"),
+        (LAB.format(clock="virtual"), "lab.yaml:4:8: L207 virtual time is for demo and tests"),
     ],
 )
 def test_a_bad_lab_ends_with_two_and_no_traceback(tmp_path: Path, text: str, told: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from labd.cli import authoring, picturing, trying
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -35,6 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+trying.register(app)
 
 
 def main() -> None:
@@ -95,6 +99,10 @@ def check(
     from labd.cli.checking import check_files
 
     raise typer.Exit(check_files(files or [], lab, as_json=as_json))
+
+
+authoring.register(app)
+picturing.register(app)
 
 
 @app.command()
@@ -191,7 +199,7 @@ def run_protocol(
         "protocol": text,
         "called": called_by(file, text),
         "name": str(file),
-        "parameters": _parameters(values or []),
+        "parameters": parameters_of(values or []),
         "sample": sample,
         "position": position,
         "by": login_name(),
@@ -207,7 +215,8 @@ def run_protocol(
         raise typer.Exit(REFUSED)
 
 
-def _parameters(values: list[str]) -> dict[str, str]:
+def parameters_of(values: list[str]) -> dict[str, str]:
+    """Parameters as typed, `volume=35 µL`. Raises CliError."""
     found: dict[str, str] = {}
     for value in values:
         name, sign, text = value.partition("=")

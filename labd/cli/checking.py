@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from labd.cli.errors import BAD_INPUT
 from labd.cli.files import load_named
 from labd.cli.views import say, show_json
-from labd.lab.config import LabConfig, LabError, load_lab
+from labd.lab.check import CheckedLab, check_lab
 from labd.protocol import InputErrors, Problem, check
 from labd.protocol.facts import LabFacts
 
 
 def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
-    """Checks all of them, and tells all problems at once. Gives the exit status.
+    """Checks all of them, and tells all problems at once. Gives the exit status: warnings are no failure.
 
     Raises:
         CliError: a file that is not there or cannot be read.
     """
-    facts: LabFacts | None = None
-    lab_problems: list[str] = []
-    if lab is not None:
-        try:
-            facts = _facts(load_lab(lab))
-        except LabError as error:
-            lab_problems = str(error).splitlines()
+    checked = check_lab(lab) if lab is not None else None
+    facts = _facts(checked)
     found = {name: _problems(name, facts) for name in names}
+    of_lab = checked.problems if checked is not None else ()
     if as_json:
         told = {name: [problem.as_json() for problem in problems] for name, problems in found.items()}
-        show_json({"files": told, "lab": lab_problems})
+        show_json({"files": told, "lab": [problem.as_json() for problem in of_lab]})
     else:
-        _show(found, lab, lab_problems)
-    return BAD_INPUT if lab_problems or any(found.values()) else 0
+        for name, problems in [*([(str(lab), of_lab)] if lab is not None else []), *found.items()]:
+            _show(name, problems)
+    told_all = [*of_lab, *(problem for problems in found.values() for problem in problems)]
+    return BAD_INPUT if any(problem.severity == "error" for problem in told_all) else 0
 
 
-def _facts(config: LabConfig) -> LabFacts:
-    from labd.run.facts import lab_facts
+def _facts(checked: CheckedLab | None) -> LabFacts | None:
+    """Of a lab that holds."""
+    if checked is None or checked.lab is None:
+        return None
+    from labd.run.facts import facts_of
 
-    return lab_facts(config)
+    return facts_of(checked.lab)
 
 
 def _problems(name: str, facts: LabFacts | None) -> list[Problem]:
@@ -47,13 +49,8 @@ def _problems(name: str, facts: LabFacts | None) -> list[Problem]:
         return list(errors.problems)
 
 
-def _show(found: dict[str, list[Problem]], lab: Path | None, lab_problems: list[str]) -> None:
-    if lab is not None and not lab_problems:
-        say(f"{lab}: holds", "green")
-    for line in lab_problems:
-        say(line, "red")
-    for name, problems in found.items():
-        if not problems:
-            say(f"{name}: holds", "green")
-        for problem in problems:
-            say(problem.render())
+def _show(name: str, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        say(problem.render(), "" if problem.severity == "error" else "yellow")
+    if all(problem.severity == "warning" for problem in problems):
+        say(f"{name}: holds", "green")

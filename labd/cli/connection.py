@@ -63,20 +63,21 @@ def socket_of(lab: Path) -> Path:
     Raises:
         CliError: the file does not hold.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from labd.files import InputErrors, Reader, Source, read_file
 
     try:
-        data = YAML(typ="safe", pure=True).load(lab.read_text(encoding="utf-8"))
+        data = Reader(Source(str(lab), read_file(lab))).read()
         base = lab.resolve().parent
         named = (data.get("api") or {}).get("socket")
         path: Path = base / named if named else base / data["store"] / "labd.sock"
-    except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError) as error:
-        from labd.lab.config import LabError, load_lab
+    except InputErrors as refused:
+        raise CliError(str(refused), BAD_INPUT) from refused
+    except (KeyError, TypeError, AttributeError) as error:
+        from labd.lab.config import load_lab
 
         try:
             return load_lab(lab).socket
-        except LabError as refused:
+        except InputErrors as refused:
             raise CliError(str(refused), BAD_INPUT) from error
     return path.resolve()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,3 +59,28 @@ def called_by(path: Path, text: str) -> dict[str, str]:
         return dict(load(text, str(path), library(path.parent)).texts)
     except InputErrors:
         return {}
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; one that was there keeps its mode, a link its target. Raises CliError."""
+    target = path.resolve()
+    try:
+        handle, made = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise CliError(f"{path}: cannot be written: {error.strerror}", BAD_INPUT) from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(made).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        Path(made).replace(target)
+    except OSError as error:
+        Path(made).unlink(missing_ok=True)
+        raise CliError(f"{path}: cannot be written: {error.strerror}", BAD_INPUT) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

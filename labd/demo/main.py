@@ -19,6 +19,7 @@ from labd import clock
 from labd.daemon import configure_logs, first_of
 from labd.demo.play import Played, furnish, near, play
 from labd.demo.show import Show
+from labd.files import InputErrors
 from labd.journal import JournalError
 from labd.lab.config import LabError, load_lab
 from labd.telemetry.broker import BrokerError
@@ -73,10 +74,10 @@ def _play(lab: Path, seed: int, cells: int, console: Console, *, watch: bool, li
             f"Interrupted: the lab was stopped in order. What it did stands in {near(lab.parent)}", soft_wrap=True
         )
         return INTERRUPTED
-    except (LabError, JournalError, BrokerError) as error:
+    except (InputErrors, LabError, JournalError, BrokerError) as error:
         raise DemoError(str(error)) from error
     except BaseExceptionGroup as group:
-        told = first_of(group, (LabError, JournalError, BrokerError))
+        told = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
         if told is None:
             raise
         raise DemoError(str(told)) from group

@@ -1,4 +1,4 @@
-"""What is wrong with a protocol, where, and how to mend it."""
+"""What is wrong with a file that people write, where, and how to mend it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CODES: dict[str, str] = {
     "P101": "the file cannot be read as text",
     "P102": "the file is not well-formed YAML",
     "P103": "a key stands twice in one mapping",
-    "P104": "YAML features that protocols do not use: anchors, aliases, tags, directives, several documents",
+    "P104": "YAML features that labd's files do not use: anchors, aliases, tags, directives, several documents",
     "P105": "the file is too large, or nests too deeply",
     "P106": "a scalar that people and machines read differently",
     "P107": "a language version that this labd does not know",
@@ -47,8 +47,47 @@ CODES: dict[str, str] = {
     "P312": "a window whose states cannot follow each other, or that cannot be kept",
     "P313": "a step that has no place in `cleanup`",
     "P314": "a `watch` on what cannot change",
+    "P315": "a loop that takes no time and goes round too often",
+    "P316": "an end that is `complete` though an action that is done once has failed, and nobody has looked",
     "P401": "a run's parameter that is missing, unknown or wrong",
     "P501": "more units of a role than the lab has",
+    "P502": "more of a material than the lab has",
+    "P503": "more tips than the lab has",
+    "P504": "more parts than the lab has",
+    "P505": "more into a place than it takes",
+    "W101": "a step that nothing ends",
+    "W102": "a state without a summary",
+    "W103": "a parameter, a role or a variable that nothing uses",
+    "W104": "a condition that the bounds of the parameters decide: one side of it is never taken",
+    "W105": "a `catch` of what cannot happen there",
+    "W106": "a window that is likely to expire",
+    "W107": "a time limit shorter than the action is expected to take",
+    # lab.yaml and the files that it names; P101 to P106 are told of them too
+    "L101": "an unknown key of lab.yaml",
+    "L102": "a key of lab.yaml is missing",
+    "L103": "a value of another kind than belongs there",
+    "L104": "a number out of its bounds",
+    "L105": "a quantity without a unit, of another dimension, or with an unknown unit",
+    "L106": "a version of lab.yaml that this labd does not know",
+    "L107": "a part of lab.yaml that this version of labd does not act on yet",
+    "L201": "an unknown driver, or one that cannot be loaded",
+    "L202": "settings that the driver refuses",
+    "L203": "an unknown role",
+    "L204": "a role, an interlock or the like that names a device which is not there, or is of another role",
+    "L205": "a limit that names no quantity of an action of the device",
+    "L206": "a limit that is looser than the driver's own, or that leaves nothing",
+    "L207": "a clock that devices, broker or people cannot follow",
+    "L301": "an unknown labware",
+    "L302": "a place or a name that stands twice",
+    "L303": "a well that the labware does not have",
+    "L304": "a volume that does not fit: above what the well holds, or below its dead volume",
+    "L305": "a material that has expired",
+    "L306": "parts or liquid where the labware does not take them",
+    "L401": "a file of taught positions that is not there",
+    "L402": "a taught position that cannot be used",
+    "L403": "a taught position that is no longer valid",
+    "P601": "a file to import that is not of the format that it should be of",
+    "P602": "something in a file to import that the protocol language cannot say",
 }
 
 
@@ -80,8 +119,9 @@ class Problem:
         return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
 
     def render(self) -> str:
-        """`file:line:column: P205 message`, the line with a caret under it, and the mend."""
-        lines = [f"{self.where}: {self.code} {self.message}" if self.where else f"{self.code} {self.message}"]
+        """`file:line:column: P205 message` (`warning L305 …`), the line with a caret under it, and the mend."""
+        code = self.code if self.severity == "error" else f"warning {self.code}"
+        lines = [f"{self.where}: {code} {self.message}" if self.where else f"{code} {self.message}"]
         if self.line and self.source.strip():
             start = max(0, self.column - 1 - 80)  # of a very long line, what is about the caret
             shown = self.source[start : start + 160].replace("\t", " ")
@@ -98,13 +138,14 @@ class Problem:
         return asdict(self)
 
 
-def _order(problem: Problem) -> tuple[str, int, int, str]:
-    return problem.file, problem.line, problem.column, problem.code
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """File by file in the order of their lines, each once."""
+    return tuple(sorted(set(problems), key=lambda one: (one.file, one.line, one.column, one.code)))
 
 
 class InputErrors(Exception):
     """A file or values that people gave and that cannot be used; `problems` are in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems), key=_order))
+        self.problems = in_order(problems)
         super().__init__("\n".join(problem.render() for problem in self.problems))

@@ -68,7 +68,7 @@ def read_file(path: FilePath) -> str:
 def decode(data: bytes, name: str) -> str:
     """Bytes as UTF-8 text. Raises InputErrors with the place of the first byte that is none."""
     if len(data) > LARGEST:
-        mend = "one protocol is one state machine of some kilobytes"
+        mend = "a protocol, or a lab, is written in some kilobytes"
         raise InputErrors([Problem("P105", f"the file is larger than {LARGEST // 1000} kB", name, mend=mend)])
     if b"\0" in data[:8000] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputErrors([Problem("P101", "this is a binary file, no text", name)])
@@ -149,15 +149,15 @@ class Reader:
     def _take(self, event: Event) -> None:
         start = event.start_mark.index
         if isinstance(event, AliasEvent):
-            self._stop("P104", "an alias (`*name`)", start, "write the value out; protocols have parameters for that")
+            self._stop("P104", "an alias (`*name`)", start, "write the value out (a protocol has parameters)")
         elif isinstance(event, DocumentStartEvent):
             if self.source.values:
-                self._stop("P104", "a second document", start, "one file is one protocol")
+                self._stop("P104", "a second document", start, "one file is one protocol, or one lab")
             if event.version is not None or event.tags:
                 self._stop("P104", "a YAML directive", start, "delete it")
         elif isinstance(event, (ScalarEvent, MappingStartEvent, SequenceStartEvent)):
             if event.anchor is not None:
-                self._stop("P104", f"an anchor (`&{event.anchor}`)", start, "delete it; protocols have parameters")
+                self._stop("P104", f"an anchor (`&{event.anchor}`)", start, "delete it; a protocol has parameters")
             if event.tag is not None and str(event.tag) != "!":
                 self._stop("P104", f"a tag ({event.tag})", start, "delete it")
             if isinstance(event, ScalarEvent):
@@ -204,8 +204,11 @@ class Reader:
 
     def _stands_alone(self, top: _Open, span: Span) -> bool:
         """A piece of `{if: max(a, b) > 3 V}`, which YAML parts at the comma."""
-        if span.value or span.style or span.end > span.start or top.key is None:
+        if span.value or span.style or span.end > span.start or top.key is None or "\0" in top.key:
             return False
+        if "\0" in top.key:  # a piece that stands twice is told already
+            top.key = None
+            return True
         key = self.source.keys[(*top.path, top.key)]
         if self.source.text[key.end : span.start].strip() == ":":
             return False

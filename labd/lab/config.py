@@ -1,250 +1,187 @@
-"""lab.yaml: what one daemon owns, as frozen models; errors with file, line and column."""
+"""Reading lab.yaml: the same care as for protocols, everything that does not hold told at once, each with its place."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from pydantic import ValidationError
 
-from labd.sdk import Bounds, Duration, Labware, Parameters, Position, UnitError, labware
-from labd.sdk.units import parse
+from labd import clock
+from labd.expr import did_you_mean
+from labd.files import InputErrors, Reader, Source, read_file
+from labd.files.shapes import short
+from labd.lab.deck import DeckEntry, check_deck
+from labd.lab.findings import Findings
+from labd.lab.models import Broker, DeviceConfig, LabConfig, LabError, Mqtt, lab_schema
+from labd.lab.shapes import tell_flaws
+from labd.lab.written import Part
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
-PlaceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,32}){1,3}$")]
+LANGUAGE = 1
 
-
-class LabError(Exception):
-    """lab.yaml cannot be used; the text names file, line, column, what is wrong and how to mend it, one a line."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_P = TypeVar("_P", bound=Part)
 
 
-class Tls(_Part):
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A lab.yaml as far as it can be understood, with all that is wrong with it in `findings`.
 
+    Args:
+        config: the whole, when its shape is right.
+        devices, deck, roles: the parts whose own shape is right; entries of the deck by their number.
+        names: of all devices, also of those that cannot be understood.
+    """
 
-class Broker(_Part):
-    """A broker of the lab's network."""
-
-    host: str
-    port: int = 1883
-    tls: Tls | None = None
-    user: str | None = None
-    password_file: Path | None = None
-
-
-class Mqtt(_Part):
-    broker: Literal["embedded"] | Broker
-    port: int = 1883  # of the embedded broker; 0: any free one
-    home_assistant: bool = False
-
-
-class Api(_Part):
-    listen: Annotated[str, StringConstraints(pattern=r"^[^:]+:\d{1,5}$")] | None = None
-    socket: Path | None = None  # default: <store>/labd.sock
-
-
-class PollPeriods(Parameters):
-    idle: Annotated[Duration, Bounds(min=0.01)] = 10.0
-    busy: Annotated[Duration, Bounds(min=0.01)] = 1.0
-
-
-class LimitText(_Part):
-    """Bounds tighter than the driver's own, as quantities in text."""
-
-    min: str | None = None
-    max: str | None = None
-
-
-class DeviceConfig(_Part):
-    driver: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    settings: dict[str, Any] = Field(default_factory=dict)
-    poll: PollPeriods = PollPeriods()
-    simulator: dict[str, Any] | None = None
-    limits: dict[str, LimitText] = Field(default_factory=dict)
-    positions: Path | None = None
-
-
-class DeckEntry(_Part):
-    place: PlaceName
-    labware: str
-    contents: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    fill: Name | None = None
-
-    @field_validator("labware")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        labware.shape(value)
-        return value
-
-    @property
-    def wells(self) -> list[str]:
-        return labware.wells(self.labware)
-
-
-class Scaled(_Part):
-    scaled: Annotated[float, Field(gt=0, le=100_000)]
-
-
-class LabConfig(_Part):
-    """One lab as configured. `base` is the folder that relative paths of the file are under."""
-
-    labd: Literal[1]
-    lab: Name
-    store: Path
-    seed: int = 1
-    clock: Literal["real", "virtual"] | Scaled = "real"
-    mqtt: Mqtt | None = None
-    api: Api = Api()
-    devices: dict[Name, DeviceConfig]
-    roles: dict[Name, list[Name]] = Field(default_factory=dict)
-    deck: list[DeckEntry] = Field(default_factory=list)
-    parts: dict[str, int] = Field(default_factory=dict)
-    base: Path = Path()
-
-    @field_validator("clock", mode="before")
-    @classmethod
-    def _clock(cls, value: object) -> object:
-        if isinstance(value, str) and value not in ("real", "virtual"):
-            raise ValueError(f"{value!r} is none of: real, virtual, {{scaled: 60}}")
-        return value
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> LabConfig:
-        for role, devices in self.roles.items():
-            for device in devices:
-                if device not in self.devices:
-                    raise ValueError(
-                        f"roles.{role}: there is no device {device!r}; known are {', '.join(self.devices)}"
-                    )
-        if self.clock == "virtual":
-            real = [name for name, device in self.devices.items() if device.simulator is None]
-            if real:
-                raise ValueError(f"clock: virtual time is for simulated labs only; {', '.join(real)} has no simulator")
-            if self.mqtt is not None and self.mqtt.broker != "embedded":
-                raise ValueError("clock: a broker outside cannot follow virtual time; write `clock: {scaled: 60}`")
-        return self
-
-    @property
-    def directory(self) -> Path:
-        """The store's folder, absolute."""
-        return (self.base / self.store).resolve()
-
-    @property
-    def socket(self) -> Path:
-        """The Unix socket of the daemon."""
-        return (self.base / self.api.socket).resolve() if self.api.socket else self.directory / "labd.sock"
-
-    @property
-    def clock_kind(self) -> str | dict[str, float]:
-        return self.clock if isinstance(self.clock, str) else {"scaled": self.clock.scaled}
-
-    def labware_of(self, device: str) -> tuple[Labware, ...]:
-        """The labware on a device's own deck."""
-        return tuple(
-            Labware(entry.place, entry.labware, entry.contents)
-            for entry in self.deck
-            if entry.place.startswith(f"{device}/")
-        )
-
-    def positions_of(self, device: str) -> dict[str, Position]:
-        """An arm's taught positions, from its file. Raises LabError."""
-        path = self.devices[device].positions
-        if path is None:
-            return {}
-        path = self.base / path
-        found: dict[str, Position] = {}
-        for name, entry in _read(path)[0].items():
-            try:
-                x, y, z, a, b, g = (float(number) for number in entry["pose"])
-            except (TypeError, KeyError, ValueError) as error:
-                mend = "write {pose: [x, y, z, a, b, g], taught: DATE, by: WHO}"
-                raise LabError(f"{path}: {name}: needs a pose of six numbers; {mend}") from error
-            found[name] = Position((x, y, z, a, b, g), str(entry.get("taught", "")), str(entry.get("by", "")))
-        return found
+    source: Source
+    base: Path
+    config: LabConfig | None
+    findings: Findings
+    devices: Mapping[str, DeviceConfig] = field(default_factory=dict)
+    deck: Mapping[int, DeckEntry] = field(default_factory=dict)
+    roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
 
 def load_lab(path: Path) -> LabConfig:
-    """Reads lab.yaml.
+    """Reads lab.yaml; drivers are not asked yet: `labd.lab.check.check_lab` does.
 
     Raises:
-        LabError: it cannot be read, or says what does not hold; all errors at once.
+        InputErrors: it cannot be read, or says what does not hold; all errors at once.
     """
-    data, node = _read(path)
+    draft = read_lab(path)
+    warnings = draft.findings.settle()
+    assert draft.config is not None
+    return draft.config.read_from(draft.source, draft.base, warnings)
+
+
+def read_lab(path: Path) -> Draft:
+    """Reads as much of lab.yaml as can be understood. Raises InputErrors where there is nothing to speak of."""
+    source = Source(str(path), read_file(path))
+    reader = Reader(source)
+    tree = reader.read()
+    findings = Findings(source, reader.problems)
+    _check_head(tree, findings)
+    config: LabConfig | None = None
     try:
-        config = LabConfig.model_validate({**data, "base": path.resolve().parent})
+        config = LabConfig.model_validate(tree)
     except ValidationError as error:
-        raise LabError("\n".join(_tell(path, node, problem) for problem in error.errors())) from error
-    for name, device in config.devices.items():
-        for limit, text in device.limits.items():
-            for bound in (text.min, text.max):
-                try:
-                    if bound is not None:
-                        parse(bound)
-                except UnitError as error:
-                    raise LabError(f"{_at(path, node, ('devices', name, 'limits', limit))}: {error}") from error
-    return config
+        tell_flaws(findings, error, LabConfig, tree)
+    base = path.resolve().parent
+    draft = _parts(tree, source, base, findings) if config is None else _whole(config, source, base, findings)
+    check_deck(draft.deck, findings, clock.now().date())
+    if config is not None:
+        _check_clock(config, findings)
+        _check_interlocks(config, findings)
+    _tell_not_yet(tree, findings)
+    return draft
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Node]:
+def _check_head(tree: Any, findings: Findings) -> None:
+    """A file that is no lab, or of another version, is told so and nothing else."""
+    mend = f"lab.yaml begins with `labd: {LANGUAGE}`, `lab: its-name`"
+    if not isinstance(tree, dict):
+        findings.tell("L103", "the file is empty" if tree is None else "this is no lab", (), mend)
+        raise InputErrors(findings.problems)
+    if "labd" not in tree:
+        hint = " (this is a protocol)" if "states" in tree else ""
+        findings.tell("L102", f"`labd`, the version of the file, is missing{hint}", (), mend)
+        raise InputErrors(findings.problems)
+    if "protocol" in tree and "devices" not in tree:
+        findings.tell("L103", "this is a protocol, no lab", ("protocol",), mend, key=True)
+        raise InputErrors(findings.problems)
+    version = tree["labd"]
+    if isinstance(version, bool) or not isinstance(version, int) or version != LANGUAGE:
+        message = f"this labd knows version {LANGUAGE} of lab.yaml, not `{short(version)}`"
+        findings.tell("L106", message, ("labd",), f"write `labd: {LANGUAGE}`")
+        raise InputErrors(findings.problems)
+
+
+def _whole(config: LabConfig, source: Source, base: Path, findings: Findings) -> Draft:
+    deck = dict(enumerate(config.deck))
+    return Draft(source, base, config, findings, config.devices, deck, config.roles, tuple(config.devices))
+
+
+def _parts(tree: dict[str, Any], source: Source, base: Path, findings: Findings) -> Draft:
+    """What can be understood of a lab whose shape is not right in whole: its other errors are told with the first."""
+    raw = tree.get("devices")
+    devices = raw if isinstance(raw, dict) else {}
+    deck = tree.get("deck")
+    roles = tree.get("roles")
+    sound_devices = ((name, _sound(DeviceConfig, one)) for name, one in devices.items())
+    sound_deck = ((number, _sound(DeckEntry, one)) for number, one in enumerate(deck if isinstance(deck, list) else ()))
+    return Draft(
+        source,
+        base,
+        None,
+        findings,
+        {name: device for name, device in sound_devices if device is not None},
+        {number: entry for number, entry in sound_deck if entry is not None},
+        {
+            role: names
+            for role, names in (roles.items() if isinstance(roles, dict) else ())
+            if isinstance(names, list) and all(isinstance(name, str) for name in names)
+        },
+        tuple(devices),
+    )
+
+
+def _sound(model: type[_P], raw: Any) -> _P | None:
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LabError(f"{path}: is not UTF-8 text") from error
-    try:
-        data = YAML(typ="safe", pure=True).load(text)
-        node = YAML(typ="safe", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise LabError(f"{place}: {error.problem}") from error
-    except ValueError as error:
-        raise LabError(f"{path}: {error}") from error
-    if not isinstance(data, dict):
-        raise LabError(f"{path}:1:1: a mapping is expected, `labd: 1` first")
-    return data, node
+        return model.model_validate(raw)
+    except ValidationError:
+        return None
 
 
-def _tell(path: Path, node: Node, problem: Mapping[str, Any]) -> str:
-    steps = tuple(step for step in problem["loc"] if not _is_tag(step))
-    message = re.sub(r"^Value error, ", "", problem["msg"])
-    if problem["type"] == "extra_forbidden":
-        message = f"unknown key {steps[-1]!r}"
-    if problem["type"] == "missing":
-        message = f"{steps[-1]!r} is missing"
-        steps = steps[:-1]
-    where = ".".join(str(step) for step in steps)
-    return f"{_at(path, node, steps)}: {where + ': ' if where else ''}{message}"
+def _check_clock(config: LabConfig, findings: Findings) -> None:
+    if config.clock != "virtual":
+        return
+    real = [name for name, device in config.devices.items() if device.simulator is None]
+    if real:
+        has = f"{', '.join(real)} {'has' if len(real) == 1 else 'have'} no `simulator`"
+        findings.tell("L207", f"virtual time is for simulated labs only; {has}", ("clock",), "write `clock: real`")
+    if config.mqtt is not None and isinstance(config.mqtt.broker, Broker):
+        message = "a broker outside cannot follow virtual time"
+        findings.tell("L207", message, ("clock",), "write `clock: {scaled: 60}`, or `broker: embedded`")
 
 
-def _is_tag(step: object) -> bool:
-    """Pydantic puts the names of a union's members into a location; they are no keys of the file."""
-    return isinstance(step, str) and (step.startswith(("literal[", "constrained-", "function-")) or step in _MODELS)
+def _check_interlocks(config: LabConfig, findings: Findings) -> None:
+    seen: set[str] = set()
+    for number, interlock in enumerate(config.interlocks):
+        at = ("interlocks", number)
+        if interlock.name in seen:
+            findings.tell("L302", f"the interlock `{interlock.name}` stands twice", (*at, "name"), "name it otherwise")
+        seen.add(interlock.name)
+        for index, device in enumerate(interlock.devices or ()):
+            if device not in config.devices:
+                mend = did_you_mean(device, config.devices, "there is")
+                findings.tell("L204", f"there is no device `{device}`", (*at, "devices", index), mend)
 
 
-_MODELS = {"Broker", "Scaled", "str"}
+def _tell_not_yet(tree: dict[str, Any], findings: Findings) -> None:
+    """What this version reads and does not act on: nobody is to rely on it."""
+    if tree.get("interlocks"):
+        message = "this version of labd does not act on interlocks yet"
+        mend = "guard in hardware; watch in the protocol"
+        findings.tell("L107", message, ("interlocks",), mend, key=True, warning=True)
+    devices = tree.get("devices")
+    for name, device in devices.items() if isinstance(devices, dict) else ():
+        if isinstance(device, dict) and device.get("maintenance"):
+            message = f"this version of labd does not keep runs away from {name} for its maintenance yet"
+            path = ("devices", name, "maintenance")
+            findings.tell("L107", message, path, "leave the device out of `roles`", key=True, warning=True)
 
 
-def _at(path: Path, node: Node, steps: tuple[Any, ...]) -> str:
-    for step in steps:
-        if isinstance(node, MappingNode):
-            match = next(((key, value) for key, value in node.value if key.value == str(step)), None)
-            if match is None:
-                break
-            node = match[1] if step is not steps[-1] else match[0]
-        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-    mark = node.start_mark
-    return f"{path}:{mark.line + 1}:{mark.column + 1}"
+__all__ = [
+    "Broker",
+    "DeckEntry",
+    "DeviceConfig",
+    "Draft",
+    "LabConfig",
+    "LabError",
+    "Mqtt",
+    "lab_schema",
+    "load_lab",
+    "read_lab",
+]

@@ -92,12 +92,26 @@ class Device:
     read_stamp: str = ""
     _seq: int = 0
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
+    _watched: set[str] = field(default_factory=set)  # runs that decide by its signals now
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def connected(self) -> bool:
         return self._ready.is_set()
+
+    @property
+    def _period(self) -> float:
+        """Seconds between two polls now: often while it acts, or while a run watches it."""
+        return self.poll.busy if self._acting or self._watched else self.poll.idle
+
+    def watch(self, run: str, *, on: bool) -> None:
+        """Says that a run decides by its signals from now on, or no more: then they are read as often as in action."""
+        if on and run not in self._watched:
+            self._watched.add(run)
+            self._wake.set()
+        elif not on:
+            self._watched.discard(run)
 
     @property
     def busy_with(self) -> tuple[str, ...]:
@@ -170,7 +184,7 @@ class Device:
                 failed, ever = 0, True
                 self._set("ok", None)
             self._wake.clear()
-            period = self.poll.busy if self._acting else self.poll.idle
+            period = self._period
             try:
                 async with asyncio.timeout(period):
                     await self._wake.wait()
@@ -209,7 +223,7 @@ class Device:
 
     def live(self, unit: str) -> dict[str, Any]:
         """The last good values of a unit's signals by name; a stale or bad one is None."""
-        period = self.poll.busy if self._acting else self.poll.idle
+        period = self._period
         fresh = self.read_at is not None and clock.monotonic() - self.read_at <= STALE_AFTER * period + POLL_LIMIT
         prefix = f"{unit}." if unit else ""
         return {

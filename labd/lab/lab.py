@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
+from labd import clock
 from labd.lab.bus import Bus
-from labd.lab.config import DeviceConfig, LabConfig, LabError
+from labd.lab.config import LabConfig, LabError
+from labd.lab.deck import Liquid
 from labd.lab.device import Device, Poll
+from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.places import Places
-from labd.sdk import Action, Bounds, Driver, Parameters, Setup
+from labd.sdk import Action, Parameters
 from labd.sdk.quantities import unit_of
-from labd.sdk.units import UnitError, parse
 
 
 class Lab:
@@ -28,31 +26,33 @@ class Lab:
         find: how a driver is found by its name.
 
     Raises:
-        LabError: a driver that does not exist, or settings that it refuses.
+        InputErrors: drivers that do not exist, settings that they refuse, roles, limits and positions that do not hold.
     """
 
     def __init__(
         self,
         config: LabConfig,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
-        find: Callable[[str], type[Driver]] | None = None,
+        find: Find | None = None,
     ) -> None:
         self.config = config
         self.bus = Bus()
         self.places = Places()
         self.devices: dict[str, Device] = {}
+        findings = config.findings()
+        today = clock.now().date()
+        equipment = Equipment(config.devices, config.deck, config.base, findings, today, overrides or {}, find)
+        classes = equipment.classes()
+        drivers = equipment.drivers(classes)
+        check_roles(config.roles, tuple(config.devices), classes, findings)
+        self.limits = {
+            name: limits_of(name, config.devices[name], cls.actions, findings) for name, cls in classes.items()
+        }
+        self.warnings = (*config.warnings, *findings.settle())
         for name, device in config.devices.items():
-            settings = {**device.settings, **(overrides or {}).get(name, {})}
-            driver = make_driver(config, name, settings, (find or find_driver)(device.driver))
             poll = Poll(device.poll.idle, device.poll.busy)
             jitter = random.Random(f"{config.seed}:{name}")
-            self.devices[name] = Device(name, device.driver, driver, self.bus, poll, jitter=jitter)
-        for role, names in config.roles.items():
-            for name in names:
-                serves = self.devices[name].driver.role
-                if serves != role:
-                    raise LabError(f"roles.{role}: {name} ({config.devices[name].driver}) has the role {serves}")
-        self.limits = {name: _limits(name, device, self.devices[name]) for name, device in config.devices.items()}
+            self.devices[name] = Device(name, device.driver, drivers[name], self.bus, poll, jitter=jitter)
 
     def units_for(self, role: str) -> list[tuple[Device, str]]:
         """Devices and units that serve a role, in the order that lab.yaml prefers."""
@@ -75,21 +75,20 @@ class Lab:
         """
         if "/" in source:
             return source
-        for entry in self.config.deck:
-            for well, content in entry.contents.items():
-                if content.get("material") == source:
-                    return f"{entry.place}/{well}"
+        today = clock.now().date()
+        holding = [(liquid.expired(today), place) for place, liquid in self.liquids() if liquid.material == source]
+        if holding:  # an expired one only for want of a good one
+            return min(holding, key=lambda one: one[0])[1]
         known = sorted(self.materials())
         raise LabError(f"no vial on the deck holds {source!r}; there are: {', '.join(known) or 'none'}")
 
+    def liquids(self) -> list[tuple[str, Liquid]]:
+        """What stands in wells of the deck, by place."""
+        return [found for entry in self.config.deck for found in entry.liquids]
+
     def materials(self) -> set[str]:
         """The materials that stand on the deck."""
-        return {
-            str(content["material"])
-            for entry in self.config.deck
-            for content in entry.contents.values()
-            if "material" in content
-        }
+        return {liquid.material for _, liquid in self.liquids()}
 
     def check_limits(self, device: str, action: Action, parameters: Parameters) -> str | None:
         """What lab.yaml's own limits say against these parameters, in words, or None."""
@@ -104,61 +103,3 @@ class Lab:
             if problem:
                 return f"{name}: {problem} that lab.yaml allows"
         return None
-
-
-def make_driver(config: LabConfig, name: str, settings: Mapping[str, Any], cls: type[Driver]) -> Driver:
-    """Makes a device's driver, not yet connected. Raises LabError for settings that it refuses."""
-    setup = Setup(name, settings, config.positions_of(name), config.labware_of(name))
-    try:
-        return cls(setup)
-    except (ValidationError, ValueError) as error:
-        raise LabError(f"device {name} ({config.devices[name].driver}): settings: {_first_line(error)}") from error
-
-
-def find_driver(kind: str) -> type[Driver]:
-    """Finds a driver by name: `drivers.<kind>`, or the entry-point group `labd.drivers`.
-
-    Raises:
-        LabError: there is none.
-    """
-    try:
-        module = importlib.import_module(f"drivers.{kind}")
-    except ModuleNotFoundError as error:
-        if error.name != f"drivers.{kind}":
-            raise LabError(f"driver {kind!r} needs the package {error.name!r}, which is not installed") from error
-        found = [point for point in entry_points(group="labd.drivers") if point.name == kind]
-        if not found:
-            raise LabError(
-                f"there is no driver {kind!r}: neither drivers/{kind}.py nor a labd.drivers entry"
-            ) from error
-        driver = found[0].load()
-    else:
-        driver = module.DRIVER
-    if not (isinstance(driver, type) and issubclass(driver, Driver)):
-        raise LabError(f"driver {kind!r}: its DRIVER is no subclass of labd.sdk.Driver")
-    return driver
-
-
-def _limits(name: str, config: DeviceConfig, device: Device) -> dict[str, Bounds]:
-    found: dict[str, Bounds] = {}
-    for key, text in config.limits.items():
-        action_name, _, parameter = key.partition(".")
-        action = device.driver.actions.get(action_name)
-        field = action.parameters.model_fields.get(parameter) if action else None
-        if field is None:
-            raise LabError(f"device {name}: limits: {key!r} names no action and parameter, such as `crimp.force`")
-        unit = unit_of(field)
-        if unit is None:
-            raise LabError(f"device {name}: limits: {key} is no quantity, so it has no limits")
-        try:
-            low, high = (parse(bound).to(unit) if bound else None for bound in (text.min, text.max))
-        except UnitError as error:
-            raise LabError(f"device {name}: limits: {key}: {error}") from error
-        found[key] = Bounds(low, high)
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-    return str(error)

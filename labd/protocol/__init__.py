@@ -1,18 +1,22 @@
 """The protocol language: read, checked, compiled to a pure machine. No I/O but reading the file."""
 
 from labd.files.problems import CODES, InputErrors, Problem
-from labd.protocol.checker import check, compiled
+from labd.protocol.checker import check, compiled, ready
 from labd.protocol.diagram import mermaid
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
 from labd.protocol.loader import Protocol, load
 from labd.protocol.machine import Machine, OutOfTurn
+from labd.protocol.material import Needs, needs
 from labd.protocol.parameters import bind_parameters
+from labd.protocol.times import Estimate, estimate
 
 __all__ = [
     "CODES",
+    "Estimate",
     "InputErrors",
     "LabFacts",
     "Machine",
+    "Needs",
     "OutOfTurn",
     "Problem",
     "Protocol",
@@ -20,7 +24,10 @@ __all__ = [
     "bind_parameters",
     "check",
     "compiled",
+    "estimate",
     "load",
     "mermaid",
+    "needs",
+    "ready",
     "standard_facts",
 ]

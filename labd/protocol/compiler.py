@@ -25,6 +25,7 @@ from labd.protocol.model import (
     steps_of,
 )
 from labd.protocol.names import collect
+from labd.protocol.parameters import parameter_types
 from labd.protocol.program import (
     CallOp,
     DoOp,
@@ -43,6 +44,7 @@ from labd.protocol.program import (
 from labd.protocol.slots import ALWAYS, SECONDS, Slots
 from labd.protocol.steps import HELD, Steps
 from labd.protocol.values import Slot
+from labd.sdk import ROLES
 
 CLEANUP = "cleanup"
 
@@ -78,6 +80,7 @@ class _Compiler:
             frozenset(names.assigned),
             cleanup=self._cleanup(),
             results=results,
+            declared=parameter_types(self.protocol, lambda *_: None),
         )
         return self._with_windows(draft, [rule for rule in rules if rule is not None])
 
@@ -103,13 +106,21 @@ class _Compiler:
             known = self.facts.roles.get(use.role)
             if known is None:
                 at = (*path, "role") if (*path, "role") in self.protocol.source.values else path
-                mend = did_you_mean(use.role, self.facts.roles, "the roles are")
-                self.slots.tell("P201", f"there is no role `{use.role}`", at, mend)
+                self._no_role(use.role, at)
                 continue
             wanted[use.role] = wanted.get(use.role, 0) + use.channels
             if known.units is not None and wanted[use.role] > known.units:
                 message = f"the protocol needs {wanted[use.role]} of {use.role}, the lab has {known.units}"
                 self.slots.tell("P501", message, path)
+
+    def _no_role(self, role: str, path: Path) -> None:
+        if role in ROLES:
+            served = ", ".join(sorted(self.facts.roles)) or "none"
+            mend = f"lab.yaml names the devices of a role; this lab's roles are: {served}"
+            self.slots.tell("P201", f"{self.facts.name or 'the lab'} has no {role}", path, mend)
+        else:
+            mend = did_you_mean(role, self.facts.roles.keys() | ROLES.keys(), "the roles are")
+            self.slots.tell("P201", f"there is no role `{role}`", path, mend)
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _state(self, name: str, state: State) -> StateProgram:
@@ -228,20 +239,27 @@ class _Compiler:
 
     def _with_windows(self, program: Program, windows: list[WindowRule]) -> Program:
         """The program with its windows, and the states in which each may expire."""
+        after = {name: set(program.successors(name)) for name in program.states}
         inside: list[frozenset[str]] = []
         for rule in windows:
             begin, finish = rule.begin[0], rule.finish[0]
-            found = {begin}
-            waiting = [begin]
-            led = False
-            while waiting:
-                for target in program.successors(waiting.pop()):
-                    led = led or target == finish
-                    if target not in found and program.states[target].end is None:
-                        found.add(target)
-                        waiting += [target] if target != finish else []
-            if not led and not (begin == finish and rule.begin[1] != rule.finish[1]):
+            found = _following(after, begin)
+            if finish not in found and not (begin == finish and rule.begin[1] != rule.finish[1]):
                 message = f"no way leads from `{begin}` to `{finish}`: this window is never closed"
                 self.slots.tell("P312", message, (*rule.path, "to"), "name states that follow each other")
-            inside.append(frozenset(found))
+            # Also behind `finish`, where that may be left before its action was sent, and entered again; not past
+            # `begin`, where the window begins anew.
+            before = {name: {one for one in after if name in after[one] and one != begin} for name in after}
+            inside.append(frozenset(found & _following(before, finish)) | {begin, finish})
         return replace(program, windows=tuple(windows), inside=tuple(inside))
+
+
+def _following(edges: Mapping[str, set[str]], start: str) -> set[str]:
+    """All that one comes to from `start`, by one edge or more."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        more = edges[waiting.pop()] - found
+        found |= more
+        waiting += more
+    return found

@@ -5,6 +5,7 @@ A fixed point over all ways. Conditions are kept only where all their names are 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -61,12 +62,12 @@ def knowledge(program: Program) -> dict[Place, Known]:
 class _Flow:
     program: Program
     known: dict[Place, Known] = field(default_factory=dict)
-    waiting: list[Place] = field(default_factory=list)
+    waiting: OrderedDict[Place, None] = field(default_factory=OrderedDict)  # those that changed first come first
 
     def run(self) -> dict[Place, Known]:
         self._reach((self.program.start, 0), NOTHING)
         while self.waiting:
-            place = self.waiting.pop()
+            place, _ = self.waiting.popitem(last=False)
             for following, have in self._after(place, self.known[place]):
                 self._reach(following, have)
         return self.known
@@ -76,7 +77,7 @@ class _Flow:
         after = have if before is None else before & have
         if after != before:
             self.known[place] = after
-            self.waiting.append(place)
+            self.waiting[place] = None
 
     def _after(self, place: Place, have: Known) -> Iterator[tuple[Place, Known]]:
         name, at = place

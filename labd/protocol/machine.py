@@ -42,7 +42,7 @@ from labd.protocol.messages import (
     Sent,
     Sleep,
 )
-from labd.protocol.program import AskOp, CallOp, DoOp, Goto, Hold, Op, Program, StateProgram, UntilOp, Way
+from labd.protocol.program import AskOp, CallOp, DoOp, ForkOp, Goto, Hold, Op, Program, StateProgram, UntilOp, Way
 from labd.protocol.progress import Remaining
 from labd.protocol.snapshot import command_from_json, to_json
 from labd.protocol.stepper import Stepper
@@ -57,20 +57,28 @@ class OutOfTurn(ValueError):
 
 
 @dataclass(slots=True)
+class LeftOver:
+    """An action under way in a state that is being left: the name of its result, and whether its order was sent."""
+
+    as_: str | None
+    sent: bool
+
+
+@dataclass(slots=True)
 class Leaving:
     """A state that is left while actions are still under way in it.
 
     Args:
         to: the state that follows, or the ending of the run.
         forced: a person sends it there, whatever `max_visits` says.
-        waiting: the steps whose outcomes are awaited, and the names of their results.
+        waiting: the actions whose outcomes are awaited, by their steps.
     """
 
     to: str
     because: str
     ending: bool = False
     forced: bool = False
-    waiting: dict[str, str | None] = field(default_factory=dict)
+    waiting: dict[str, LeftOver] = field(default_factory=dict)
 
 
 class Machine(Stepper):
@@ -167,9 +175,9 @@ class Machine(Stepper):
     @property
     def watching(self) -> bool:
         """Whether it wants `Observed` now: a state with watches is active, or a condition is waited for."""
-        if self.held or self._leaving is not None or not self._lines or self._cleaning is not None:
+        if self._cleaning is None and (self.held or self._leaving is not None or not self._lines):
             return False
-        return bool(self._vigil.watches) or any(
+        return (self._cleaning is None and bool(self._vigil.watches)) or any(
             isinstance(line.pending, Await) or (line.child is not None and line.child.watching)
             for line in self._lines.values()
         )
@@ -179,8 +187,12 @@ class Machine(Stepper):
         """The ONCE action that was done, and that going on with the same step would do a second time; or None."""
         for line in self._lines.values() if self.held else ():
             op = self._op(line)
+            if line.again == "done step" and isinstance(op, CallOp):
+                return op.call
             if line.again == "done step" and isinstance(op, DoOp) and op.once:
                 return op.name
+            if line.again == "callee" and line.child is not None and line.child.repeats is not None:
+                return line.child.repeats
         return None
 
     @property
@@ -198,8 +210,8 @@ class Machine(Stepper):
     @property
     def cleans(self) -> bool:
         """Whether there is something to clean up: its own, or that of a called protocol that is under way."""
-        inner = any(line.child is not None and line.child.cleans for line in self._lines.values())
-        return inner or self._program.cleanup is not None
+        lines = (*self._lines.values(), *self._to_clean)
+        return any(line.child is not None and line.child.cleans for line in lines) or self._program.cleanup is not None
 
     def awaited(self, step_id: str) -> bool:
         """Whether a step's action, said not to have been done, is to be done again; not so when its state is left."""
@@ -212,10 +224,12 @@ class Machine(Stepper):
         """All roles that a state's steps use, in `do` or by name."""
         return self._program.states[state].roles
 
-    def catches(self, kind: str) -> bool:
-        """Whether the present state, or that of a protocol it calls, says where a failure of this kind leads."""
-        inner = any(line.child is not None and line.child.catches(kind) for line in self._lines.values())
-        return inner or (bool(self.state) and kind in self._here().catch)
+    def catches(self, kind: str, step_id: str) -> bool:
+        """Whether the state that a step stands in says where a failure of this kind leads."""
+        for line in self._lines.values():
+            if line.child is not None and step_id.startswith(f"{line.call}>"):
+                return line.child.catches(kind, step_id.removeprefix(f"{line.call}>"))
+        return bool(self.state) and kind in self._here().catch
 
     # ── what the runtime tells ───────────────────────────────────────────────────────────────────────────────────
     def update(self, names: Mapping[str, Mapping[str, Any]]) -> None:
@@ -253,7 +267,25 @@ class Machine(Stepper):
                 self._observe()
             case _:
                 self._happened(event)
+        if self._acted and self._pending is None and self._leaving is None and not self._acts_again():
+            self._vigil.left(self.state)
         return self._take()
+
+    def _acts_again(self) -> bool:
+        """Whether some action may still follow in the present state."""
+        ops, seen = self._here().ops, set[int]()
+        waiting = [line.at for line in self._lines.values()]
+        branching = {at for at in waiting if at < len(ops) and isinstance(ops[at], ForkOp)}
+        waiting = [ops[at].to if at in branching else at for at in waiting]  # type: ignore[union-attr]
+        while waiting:
+            at = waiting.pop()
+            if at >= len(ops) or at in seen:
+                continue
+            if isinstance(ops[at], (DoOp, CallOp)):
+                return True
+            seen.add(at)
+            waiting += self._here().following(at)
+        return False
 
     def _begin(self, state: str) -> None:
         self._vigil.enter(state)
@@ -275,7 +307,7 @@ class Machine(Stepper):
         self._vigil.end()
         self._leaving = None
         self._cleaning = roles
-        self._to_clean = [line for line in self._lines.values() if line.child is not None]
+        self._to_clean += [line for line in self._lines.values() if line.child is not None]
         self._clean_next()
         return self._take()
 
@@ -295,21 +327,22 @@ class Machine(Stepper):
             if line.child is not None and event.step_id.startswith(f"{line.call}>"):
                 self._edges(line, event)
                 inner = replace(event, step_id=event.step_id.removeprefix(f"{line.call}>"))
-                self._from_child(line, line.child.feed(inner))
+                with self._at(line):
+                    self._from_child(line, line.child.feed(inner))
                 return
             if line.waits_for(event.step_id):
                 self._edges(line, event)
                 if not isinstance(event, Sent):
-                    self._outcome(line, event)
-                return
-            if isinstance(event, Elapsed) and line.blocked == event.step_id:
-                self._vigil.elapsed(event.step_id, self.state, able=False)
-                line.blocked = ""
-                self._run(line)
+                    with self._at(line):
+                        self._outcome(line, event)
                 return
         if isinstance(event, Elapsed) and self._vigil.owns(event.step_id):
             able = not self.held and self._leaving is None and not self.ended
             self._alarm(self._vigil.elapsed(event.step_id, self.state, able=able))
+            for line in tuple(self._lines.values()):
+                if line.blocked == event.step_id:
+                    line.blocked = ""
+                    self._run(line)
 
     def _edges(self, line: Line, event: Event) -> None:
         """Begins and ends windows."""
@@ -320,11 +353,15 @@ class Machine(Stepper):
         if not isinstance(self._op(line), (DoOp, CallOp)):
             return
         line.sent = True
+        self._mark(ended=not isinstance(event, Sent))
+
+    def _mark(self, *, ended: bool) -> None:
+        """An action of the present state was sent, or has ended."""
         try:
             if not self._acted:
                 self._acted = True
                 self._vigil.began(self.state)
-            if not isinstance(event, Sent):
+            if ended:
                 self._vigil.acted(self.state)
         except ExpressionError as error:
             self._hold_whole(str(error), ())
@@ -343,7 +380,7 @@ class Machine(Stepper):
                 self._answered(line, event, op)
             case Expired(), AskOp():
                 line.pending = None
-                self._go(op.otherwise, "nobody answered in time")
+                self._take_way(line, op.otherwise, "nobody answered in time")
             case Expired(), UntilOp():
                 self._failed(line, op, Failed(event.step_id, "timeout", f"{op.condition.text} did not come about"))
             case _:
@@ -397,11 +434,13 @@ class Machine(Stepper):
         if not self.watching:
             return
         for line in tuple(self._lines.values()):
+            if self._lines.get(line.token) is not line:
+                continue  # one before it has led elsewhere
             if line.child is not None:
                 self._from_child(line, line.child.feed(Observed()))
             else:
                 self._observed(line)
-        if self.watching:
+        if self.watching and self._cleaning is None:
             self._alarm(self._vigil.observe(self.state))
 
     def _alarm(self, alarm: Alarm | None) -> None:
@@ -420,29 +459,26 @@ class Machine(Stepper):
     def _leave(self, target: str, because: str, *, ending: bool = False, forced: bool = False) -> None:
         """Calls everything off that is under way, and goes on when the last outcome is in."""
         self._vigil.rest()
-        waiting = dict(self._leaving.waiting) if self._leaving is not None else {}
-        for line in self._lines.values():
-            waiting |= self._call_off(line, because)
-        self._leaving = Leaving(target, because, ending, forced, waiting)
+        if ending:
+            self._to_clean += [line for line in self._lines.values() if line.child is not None]
+        self._leaving = Leaving(target, because, ending, forced, self._call_off(because))
         self._left()
 
-    def _call_off(self, line: Line, because: str) -> dict[str, str | None]:
-        """Calls off what one line waits for; gives the steps whose outcomes are still to come."""
-        if line.child is not None:
-            line.child._vigil.end()  # noqa: SLF001 - another machine of the same kind
-            waiting: dict[str, str | None] = {}
-            for inner in line.child._lines.values():  # noqa: SLF001
-                found = line.child._call_off(inner, because)  # noqa: SLF001
-                waiting |= {f"{line.call}>{step_id}": None for step_id in found}
-            self._out += [self._outward(line, command) for command in line.child._take()]  # noqa: SLF001
-            return waiting
-        pending, line.pending = line.pending, None
-        if isinstance(pending, Do):
-            self._out.append(Cancel(pending.step_id, because, line.token))
-            return {pending.step_id: pending.as_}
-        if isinstance(pending, (Ask, Await, Sleep)):
-            self._out.append(Cancel(pending.step_id, because, line.token))
-        return {}
+    def _call_off(self, because: str) -> dict[str, LeftOver]:
+        """Ends all lines; gives the actions whose outcomes are still to come."""
+        waiting = dict(self._leaving.waiting) if self._leaving is not None else {}
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            if line.child is not None:
+                line.child._vigil.end()  # noqa: SLF001 - another machine of the same kind
+                found = line.child._call_off(because)  # noqa: SLF001
+                waiting |= {f"{line.call}>{step_id}": LeftOver(None, left.sent) for step_id, left in found.items()}
+                self._out += [self._outward(line, command) for command in line.child._take()]  # noqa: SLF001
+            elif isinstance(line.pending, (Do, Ask, Await, Sleep)):
+                self._out.append(Cancel(line.pending.step_id, because, line.token))
+                if isinstance(line.pending, Do):
+                    waiting[line.pending.step_id] = LeftOver(line.pending.as_, line.sent)
+        return waiting
 
     def _call_back(self, line: Line) -> None:
         if line.pending is not None and not isinstance(line.pending, (Enter, End, HoldRun)):
@@ -451,14 +487,14 @@ class Machine(Stepper):
     def _left_over(self, event: Event) -> None:
         """An outcome of a state that is being left."""
         assert self._leaving is not None
+        left = self._leaving.waiting[event.step_id]  # type: ignore[union-attr]
+        left.sent = left.sent or isinstance(event, (Sent, Done))
+        if left.sent:
+            self._mark(ended=not isinstance(event, Sent))
         if isinstance(event, (Done, Failed)):
-            as_ = self._leaving.waiting.pop(event.step_id)
-            if isinstance(event, Done) and as_ is not None:
-                self._known.results[as_] = to_json(event.result)
-            try:
-                self._vigil.acted(self.state)
-            except ExpressionError as error:
-                self._known.decided("window", str(error))
+            del self._leaving.waiting[event.step_id]
+            if isinstance(event, Done) and left.as_ is not None:
+                self._known.results[left.as_] = to_json(event.result)
             self._left()
 
     def _left(self) -> None:
@@ -520,6 +556,9 @@ class Machine(Stepper):
         elif self._leaving is not None:
             self._release_lines()
             self._left()
+        elif (late := self._vigil.late()) is not None:
+            self._later = later if not isinstance(late.way, Goto) else None  # held once more, it is kept
+            self._alarm(late)
         elif later is not None:
             self._release_lines()
             self._go(Goto(later[0]), later[1])
@@ -537,21 +576,24 @@ class Machine(Stepper):
             if line.again and self._lines.get(line.token) is line:
                 at = event.at.partition(":")[2] if line is callee and event.at is not None else None
                 self._resume_line(line, by, at)
-        if not self.held and self._leaving is None and not self.ended:
-            self._alarm(self._vigil.late())
 
     def _callee_of(self, at: str | None) -> Line | None:
         """The line whose called protocol has a state that a person may go on at, `mix@1:dose`."""
         for line in self._lines.values():
-            op = self._call_op(line)
-            if at is not None and line.again == "callee" and op is not None and at.startswith(f"{op.call}:"):
-                return line
+            op, (call, _, state) = self._call_op(line), (at or "").partition(":")
+            if line.again == "callee" and op is not None and op.call == call and line.child is not None:
+                inner = line.child._callee_of(state)  # noqa: SLF001 - another machine of the same kind
+                if inner is not None or state in op.program.states:
+                    return line
         return None
+
+    def goes_on_at(self, at: str) -> bool:
+        """Whether a person may go on there after a hold: a state, or that of a called protocol, `mix@1:dose`."""
+        return at in self._program.states or self._callee_of(at) is not None
 
     def _resume_line(self, line: Line, by: str, at: str | None) -> None:
         again, line.again, line.pending = line.again, "", None
-        before, self._line = self._line, line
-        try:
+        with self._at(line):
             if again.startswith("enter "):
                 self._lines = {}
                 self._enter(again.removeprefix("enter "), f"{by} went on")
@@ -561,8 +603,6 @@ class Machine(Stepper):
                 self._from_child(line, line.child.feed(Resume(at, by)))
             else:
                 self._run(line)
-        finally:
-            self._line = before
 
     # ── ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _here(self) -> StateProgram:
@@ -621,6 +661,7 @@ class Machine(Stepper):
         self._held_in = None
         program = self._program.states[state]
         self._visits[state] = self._visits.get(state, 0) + 1
+        self._vigil.came(state)
         self._lines, self._attempts, self._acted = {}, {}, False
         if program.end is not None:
             self._end(program.end, state, because)
@@ -682,13 +723,12 @@ class Machine(Stepper):
 
     def _returned(self, line: Line, op: CallOp, child: Machine, end: End) -> None:
         if end.outcome != "complete":
-            line.child, line.call = None, ""
             self._leave(end.outcome, f"{op.call} ended {end.outcome} in {end.state}", ending=True)
             return
         try:
             results = child.returned()
         except ExpressionError as error:
-            self._hold_line(line, f"{op.call}, results: {error}", (), "step")
+            self._hold_line(line, f"{op.call}, results: {error}", (), "done step")
             return
         finally:
             line.child, line.call = None, ""
@@ -713,6 +753,7 @@ class Machine(Stepper):
                 continue
             roles = frozenset(theirs for theirs, ours in op.roles.items() if ours in self._cleaning)
             self._lines = {line.token: line}
+            line.child.update(self._inward(line))
             self._from_child(line, line.child.clean_up(roles))
             return
         self._lines = {MAIN: Line()}
@@ -781,7 +822,7 @@ class Machine(Stepper):
         self._held_in = data["held_in"]
         self._hold = command_from_json(data["hold"]) if data["hold"] is not None else None  # type: ignore[assignment]
         self._pending = command_from_json(data["pending"]) if data["pending"] is not None else None
-        self._leaving = Leaving(**data["leaving"]) if data["leaving"] is not None else None
+        self._leaving = _leaving_from(data["leaving"])
         self._later = tuple(data["later"]) if data["later"] is not None else None
         self._cleaning = frozenset(data["cleaning"]) if data["cleaning"] is not None else None
         self._attempts = dict(data["attempts"])
@@ -799,3 +840,10 @@ class Machine(Stepper):
             given = data["child"]["parameters"]
             line.child = Machine.restore(self.protocol.calls[op.call], given, data["child"], self._facts, op.program)
         return line
+
+
+def _leaving_from(data: Mapping[str, Any] | None) -> Leaving | None:
+    if data is None:
+        return None
+    waiting = {step: LeftOver(**left) for step, left in data["waiting"].items()}
+    return Leaving(**{**data, "waiting": waiting})

@@ -171,6 +171,8 @@ def literal_type(raw: object) -> Type | None:
     if isinstance(raw, float):
         return NUMBER
     if isinstance(raw, list) and raw:
-        first = _value_type(raw[0], {})
+        kinds = [_value_type(item, {}) for item in raw]
+        wider = [kind for kind in kinds if kind == NUMBER]  # `[1, 2.5]` are numbers
+        first = kinds[0] if kinds[0] != INTEGER or not wider else NUMBER
         return ListOf(first) if first is not None else None
     return None

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from labd.expr import Expression, Template, Type
 from labd.files.source import Path
 from labd.protocol.messages import Ending, Input
 from labd.protocol.values import Slot
 from labd.sdk import Action, Effect
+
+if TYPE_CHECKING:
+    from labd.protocol.parameters import Declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,7 @@ class Program:
         inside: for each window, the states in which it may expire.
         cleanup: what is done on stop, abort and scrap, as a state without ways.
         results: what it returns when it is called.
+        declared: its parameters' types, bounds and defaults.
     """
 
     start: str
@@ -284,6 +288,7 @@ class Program:
     inside: tuple[frozenset[str], ...] = ()
     cleanup: StateProgram | None = None
     results: Mapping[str, Slot] = field(default_factory=dict)
+    declared: Mapping[str, Declared] = field(default_factory=dict)
 
     def targets(self, state: str) -> Iterator[Way]:
         """Every way out of a state, those of windows that expire in it included."""

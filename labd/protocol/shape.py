@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from labd.expr import did_you_mean
 from labd.files.problems import Problem
+from labd.files.shapes import WANTED, describe, short
 from labd.files.source import Path, Source
 from labd.protocol.model import (
     STATE_KINDS,
@@ -26,15 +27,6 @@ from labd.protocol.model import (
     Watch,
     Window,
 )
-
-_WANTED = {
-    "string_type": "a text belongs here",
-    "int_type": "a whole number belongs here",
-    "dict_type": "a mapping (`key: value`) belongs here",
-    "tuple_type": "a list belongs here",
-    "model_type": "a mapping (`key: value`) belongs here",
-    "model_attributes_type": "a mapping (`key: value`) belongs here",
-}
 
 _MISSING = {
     "start": "name the first state: `start: dose`",
@@ -78,32 +70,18 @@ def _wrong_value(source: Source, path: Path, kind: str, flaw: Any) -> Problem:
         message, mend, key = f"`{name}` has no value", "write one, or delete the key", True
     elif kind == "literal_error":
         options = [option.strip(" '\"") for option in flaw["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        message, mend = f"`{_short(given)}` does not belong here", did_you_mean(str(given), options, "it is one of")
+        message, mend = f"`{short(given)}` does not belong here", did_you_mean(str(given), options, "it is one of")
     elif kind == "string_pattern_mismatch":
         message, mend = _name_problem(str(given), flaw)
     elif kind in ("greater_than_equal", "less_than_equal"):
         limit = flaw["ctx"].get("ge", flaw["ctx"].get("le"))
         word = "at least" if kind == "greater_than_equal" else "at most"
-        code, message = "P208", f"`{name}` is {word} {limit}, not {_short(given)}"
+        code, message = "P208", f"`{name}` is {word} {limit}, not {short(given)}"
     elif kind in ("too_short", "string_too_short"):
         message, mend, key = f"`{name}` is empty", "write what belongs there, or delete it", True
     else:
-        message = f"{_WANTED.get(kind, str(flaw['msg']))}, not {_describe(given)}"
+        message = f"{WANTED.get(kind, str(flaw['msg']))}, not {describe(given)}"
     return source.problem(code, message, path, mend, key=key)
-
-
-def _describe(given: Any) -> str:
-    if isinstance(given, dict):
-        return "a mapping"
-    if isinstance(given, (list, tuple)):
-        return "a list"
-    if isinstance(given, bool):
-        return f"`{str(given).lower()}`; quote it if a text is meant"
-    return f"`{_short(given)}`"
-
-
-def _short(given: Any) -> str:
-    return str(getattr(given, "text", given))[:60]
 
 
 def _name_problem(given: str, flaw: Any) -> tuple[str, str]:
@@ -173,7 +151,7 @@ def _no_kind(source: Source, path: Path, given: Any) -> Problem:
     what, kinds = ("step", STEP_KINDS) if step else ("state", STATE_KINDS)
     choice = ", ".join(f"`{kind}`" for kind in kinds)
     if not isinstance(given, dict):
-        return source.problem("P113", f"a {what} is a mapping (`key: value`), not {_describe(given)}", path)
+        return source.problem("P113", f"a {what} is a mapping (`key: value`), not {describe(given)}", path)
     for key in given:
         near = did_you_mean(str(key), kinds, "")
         if near.startswith("did you mean"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from labd.expr import ExpressionError
@@ -50,7 +52,8 @@ class Stepper(ABC):
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
-        self._line = Line()  # the one that goes on now
+        self._line: Line | None = None  # the one that goes on now
+        self._ready: deque[Line] = deque()  # those that go on after it
         self._visits: dict[str, int] = {}
         self._attempts: dict[str, int] = {}  # how often each step of this visit was begun, by label
         self._acted = False  # whether an action of this visit was sent
@@ -97,9 +100,19 @@ class Stepper(ABC):
         return ops[line.at] if line.at < len(ops) else None
 
     def _whereabouts(self) -> tuple[int, str, int | None]:
-        op = self._op(self._line)
-        index = self._line.loops[-1].index if self._line.loops else None
+        line = self._line
+        op = self._op(line) if line is not None else None
+        index = line.loops[-1].index if line is not None and line.loops else None
         return self._visits.get(self.state, 0), self._step_id(op) if op is not None else "", index
+
+    @contextmanager
+    def _at(self, line: Line) -> Iterator[None]:
+        """What is decided within is decided for this line."""
+        before, self._line = self._line, line
+        try:
+            yield
+        finally:
+            self._line = before
 
     def _step_id(self, op: Op) -> str:
         attempt = self._attempts.get(op.label, 1)
@@ -113,32 +126,57 @@ class Stepper(ABC):
         self._run(line)
 
     def _run(self, line: Line) -> None:
-        """On from the present step, to the next one that somebody has to carry out, or to the line's end."""
-        before, self._line = self._line, line
-        try:
-            while (op := self._op(line)) is not None:
-                try:
-                    command = self._carry_out(line, op)
-                except ExpressionError as error:
-                    self._no_value(line, op, error)
-                    return
-                if command is _STOP:
-                    return
-                if command is not _ON:
-                    line.pending, line.last, line.sent = command, line.at, False  # type: ignore[assignment]
-                    self._out.append(line.pending)  # type: ignore[arg-type]
-                    return
-            self._finished()
-        finally:
-            self._line = before
+        """On from the present step, to the next one that somebody has to carry out, or to the line's end.
 
-    def _no_value(self, line: Line, op: Op, error: ExpressionError) -> None:
-        reason = f"{self._here().name}, step {op.label}: {error}"
-        if self._cleaning is None:
-            self._hold_line(line, reason, (), "step")
-        else:
-            self._known.decided("skip", reason)
-            self._next_step(line)
+        A line that is set going by another (a branch, a call that has ended) goes on after it, never inside it.
+        """
+        self._ready.append(line)
+        if len(self._ready) > 1:
+            return
+        try:
+            while self._ready:
+                following = self._ready[0]
+                if self._lines.get(following.token) is following:  # else one before it has led elsewhere
+                    with self._at(following):
+                        self._walk(following)
+                self._ready.popleft()
+        finally:
+            self._ready.clear()
+
+    def _walk(self, line: Line) -> None:
+        while (op := self._op(line)) is not None:
+            try:
+                command = self._carry_out(line, op)
+            except ExpressionError as error:
+                if self._cleaning is None:
+                    self._hold_line(line, f"{self._here().name}, step {op.label}: {error}", (), "step")
+                    return
+                self._known.decided("skip", f"{self._here().name}, step {op.label}: {error}")
+                self._pass_over(line, op)
+                continue
+            if command is _STOP:
+                return
+            if command is not _ON:
+                line.pending, line.last, line.sent = command, line.at, False  # type: ignore[assignment]
+                self._out.append(line.pending)  # type: ignore[arg-type]
+                return
+        self._finished()
+
+    def _pass_over(self, line: Line, op: Op) -> None:
+        """Behind a step of cleanup whose values nobody can tell; a condition's steps are passed over with it."""
+        ops = self._here().ops
+        match op:
+            case UnlessOp(to=to):
+                end = ops[to - 1]
+                line.at = end.to if isinstance(end, JumpOp) and end.label == op.label else to
+            case RepeatOp():
+                top = ops[line.at + 1]
+                assert isinstance(top, TurnOp)
+                line.at = top.to
+            case AgainOp():
+                self._loop_over(line, op.to)
+            case _:
+                line.at += 1
 
     def _carry_out(self, line: Line, op: Op) -> object:
         """Does what the machine does by itself; gives _ON, _STOP, or the command for what it does not."""
@@ -185,10 +223,7 @@ class Stepper(ABC):
             self._known.decided("skip", f"{op.name}: no device serves {op.role} any more")
             line.at += 1
             return _ON
-        line.blocked = "" if self._acted or self._cleaning is not None else self._vigil.blocks(self.state)
-        if line.blocked:
-            self._attempts[op.label] -= 1
-            self._known.decided("wait", "a time window does not let it begin yet")
+        if self._blocked(line, op):
             return _STOP
         parameters = {}
         for name, slot in op.parameters.items():
@@ -196,6 +231,14 @@ class Stepper(ABC):
             parameters[name] = None if value is None else argument(value, slot.type)
         within = self._known.value("within", op.within) if op.within is not None else None
         return Do(self._step_id(op), op.role, op.action.name, parameters, within, op.as_, line.token)
+
+    def _blocked(self, line: Line, op: DoOp | CallOp) -> bool:
+        """Whether a window does not let the state's first action begin yet; its timer sets the line going again."""
+        line.blocked = "" if self._acted or self._cleaning is not None else self._vigil.blocks(self.state)
+        if line.blocked:
+            self._attempts[op.label] -= 1
+            self._known.decided("wait", "a time window does not let it begin yet")
+        return bool(line.blocked)
 
     def _wait(self, line: Line, op: WaitOp | UntilOp | AskOp) -> object:
         if isinstance(op, WaitOp):
@@ -221,16 +264,16 @@ class Stepper(ABC):
         op = self._op(line)
         if not isinstance(line.pending, Await) or not isinstance(op, UntilOp):
             return
-        before, self._line = self._line, line
         try:
-            holds = bool(op.condition(self._known.values()))
-            if holds:
-                self._known.test("wait until", op.condition)
+            with self._at(line):
+                holds = bool(op.condition(self._known.values()))
+                if holds:
+                    self._known.test("wait until", op.condition)
         except ExpressionError as error:
-            self._hold_line(line, f"{self.state}, step {op.label}: {error}", (), "step")
+            if self._cleaning is None:
+                self._call_back(line)
+                self._hold_line(line, f"{self.state}, step {op.label}: {error}", (), "step")
             return
-        finally:
-            self._line = before
         if holds:
             self._call_back(line)
             self._next_step(line)
@@ -251,18 +294,17 @@ class Stepper(ABC):
         retry = op.retry
         if retry is None or line.tries >= retry.times or self._cleaning is not None:
             return False
-        before, self._line = self._line, line
         try:
             self._known.outside["rejected"] = rejected  # type: ignore[assignment]
             if not rejected and (retry.condition is None or not self._known.test("retry", retry.condition)):
                 return False
             delay = self._known.value("delay", retry.delay) if retry.delay is not None else 0.0
         except ExpressionError as error:
-            self._hold_line(line, f"{self.state}, step {op.label}, retry: {error}", (), "done step")
+            again = "step" if rejected else "done step"
+            self._hold_line(line, f"{self.state}, step {op.label}, retry: {error}", (), again)
             return True
         finally:
             self._known.outside.pop("rejected", None)
-            self._line = before
         line.tries += 1
         self._known.decided("again", line.tries)
         line.pending, line.sent = None, False
@@ -293,13 +335,16 @@ class Stepper(ABC):
     def _turn(self, line: Line, op: TurnOp) -> None:
         loop = line.loops[-1]
         if loop.index >= loop.turns:
-            line.loops.pop()
-            line.at = op.to
+            self._loop_over(line, op.to)
             return
         loop.index += 1
         if loop.items is not None and op.as_ is not None:
             self._known.results[op.as_] = loop.items[loop.index - 1]
         line.at += 1
+
+    def _loop_over(self, line: Line, to: int) -> None:
+        line.loops.pop()
+        line.at, line.last = to, None  # the same step again would be one inside the loop, which is over
 
     def _again(self, line: Line, op: AgainOp) -> object:
         loop = line.loops[-1]
@@ -307,16 +352,14 @@ class Stepper(ABC):
             line.at = op.top
             return _ON
         if self._known.test("until", op.until):
-            line.loops.pop()
-            line.at = op.to
+            self._loop_over(line, op.to)
             return _ON
         if loop.index < loop.turns:
             line.at = op.top
             return _ON
         because = f"{op.until.text} did not come about in {loop.turns} turns"
         if self._cleaning is not None:
-            line.loops.pop()
-            line.at = op.to
+            self._loop_over(line, op.to)
             return _ON
         if isinstance(op.otherwise, Goto):
             self._go(op.otherwise, because)
@@ -340,8 +383,7 @@ class Stepper(ABC):
             self._lines[branch.token] = branch
             branches.append(branch)
         for branch in branches:
-            if self._lines.get(branch.token) is branch:  # else a branch before it has led elsewhere
-                self._run(branch)
+            self._run(branch)
         return _STOP
 
     def _join(self, line: Line, op: JoinOp) -> object:
@@ -359,6 +401,8 @@ class Stepper(ABC):
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _call(self, line: Line, op: CallOp) -> object:
+        if self._blocked(line, op):
+            return _STOP
         parameters = {name: self._known.value(f"with {name}", slot) for name, slot in op.parameters.items()}
         line.call = self._step_id(op)
         line.last = line.at

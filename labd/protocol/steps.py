@@ -192,7 +192,8 @@ class Steps:
         if spec.times is not None:
             times = self.slots.slot(spec.times, INTEGER, (*at, "times"), Bounds(0, MOST_TURNS))
         if spec.over is not None:
-            over = self.slots.slot(spec.over, ListOf(ANYTHING), (*at, "over"))
+            item = self.slots.names.types.get(spec.as_ or "", ANYTHING)
+            over = self.slots.slot(spec.over, ListOf(item), (*at, "over"))
         some = _some_turns(times, over)
         self._ops.append(
             RepeatOp(label=label, path=path, times=times, over=over, as_=spec.as_, at_most=spec.at_most, some=some)
@@ -217,7 +218,7 @@ class Steps:
             self._branch = name
             starts[name] = len(self._ops)
             self._list(steps, at, f"{label}.{name}.")
-            for assigned in sorted({word for op in self._ops[starts[name] :] for word in op_assigns(op)}):
+            for assigned in sorted({word for op in self._ops[starts[name] :] for word in _writes(op)}):
                 if assigned in writes:
                     message = f"the branches `{writes[assigned]}` and `{name}` both write `{assigned}`"
                     self.slots.problems.append(
@@ -360,6 +361,11 @@ class Steps:
             return None
         unit = found.type.dimension.unit if isinstance(found.type, Measure) else ""
         return Input(spec.type, unit, found.bounds.min, found.bounds.max, spec.choices or ())
+
+
+def _writes(op: Op) -> frozenset[str]:
+    """All names that an operation writes, a loop's item included."""
+    return frozenset({op.as_}) if isinstance(op, TurnOp) and op.as_ is not None else op_assigns(op)
 
 
 def _some_turns(times: Slot | None, over: Slot | None) -> bool:

@@ -124,9 +124,15 @@ class Vigil:
                 self._open(index, rule)
 
     def left(self, state: str) -> None:
-        """A state was left."""
+        """A state was left, or nothing can be done in it any more."""
         for index, rule in enumerate(self.program.windows):
             if rule.finish == (state, "end"):
+                self._close(index)
+
+    def came(self, state: str) -> None:
+        """A state is entered; windows whose end cannot follow any more are closed."""
+        for index, inside in enumerate(self.program.inside):
+            if state not in inside:
                 self._close(index)
 
     def _edge(self, state: str, side: str) -> None:

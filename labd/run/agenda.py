@@ -73,7 +73,9 @@ class Agenda:
     def spawn(self, work: Work, what: str) -> asyncio.Task[None]:
         """Begins a task."""
         assert self._tasks is not None
-        return self._tasks.create_task(self._guarded(work), name=f"{self._name} {what}")
+        task = self._tasks.create_task(self._guarded(work), name=f"{self._name} {what}")
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
+        return task
 
     def wait(self, work: Work, what: str) -> asyncio.Task[None]:
         """Begins a task that only waits: for devices, for a time. It is given up when the run ends."""

@@ -17,7 +17,7 @@ from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
-from labd.protocol import InputErrors, bind_parameters, check, load
+from labd.protocol import load, ready
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
 from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
@@ -135,10 +135,7 @@ class Engine:
             raise EngineError("the daemon is stopping; no run is started")
         protocol = load(source, name, library().under(Library(called or {})))
         facts = facts_of(self.lab)
-        problems = [problem for problem in check(protocol, facts) if problem.severity == "error"]
-        if problems:
-            raise InputErrors(problems)
-        values = bind_parameters(protocol, parameters, facts)
+        values = ready(protocol, parameters, facts)
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -311,6 +308,12 @@ class Engine:
         """All runs of the journal, oldest first."""
         live = {run_id: run.told() for run_id, run in self._runs.items()}
         return sorted({**self._past, **live}.values(), key=lambda state: _number(state.run))
+
+    def held_at(self, run_id: str) -> tuple[str, ...]:
+        """The states that a held run may go on at, where its protocol names some."""
+        run = self._runs.get(run_id)
+        hold = run.machine.hold if run is not None else None
+        return hold.continue_at if hold is not None else ()
 
     @property
     def working(self) -> tuple[str, ...]:

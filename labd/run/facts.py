@@ -2,33 +2,129 @@
 
 from __future__ import annotations
 
-from labd.lab.config import LabConfig
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import create_model
+
+from labd import clock
+from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
+from labd.sdk import Action, Bounds, Parameters, labware
+from labd.sdk.quantities import bounds_of
+
+FREE = Bounds()
 
 
 def facts_of(lab: Lab) -> LabFacts:
-    """The roles that a lab's devices serve, with their own actions and limits; its places and materials."""
+    """The roles that a lab's devices serve, with what holds on all of them; its places, materials, tips and parts."""
     kinds = {device.driver.role for device in lab.devices.values()} | set(lab.config.roles)
-    roles: dict[str, RoleFacts] = {}
-    for kind in kinds:
-        units = lab.units_for(kind)
-        if not units:
-            continue
-        device, _ = units[0]
-        standard = standard_facts().roles.get(kind)
-        # what every device of the role can do: a protocol must run on whichever is free
-        common = set.intersection(*(set(d.driver.actions) for d, _ in units))
-        actions = {name: action for name, action in device.driver.actions.items() if name in common}
-        signals = standard.signals if standard is not None else type(device.driver).Signals
-        roles[kind] = RoleFacts(actions, signals, len(units), lab.limits[device.id])
+    roles = {kind: role for kind in kinds if (role := _role(lab, kind)) is not None}
+    today = clock.now().date()
+    liquids = lab.liquids()
+    usable = {place: 0.0 if liquid.expired(today) else liquid.usable for place, liquid in liquids}
+    volumes: dict[str, float] = defaultdict(float)
+    for place, liquid in liquids:
+        volumes[liquid.material] += usable[place]
+    stock = {place: part for entry in lab.config.deck for place, part in entry.parts.items()}
+    return LabFacts(
+        roles,
+        _places(lab),
+        frozenset(lab.materials()),
+        volumes=dict(volumes),
+        capacities=_capacities(lab),
+        contents_at={place: liquid.volume for place, liquid in liquids},
+        usable_at=usable,
+        material_at={place: liquid.material for place, liquid in liquids},
+        tips=_tips(lab),
+        parts=dict(Counter(stock.values()) + Counter(lab.config.parts)),
+        stock=stock,
+        name=lab.config.lab,
+    )
+
+
+# ── roles ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _role(lab: Lab, kind: str) -> RoleFacts | None:
+    """What every device of a role can do, or None when none serves it."""
+    units = lab.units_for(kind)
+    if not units:
+        return None
+    devices = list({device.id: device for device, _ in units}.values())
+    by_class = list({type(device.driver): device for device in devices}.values())
+    own = [device.driver.actions for device in by_class]
+    actions = {
+        name: _common([actions[name] for actions in own]) for name in own[0] if all(name in actions for actions in own)
+    }
+    standard = standard_facts().roles.get(kind)
+    signals = standard.signals if standard is not None else type(devices[0].driver).Signals
+    return RoleFacts(actions, signals, len(units), _limits(lab, actions, by_class, devices), len(devices))
+
+
+def _common(actions: Sequence[Action]) -> Action:
+    """An action as all drivers have it: the first one's, less the parameters that another does not know."""
+    first, *others = actions
+    fields = first.parameters.model_fields
+    shared = {name for name in fields if all(name in other.parameters.model_fields for other in others)}
+    if len(shared) == len(fields):
+        return first
+    kept = {name: (fields[name].rebuild_annotation(), fields[name]) for name in fields if name in shared}
+    parameters: type[Parameters] = create_model(first.parameters.__name__, __base__=Parameters, **kept)  # type: ignore[call-overload]
+    return replace(first, parameters=parameters)
+
+
+def _limits(
+    lab: Lab, actions: Mapping[str, Action], by_class: Sequence[Device], devices: Sequence[Device]
+) -> dict[str, Bounds]:
+    """The bounds that hold on every device: the drivers' own, and lab.yaml's."""
+    found: dict[str, Bounds] = {}
+    for action in actions.values():
+        for name in action.parameters.model_fields:
+            key = f"{action.name}.{name}"
+            bounds = FREE
+            for device in by_class:
+                bounds = bounds.narrowed(bounds_of(device.driver.actions[action.name].parameters.model_fields[name]))
+            for device in devices:
+                bounds = bounds.narrowed(lab.limits[device.id].get(key, FREE))
+            if bounds != FREE:
+                found[key] = bounds
+    return found
+
+
+# ── places and material ──────────────────────────────────────────────────────────────────────────────────────────
+def _places(lab: Lab) -> frozenset[str]:
     places = {f"{entry.place}/{well}" for entry in lab.config.deck for well in entry.wells}
     for device in lab.devices.values():
         places |= set(device.driver.setup.positions)
         places |= {place for unit in device.driver.units if (place := lab.place_of(device, unit))}
-    return LabFacts(roles, frozenset(places), frozenset(lab.materials()))
+    return frozenset(places)
 
 
-def lab_facts(config: LabConfig) -> LabFacts:
-    """The same for a lab that is not at work: for `labd check --lab`. Raises LabError."""
-    return facts_of(Lab(config))
+def _capacities(lab: Lab) -> dict[str, float]:
+    """What the wells of the deck take, µL, and a cell wherever one is worked on."""
+    found = {
+        place: labware.CELL_CAPACITY
+        for device in lab.devices.values()
+        for unit in device.driver.units
+        if device.driver.role != "arm" and (place := lab.place_of(device, unit))
+    }
+    for entry in lab.config.deck:
+        most = labware.capacity(entry.labware)
+        if most is not None:
+            found |= {f"{entry.place}/{well}": most for well in entry.wells}
+    return found
+
+
+def _tips(lab: Lab) -> dict[str, dict[int, int]]:
+    """Tips by device and size, as many as full racks hold; a robot without a rack has none."""
+    found: dict[str, dict[int, int]] = {
+        device.id: {} for device in lab.devices.values() if device.driver.role == "pipetting_robot"
+    }
+    for entry in lab.config.deck:
+        size = labware.tip_size(entry.labware)
+        device = entry.place.partition("/")[0]
+        if size is not None and device in lab.devices:
+            tips = found.setdefault(device, {})
+            tips[size] = tips.get(size, 0) + len(entry.wells)
+    return found

@@ -61,8 +61,9 @@ class Run(Life):
         self._reservations = reservations
         self._desk = Desk(id, self._post)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
+        self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
-        self._late: list[m.Elapsed] = []  # timers of watches and windows that ended while it was held
+        self._late: list[tuple[Urgency, m.Elapsed]] = []  # timers of watches and windows that ended while it was held
         self._waits = Waits(self._agenda)
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
         self._looking = False  # signals were read, and are looked at next
@@ -89,6 +90,8 @@ class Run(Life):
             self._dispatch(self.machine.start())
 
     def _release(self) -> None:
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=False)
         self._reservations.release(self.id, self._bounds)
         self._bounds = {}
 
@@ -123,10 +126,17 @@ class Run(Life):
                 told = {"what": command.what, "value": command.value, "step": command.step_id}
                 told |= {"expression": command.expression, "because": command.because}
                 self._post("protocol.decided", told)
-            elif self.lifecycle.at in PAUSED and not isinstance(command, (m.Sleep, m.Cancel)):
+            elif self._waiting and not isinstance(command, (m.Sleep, m.Cancel)):
                 self._deferred.append(command)
             elif not self.over or self._cleaning:
                 self._obey(command)
+        for bound in self._bounds.values():
+            bound.device.watch(self.id, on=self.machine.watching and not self.over)
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether nothing new starts now."""
+        return self._gathering or self.lifecycle.at in PAUSED
 
     def _obey(self, command: m.Command) -> None:
         match command:
@@ -167,15 +177,16 @@ class Run(Life):
 
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles)
+        channels = {name: self.protocol.roles[name].channels for name in roles}
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
         self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
 
     def _entered(self, command: m.Enter) -> None:
-        if self.over:
-            return
+        if self.over or command not in self.machine.pending:
+            return  # a window has led elsewhere meanwhile
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
         self._post("protocol.entered", told)
@@ -190,7 +201,7 @@ class Run(Life):
     def _elapsed(self, elapsed: m.Elapsed, urgency: Urgency) -> None:
         """A time is over; what watches and windows say of that waits until the run is not held any more."""
         if urgency is not Urgency.RESULT and self.lifecycle.at in PAUSED:
-            self._late.append(elapsed)
+            self._late.append((urgency, elapsed))
         else:
             self._feed(elapsed)
 
@@ -261,7 +272,7 @@ class Run(Life):
             case Failed(kind, message):
                 self._feed(m.Failed(command.step_id, kind, message, token=command.token))
             case Unsettled() as unsettled if order is not None:
-                if unsettled.kind == "fault" and self.machine.catches("fault"):
+                if unsettled.kind == "fault" and self.machine.catches("fault", command.step_id):
                     self._feed(m.Failed(command.step_id, "fault", unsettled.message, token=command.token))
                 else:
                     self._ask_outcome(OpenOutcome(command, order, unsettled))
@@ -352,7 +363,7 @@ class Run(Life):
                     f"labd unhold {self.id} --at STATE (one of: {ways})"
                 )
             return
-        if at not in self.protocol.states and (holds is None or at not in holds.continue_at):
+        if not self.machine.goes_on_at(at):
             raise CommandRefusedError(f"the protocol has no state {at!r}")
         if holds is None:
             raise CommandRefusedError(f"{self.id} was held by a person: it goes on where it is, not at {at}")
@@ -360,16 +371,23 @@ class Run(Life):
             raise CommandRefusedError(f"the protocol lets it go on at {', '.join(holds.continue_at)}, not at {at}")
 
     def _go_on(self, by: str, at: str | None) -> None:
-        if self.machine.held and (self._machine_holds or at is not None):
-            self._machine_holds = False
-            self._deferred = [command for command in self._deferred if not isinstance(command, m.HoldRun)]
-            self._feed(m.Resume(at, by))
+        """What windows, then watches, say of the time of the hold goes before all that would begin now."""
+        late, self._late = sorted(self._late, key=lambda one: one[0]), []
+        self._gathering = True
+        try:
+            for elapsed in (one for urgency, one in late if urgency is Urgency.WINDOW):
+                self._feed(elapsed)
+            if self.machine.held and (self._machine_holds or at is not None):
+                self._machine_holds = False
+                self._deferred = [command for command in self._deferred if not isinstance(command, m.HoldRun)]
+                self._feed(m.Resume(at, by))
+            self._look()
+            for elapsed in (one for urgency, one in late if urgency is not Urgency.WINDOW):
+                self._feed(elapsed)
+        finally:
+            self._gathering = False
         deferred, self._deferred = self._deferred, []
-        self._dispatch(deferred)
-        self._look()
-        late, self._late = self._late, []
-        for elapsed in late:
-            self._elapsed(elapsed, Urgency.WATCH)
+        self._dispatch(sorted(deferred, key=lambda command: not isinstance(command, m.HoldRun)))
 
     def _leave(self, why: str) -> None:
         self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
@@ -396,7 +414,7 @@ class Run(Life):
             self._complete(clean=command.outcome == "scrapped" and self.machine.cleans)
 
     async def _clean(self) -> None:
-        if self._cleaning or not self.machine.cleans:
+        if self._cleaning or self._cleaned.is_set() or not self.machine.cleans:
             self._cleaned.set()  # a second, more urgent end does not begin it anew
             return
         self._performer.reopen()
@@ -406,6 +424,7 @@ class Run(Life):
             async with asyncio.timeout(CLEANUP_LIMIT):
                 await self._cleaned.wait()
         except TimeoutError:
+            self._cleaned.set()
             self._post("cleanup.ended", problem=f"it was not over after {CLEANUP_LIMIT:g} s")
         finally:
             self._cleaning = False

@@ -30,6 +30,7 @@ LABWARE_SHAPES: dict[str, tuple[int, int]] = {  # rows, columns
     "lid_tray_36": (6, 6),
     "part_tray_36": (6, 6),
 }
+_BY_COUNT = {1: (1, 1), 6: (2, 3), 12: (3, 4), 15: (3, 5), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24)}
 
 
 class _Model(BaseModel):
@@ -248,9 +249,13 @@ class World:
 
 
 def wells_of(load_name: str) -> list[str]:
-    """The wells of a labware, column by column: A1, B1, A2 and on."""
-    rows, columns = LABWARE_SHAPES.get(load_name, (8, 12) if "_96_" in load_name else (4, 6))
-    return [f"{'ABCDEFGH'[row]}{column + 1}" for column in range(columns) for row in range(rows)]
+    """The wells of a labware, column by column: A1, B1, A2 and on. Standard ones carry their count in the name."""
+    rows, columns = LABWARE_SHAPES.get(load_name) or next(
+        (shape for count, shape in _BY_COUNT.items() if f"_{count}_" in load_name), (4, 6)
+    )
+    if "reservoir" in load_name:
+        rows, columns = 1, rows * columns
+    return [f"{'ABCDEFGHIJKLMNOP'[row]}{column + 1}" for column in range(columns) for row in range(rows)]
 
 
 def microlitres(text: object) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labd.lab.config import LabError
+from labd.files import InputErrors
 from labd.lab.lab import Lab
 from tests.toys import TOYS, LabConfig, toy_lab
 
@@ -39,10 +39,10 @@ def test_zero_is_a_value_as_any_other(tmp_path: Path) -> None:
 
 
 def test_a_limit_of_another_dimension_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"crimp\.force.*V is a voltage"):
+    with pytest.raises(InputErrors, match=r"crimp\.force.*V is a voltage"):
         limited(tmp_path, crimp__force={"max": "9 V"})
 
 
 def test_a_device_serves_its_own_role_only(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"roles\.crimper: arm \(arm\) has the role arm"):
+    with pytest.raises(InputErrors, match=r"roles\.crimper\.0: `arm` is of the role arm, no crimper"):
         toy_lab(tmp_path, {"arm": "arm"}, roles={"crimper": ["arm"]})

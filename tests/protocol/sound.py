@@ -65,12 +65,24 @@ states:
 """
 
 
-def problems_of(text: str, facts: LabFacts | None = None) -> list[Problem]:
-    """All problems of a text, whether its shape or its meaning is wrong."""
+def told_of(text: str, facts: LabFacts | None = None) -> list[Problem]:
+    """All errors and warnings of a text, whether its shape or its meaning is wrong."""
     try:
         return check(load(text, "p.yaml"), facts)
     except InputErrors as errors:
         return list(errors.problems)
+
+
+def problems_of(text: str, facts: LabFacts | None = None) -> list[Problem]:
+    """All errors of a text."""
+    return [problem for problem in told_of(text, facts) if problem.severity == "error"]
+
+
+def warnings_of(text: str, facts: LabFacts | None = None) -> list[Problem]:
+    """All warnings of a text that has no errors."""
+    found = told_of(text, facts)
+    assert [problem.render() for problem in found if problem.severity == "error"] == []
+    return found
 
 
 def spoilt(old: str, new: str) -> str:

@@ -210,12 +210,13 @@ class TestOfOneLab:
         standard = standard_facts()
         press = dataclasses.replace(standard.roles["crimper"], units=1, limits={"crimp.force": Bounds(max=9)})
         roles = {**standard.roles, "crimper": press}
-        return LabFacts(roles, frozenset({"press/nest", "ot2/3/A1"}), frozenset({"LP57", "LP30"}))
+        places, materials = frozenset({"press/nest", "ot2/3/A1"}), frozenset({"LP57", "LP30"})
+        return LabFacts(roles, places, materials, name="glovebox-2")
 
     def test_a_role_that_it_does_not_have(self, facts: LabFacts) -> None:
         roles = {name: role for name, role in facts.roles.items() if name != "potentiostat"}
         (problem,) = problems_of(SOUND, dataclasses.replace(facts, roles=roles))
-        assert (problem.code, problem.message) == ("P201", "there is no role `potentiostat`")
+        assert (problem.code, problem.message) == ("P201", "glovebox-2 has no potentiostat")
 
     def test_more_units_than_it_has(self, facts: LabFacts) -> None:
         text = spoilt("press: crimper", "press: crimper\n  second: crimper")
@@ -241,5 +242,5 @@ def test_every_code_that_is_told_is_explained() -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("protocols/*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_protocols_are_sound(path: Path) -> None:
     protocol = load(path)
-    assert check(protocol) == []
+    assert [problem for problem in check(protocol) if problem.severity == "error"] == []
     assert protocol.name == path.stem

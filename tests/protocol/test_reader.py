@@ -124,3 +124,8 @@ def test_a_protocol_with_a_piece_replaced_gives_no_traceback(at: int, length: in
     for problem in problems_of(SOUND[:at] + new + SOUND[at + length :]):
         assert problem.line >= 0
         assert problem.render()
+
+
+def test_a_key_that_stands_twice_in_braces_and_says_nothing_is_told() -> None:
+    found = problems_of(spoilt("{force: =force, dwell: 2 s}", "{force: =force, force: , dwell: 2 s}"))
+    assert [problem.code for problem in found] == ["P103"]

@@ -1,0 +1,125 @@
+"""`labd simulate`: many dry runs of a protocol; it needs no daemon and no devices."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labd.cli.errors import BAD_INPUT, REFUSED, CliError
+from labd.cli.options import Json, Protocol
+
+if TYPE_CHECKING:
+    from labd.files import Problem
+    from labd.simulate import Dry, Story
+
+FORESEEN = ("complete", "scrapped")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `labd`."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    protocol: Protocol,
+    values: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="volume='35 µL'")] = None,
+    *,
+    lab: Annotated[Path, typer.Option(help="The lab whose devices are simulated, also a real one.")] = Path("lab.yaml"),
+    runs: Annotated[int, typer.Option(min=1, max=100_000, help="How many dry runs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Another seed tells other stories; the same one the same.")] = 7,
+    position: Annotated[str | None, typer.Option(help="Where the sample is at the start, `ot2/3/A1`.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time (default: the machine's cores).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a protocol on simulated devices, many times: outcomes, times, states never visited, material used.
+
+    The real engine and simulators, on virtual time: hours in seconds. Questions are answered with any of their
+    choices, so that all ways are seen. Ends with 1 when a run came to no end that the protocol foresees.
+    """
+    from labd.cli.app import parameters_of
+    from labd.cli.files import load_named
+    from labd.cli.views import say, show_json
+    from labd.files import InputErrors
+    from labd.simulate import DryRunError
+    from labd.simulate.tell import Summary, never_visited
+
+    try:
+        loaded = load_named(protocol)
+        dries = _prepared(loaded, lab, parameters_of(values or []), position, runs, seed)
+    except InputErrors as errors:
+        _refuse(errors.problems)
+    try:
+        stories = _followed(dries, jobs, quiet=as_json)
+    except DryRunError as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    never = never_visited(loaded.states, stories)
+    summary = Summary(loaded.name, str(lab), seed, stories, never)
+    if as_json:
+        show_json(summary.as_json())
+    else:
+        for line in summary.lines():
+            say(line)
+    raise typer.Exit(0 if all(story.outcome in FORESEEN for story in stories) else REFUSED)
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    raise CliError("\n".join(problem.render() for problem in problems), BAD_INPUT)
+
+
+def _prepared(
+    loaded: object, lab: Path, parameters: dict[str, str], position: str | None, runs: int, seed: int
+) -> list[Dry]:
+    """The dry runs, each with its seed. Raises InputErrors for a protocol, lab or value that does not hold."""
+    from labd.files import InputErrors
+    from labd.lab.check import check_lab
+    from labd.protocol import Protocol as Loaded
+    from labd.protocol import ready
+    from labd.run.facts import facts_of
+    from labd.simulate import Dry
+
+    assert isinstance(loaded, Loaded)
+    checked = check_lab(lab)
+    if checked.lab is None:
+        raise InputErrors(checked.problems)
+    facts = facts_of(checked.lab)
+    ready(loaded, parameters, facts)
+    if position is not None and position not in (facts.places or ()):
+        from labd.expr import did_you_mean
+
+        raise CliError(f"{lab} has no place {position!r}; {did_you_mean(position, facts.places or ())}", BAD_INPUT)
+    roles: dict[str, int] = {}
+    for use in loaded.roles.values():
+        roles[use.role] = roles.get(use.role, 0) + use.channels
+    return [
+        Dry(
+            lab.resolve(),
+            loaded.text,
+            loaded.source.name,
+            dict(loaded.texts),
+            parameters,
+            position,
+            roles,
+            seed * 1_000_003 + number,
+        )
+        for number in range(runs)
+    ]
+
+
+def _followed(dries: list[Dry], jobs: int | None, *, quiet: bool) -> list[Story]:
+    """Makes the runs; a terminal sees how far they are."""
+    from rich.progress import track
+
+    from labd.simulate import simulate as dry_runs
+
+    show = sys.stderr.isatty() and not quiet
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    found = track(
+        dry_runs(dries, jobs), "dry runs", total=len(dries), console=console, disable=not show, transient=True
+    )
+    return sorted(found, key=lambda story: story.seed)

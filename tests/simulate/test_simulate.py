@@ -1,0 +1,162 @@
+"""Dry runs: the real engine on simulated devices, whatever the lab of lab.yaml is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from labd.cli.app import app
+from labd.lab.config import load_lab
+from labd.simulate import Dry, dry_lab
+from labd.simulate.plan import needed
+from labd.simulate.runs import one_run
+from labd.simulate.story import Story
+from labd.simulate.tell import Summary, duration, never_visited
+
+REAL = """\
+labd: 1
+lab: bench
+store: /var/lib/labd
+mqtt: {broker: {host: broker.example}}
+devices:
+  stat1: {driver: methodscript, settings: {port: /dev/serial/by-id/usb-stat1, model: emstat4_hr}}
+  stat2: {driver: methodscript, settings: {port: /dev/serial/by-id/usb-stat2, model: emstat4_hr}}
+  press: {driver: plc_crimper, settings: {address: "modbus://192.168.0.20:502", profile: handshake}}
+deck:
+  - {place: tray/cells, labware: cell_tray_8}
+"""
+
+ASKING = """\
+labd: 1
+protocol: asking
+version: 1.0.0
+summary: Rest, and ask.
+parameters:
+  rest: {type: quantity, default: 10 min, min: 1 s, max: 24 h}
+roles: {cycler: potentiostat}
+start: rest
+states:
+  rest:
+    summary: Rest.
+    do: cycler.open_circuit
+    with: {duration: =rest, interval: 1 min}
+    as: ocv
+    next: look
+  look:
+    summary: Ask.
+    ask: The cell rests at {ocv.final_voltage}. Is it sound?
+    choices: {sound: done, dead: dead, weigh it: weigh, look again: {hold: Look, continue_at: [never, dead]}}
+  weigh:
+    summary: A typed answer.
+    steps:
+      - ask: What does it weigh?
+        input: {type: quantity, min: 1 g, max: 6 g}
+        as: weight
+    next: done
+  never:
+    summary: Nobody comes here but a person.
+    wait: 1 s
+    next: done
+  done: {end: complete}
+  dead: {end: scrapped}
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.yaml"
+    path.write_text(REAL, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Path:
+    path = tmp_path / "asking.yaml"
+    path.write_text(ASKING, encoding="utf-8")
+    return path
+
+
+def dry(lab: Path, source: str = ASKING, seed: int = 1) -> Dry:
+    return Dry(lab, source, "asking.yaml", parameters={"rest": "5 min"}, roles={"potentiostat": 1}, seed=seed)
+
+
+def test_no_address_of_a_real_device_is_left(lab: Path, tmp_path: Path) -> None:
+    made = dry_lab(load_lab(lab), tmp_path / "dry", 3, frozenset({"stat1", "press"}))
+    assert made.devices["press"].settings["address"] == "modbus://127.0.0.1:0"
+    assert made.devices["stat1"].settings["port"] == str(tmp_path / "dry" / "ports" / "stat1")
+    assert (made.clock, made.seed, made.mqtt, made.store) == ("virtual", 3, None, tmp_path / "dry")
+    assert all(device.simulator is not None for device in made.devices.values())
+
+
+def test_only_the_devices_that_a_run_can_meet_are_simulated(lab: Path) -> None:
+    config = load_lab(lab)
+    roles = {"stat1": "potentiostat", "stat2": "potentiostat", "press": "crimper"}
+    assert needed(config, roles, dry(lab)) == {"stat1"}
+    named = Dry(lab, ASKING, "a", parameters={"at": "stat2/cell"}, roles={"crimper": 1})
+    assert needed(config, roles, named) == {"stat2", "press"}
+
+
+def test_a_run_is_told_with_its_states_questions_and_lab_time(lab: Path) -> None:
+    story = one_run(dry(lab))
+    assert story.outcome in ("complete", "scrapped")
+    assert story.states["rest"] == 1
+    assert len(story.questions) >= 1
+    assert story.actions == {"cycler.open_circuit": 1}
+    assert story.seconds >= 300
+
+
+def test_the_same_seed_tells_the_same_story(lab: Path) -> None:
+    assert one_run(dry(lab, seed=5)) == one_run(dry(lab, seed=5))
+
+
+def test_all_ways_are_seen_in_some_runs_and_what_nobody_saw_is_told(lab: Path, asking: Path) -> None:
+    command = ["simulate", str(asking), "rest=1 min", "--lab", str(lab), "--runs", "16", "--jobs", "2", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["runs"] == 16
+    assert sum(outcome["runs"] for outcome in told["outcomes"].values()) == 16
+    assert set(told["outcomes"]) == {"complete", "scrapped"}
+    assert told["never_visited"] == []
+    assert told["questions"]["What does it weigh"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["rest=3 µL"], "`3 µL` is a volume"),
+        (["rst=3 min"], "did you mean `rest`?"),
+        (["--position", "tray/cells/Z9"], "no place 'tray/cells/Z9'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_its_mend(lab: Path, asking: Path, arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["simulate", str(asking), "--lab", str(lab), *arguments])
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+def test_a_lab_that_lacks_a_role_is_told_before_anything_runs(lab: Path) -> None:
+    result = CliRunner().invoke(app, ["simulate", "cr2032_dose_crimp_form", "--lab", str(lab)])
+    assert result.exit_code == 2
+    assert "pipetting_robot" in result.output
+
+
+def test_the_summary_says_least_median_and_greatest_time() -> None:
+    stories = [Story(n, "complete", None, 60.0 * n, {"a": 1}, volumes={"LP57": 30.0 + n}, tips=1) for n in (1, 2, 3)]
+    stories.append(Story(4, "held", "the arm is down", 7300.0, {"a": 1}))
+    lines = list(Summary("p", "lab.yaml", 7, stories, never_visited({"a": 0, "b": 0}, stories)).lines())
+    assert lines[3].split() == ["complete", "3", "1", "min", "2", "min", "3", "min", "3", "min"]
+    assert lines[5] == "  1 × the arm is down"
+    assert "states never visited: b" in lines
+    assert "LP57: 31.5 µL a run (0 µL to 33 µL), 96 µL in all" in lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.5, "0.5 s"), (60, "1 min"), (200, "3 min 20 s"), (18720, "5 h 12 min"), (183600, "2 d 3 h")],
+)
+def test_times_are_told_in_two_units(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
