@@ -74,7 +74,7 @@ def test_a_lab_is_asked_what_it_has(runner: CliRunner, file: Path, command: list
     lab.write_text(LAB)
     ended = runner.invoke(app, [*command, str(file), "--lab", str(lab)])
     assert ended.exit_code == 2
-    assert "there is no role `crimper`" in ended.stderr
+    assert "bench has no crimper" in ended.stderr
 
 
 @pytest.mark.parametrize(("arguments", "title"), [([], "labd protocol, version 1"), (["--of", "lab"], "lab.yaml")])

@@ -26,6 +26,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "arm.pick": ("takes what lies at {place}", ", gripping with {force}"),
     "arm.place": ("puts what it holds down at {place}",),
     "arm.move": ("moves to {position}",),
+    "thermostat.set_temperature": ("sets the bath to {temperature}",),
     "potentiostat.open_circuit": ("records the open-circuit voltage for {duration}", ", every {interval}"),
     "potentiostat.constant_current": (
         "drives a current of {current}",
@@ -78,7 +79,7 @@ def action_words(role: str, action: Action, given: Mapping[str, Any], say: Calla
     """
     pieces = ACTIONS.get(f"{role}.{action.name}")
     if pieces is None or not set(_HOLE.findall(pieces[0])) <= given.keys():
-        summary = action.summary.rstrip(".")
+        summary = action.summary.partition(". ")[0].rstrip(".")
         pieces = (f"{summary[:1].lower()}{summary[1:]}".replace("{", "(").replace("}", ")"),)
     said: set[str] = set()
     words = ""
@@ -110,7 +111,7 @@ def place_words(raw: Any, roles: Mapping[str, str]) -> str:
     if text == "sample.position":
         return "where the sample is"
     if text == "sample.home":
-        return "where the sample came from"
+        return "where the sample was at the start"
     owner, dot, what = text.partition(".")
     if dot and what == "place" and owner in roles:
         return f"the {owner}"

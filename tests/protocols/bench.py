@@ -20,6 +20,7 @@ from labd.run.shipped import find_protocol
 from simulators._kit.world import World
 
 LAB = Path(__file__).parents[2] / "examples" / "simulated-lab"
+LONGEST = 2 * 3600.0  # s of lab time for one run
 THINKS = 60.0  # s of lab time that the operator needs to answer
 
 Hook = Callable[[Run], Awaitable[None]]
@@ -99,13 +100,25 @@ class Bench:
         source = find_protocol(protocol)
         began = clock.monotonic()
         run = await self.engine.start(
-            source.read_text(encoding="utf-8"), source.name, parameters or {}, sample=sample, position=position, by="test"
+            source.read_text(encoding="utf-8"),
+            source.name,
+            parameters or {},
+            sample=sample,
+            position=position,
+            by="test",
         )
         asked: list[str] = []
         helpers = [asyncio.create_task(self._operator(run, list(answers), asked))]
         if meanwhile is not None:
             helpers.append(asyncio.ensure_future(meanwhile(run)))
-        state = await self.engine.wait(run.id)
+        try:
+            async with asyncio.timeout(LONGEST):
+                state = await self.engine.wait(run.id)
+        except TimeoutError:
+            told = run.told()
+            raise AssertionError(
+                f"{protocol} does not end: {told.state} in {told.protocol_state}: {told.cause}"
+            ) from None
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
