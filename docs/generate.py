@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from checks import checks
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -100,7 +101,7 @@ def _first_line(model: type[BaseModel]) -> str:
 
 def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
-    for name, page in (("roles", roles), ("mqtt", mqtt)):
+    for name, page in (("roles", roles), ("mqtt", mqtt), ("checks", checks)):
         path = REFERENCE / f"{name}.md"
         path.write_text(HEADER + "\n\n".join(page()) + "\n", encoding="utf-8")
         print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)  # noqa: T201
