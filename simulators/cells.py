@@ -15,7 +15,8 @@ import math
 import random
 from typing import Any
 
-from simulators._kit.world import LID, Cell
+from simulators._kit.stack import Worth, worth
+from simulators._kit.world import Cell
 
 CAPACITY = 7.2  # C, 2 mAh: a well-made cell's between 2.5 and 4.2 V
 BEST_FORCE = 7.8  # kN
@@ -80,14 +81,15 @@ class CellModel:
     """The physics of one crimped cell. Its state is `cell.physics`, plain numbers that live and persist with the world.
 
     Args:
-        cell: as the lab made it. Without lid or crimp it is no cell yet: open circuit.
+        cell: as the lab made it. Without a crimp, an electrode or a case it is no cell: open circuit.
         rng: seeded by the cell's id (`world.random(cell.id)`); decides the spread between cells, and is drawn the same
             number of times for every cell, so that a restart finds the same cell again.
     """
 
     def __init__(self, cell: Cell, rng: random.Random) -> None:
         self.cell = cell
-        self.made = LID in cell.parts and cell.crimped_at is not None
+        self._worth = worth(cell.parts)
+        self.made = self._worth is not Worth.DEAD and cell.crimped_at is not None
         self._spread = [rng.gauss(0.0, 1.0) for _ in range(6)]
         self._luck = rng.random()
         state = cell.physics
@@ -132,10 +134,13 @@ class CellModel:
         self._sei = self._nominal * min(0.3, max(0.08, 0.105 + 0.008 * spread[4] + 0.06 * min(1.0, waited / 3600.0)))
         self._shunt = 3.0e7 * math.exp(0.3 * spread[5])  # Ω; some 2 % of charge in half a year
         crushed = max(0.0, (force - 9.0) / 3.0)
-        shorted = any("short" in word for word in cell.damage)
+        shorted = self._worth is Worth.SHORT or any("short" in word for word in cell.damage)
         if self._luck < crushed or shorted:
             self._shunt = 2500.0 * math.exp(1.2 * spread[5])
         self._nominal *= max(0.4, 1.0 - 0.25 * crushed - 0.05 * len(cell.damage))
+        if self._worth is Worth.LOOSE:
+            self._contact += 60.0
+            self._nominal *= 0.6
         self._refresh()
 
     def _refresh(self) -> None:

@@ -1,12 +1,16 @@
-"""Every test runs on virtual time: no sleeps, no waiting, and no false time-out."""
+"""Every test runs on virtual time: no sleeps, no waiting, no false time-out, and no test that a slow machine fails."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 
 from labd.clock import LabLoop, VirtualTimeline
+
+hypothesis.settings.register_profile("labd", deadline=None)  # nothing asserts a speed
+hypothesis.settings.load_profile("labd")
 
 
 def virtual_loop() -> LabLoop:

@@ -53,6 +53,7 @@ class _Story:
             "action.done": self._follow,
             "action.failed": self._follow,
             "action.cancelled": self._follow,
+            "action.left": self._follow,
             "action.unknown": self._follow,
             "action.reconciled": self._follow,
             "action.refused": _refused,
@@ -62,6 +63,8 @@ class _Story:
             "question.withdrawn": self._answered,
             "sample.moved": _moved,
             "device.safe_state": _made_safe,
+            "cleanup.started": _cleaned,
+            "cleanup.ended": _cleaned,
             "command.accepted": _commanded,
         }
 
@@ -97,6 +100,8 @@ class _Story:
                 entry.tone, entry.came = "bad", f"failed after {took}: {data['error']}: {data['message']}"
             case "action.cancelled":
                 entry.came = f"cancelled after {took}; ends in order"
+            case "action.left":
+                entry.came = f"left to its outcome after {took}: {data['because']}"
             case "action.unknown":
                 entry.tone, entry.came = "bad", f"outcome unknown after {took}: {data['message']}"
             case _:
@@ -158,7 +163,8 @@ def _entered(event: Event, data: Mapping[str, Any]) -> Entry:
     visits = data.get("visits", 1)
     again = f" (visit {visits})" if visits > 1 else ""
     bindings = ", ".join(f"{role} = {device}" for role, device in (data.get("bindings") or {}).items())
-    return Entry(event["at"], "state", f"{data['state']}{again}", came=bindings)
+    because = f"; {data['because']}" if data.get("because") and data["because"] != "the run starts" else ""
+    return Entry(event["at"], "state", f"{data['state']}{again}", came=f"{bindings}{because}".removeprefix("; "))
 
 
 def _decided(event: Event, data: Mapping[str, Any]) -> Entry:
@@ -181,6 +187,11 @@ def _made_safe(event: Event, data: Mapping[str, Any]) -> Entry:
     problem = data.get("problem")
     came = f"failed: {problem}" if problem else "safe"
     return Entry(event["at"], "note", f"{data['device']}{unit}: safe state", "bad" if problem else "good", came)
+
+
+def _cleaned(event: Event, data: Mapping[str, Any]) -> Entry:
+    problem = data.get("problem") or ""
+    return Entry(event["at"], "note", event["kind"].replace(".", " "), "bad" if problem else "plain", problem)
 
 
 def _commanded(event: Event, data: Mapping[str, Any]) -> Entry | None:

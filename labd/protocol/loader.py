@@ -12,16 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from labd.expr import did_you_mean
-from labd.files.library import Library, split_call
+from labd.files.library import Library, folder, split_call
 from labd.files.problems import InputErrors, Problem
 from labd.files.reader import Reader, read_file
+from labd.files.shapes import essential
 from labd.files.source import Source
 from labd.protocol.model import CallStep, Parameter, ProtocolFile, RoleUse, State, steps_of
 from labd.protocol.shape import shape_problem
 
 LANGUAGE = 1
 DEEPEST_CALL = 8
-NOTHING = Library({})
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,19 @@ class Protocol:
         return whole.hexdigest()
 
 
-def load(source: FilePath | str, name: str | None = None, library: Library = NOTHING) -> Protocol:
+def load(source: FilePath | str, name: str | None = None, library: Library | None = None) -> Protocol:
     """Reads a protocol from a file (a Path), or from its text, with those that it calls.
 
     Args:
         source: the file's path, or its text.
         name: what messages call the file.
-        library: where the protocols that it calls are found.
+        library: where the protocols that it calls are found; default: beside the file.
 
     Raises:
         InputErrors: with everything that is wrong with its shape.
     """
+    if library is None:
+        library = folder(source.parent) if isinstance(source, FilePath) else Library({})
     return _load(source, name, library, ())
 
 
@@ -115,7 +117,7 @@ def _load(source: FilePath | str, name: str | None, library: Library, calling: t
         file = ProtocolFile.model_validate(tree)
     except ValidationError as error:
         told = {(problem.line, problem.column) for problem in problems}
-        shapes = [shape_problem(origin, tree, flaw) for flaw in _essential(error)]
+        shapes = [shape_problem(origin, tree, flaw) for flaw in essential(error)]
         problems += [problem for problem in shapes if (problem.line, problem.column) not in told]
         raise InputErrors(problems) from None
     calls = _called(file, origin, library, (*calling, file.protocol), problems)
@@ -180,14 +182,3 @@ def _check_head(tree: Any, source: Source, problems: list[Problem]) -> None:
         shown = getattr(version, "text", version)
         message = f"this labd knows version {LANGUAGE} of the language, not {shown!r}"
         raise InputErrors([*problems, source.problem("P107", message, ("labd",), f"write `labd: {LANGUAGE}`")])
-
-
-def _essential(error: ValidationError) -> list[Any]:
-    """Pydantic's errors less those of a whole that follow from an error in its parts."""
-    flaws = error.errors(include_url=False, include_context=True)
-    locs = {flaw["loc"] for flaw in flaws}
-    return [
-        flaw
-        for flaw in flaws
-        if not any(len(other) > len(flaw["loc"]) and other[: len(flaw["loc"])] == flaw["loc"] for other in locs)
-    ]

@@ -42,7 +42,7 @@ from labd.protocol.messages import (
     Sent,
     Sleep,
 )
-from labd.protocol.program import AskOp, CallOp, DoOp, Goto, Hold, Op, Program, StateProgram, UntilOp, Way
+from labd.protocol.program import AskOp, CallOp, DoOp, ForkOp, Goto, Hold, Op, Program, StateProgram, UntilOp, Way
 from labd.protocol.progress import Remaining
 from labd.protocol.snapshot import command_from_json, to_json
 from labd.protocol.stepper import Stepper
@@ -267,7 +267,25 @@ class Machine(Stepper):
                 self._observe()
             case _:
                 self._happened(event)
+        if self._acted and self._pending is None and self._leaving is None and not self._acts_again():
+            self._vigil.left(self.state)
         return self._take()
+
+    def _acts_again(self) -> bool:
+        """Whether some action may still follow in the present state."""
+        ops, seen = self._here().ops, set[int]()
+        waiting = [line.at for line in self._lines.values()]
+        branching = {at for at in waiting if at < len(ops) and isinstance(ops[at], ForkOp)}
+        waiting = [ops[at].to if at in branching else at for at in waiting]  # type: ignore[union-attr]
+        while waiting:
+            at = waiting.pop()
+            if at >= len(ops) or at in seen:
+                continue
+            if isinstance(ops[at], (DoOp, CallOp)):
+                return True
+            seen.add(at)
+            waiting += self._here().following(at)
+        return False
 
     def _begin(self, state: str) -> None:
         self._vigil.enter(state)

@@ -45,7 +45,16 @@ def _tag(kinds: Mapping[type, str], otherwise: str) -> Discriminator:
 
 # ── parameters and roles ─────────────────────────────────────────────────────────────────────────────────────────
 class Parameter(Part):
-    """What whoever starts a run fills in. A quantity's dimension is that of its default or bounds."""
+    """What whoever starts a run fills in. A quantity's dimension is that of its default or bounds.
+
+    Args:
+        type: the kind of value.
+        default: its value where none is given; a parameter without one has to be given.
+        min: the least value; of `quantity`, `integer` and `number`.
+        max: the greatest value; of `quantity`, `integer` and `number`.
+        choices: the values that there are; of `choice` only, which needs them.
+        summary: one line for whoever fills it in.
+    """
 
     type: ParameterType
     default: Value = None
@@ -56,7 +65,12 @@ class Parameter(Part):
 
 
 class RoleUse(Part):
-    """A kind of device that the protocol needs, and how many of its channels."""
+    """A kind of device that the protocol needs, and how many of its channels.
+
+    Args:
+        role: the kind of device: `potentiostat`.
+        channels: how many units of it (channels, nests) one run needs.
+    """
 
     role: Name
     channels: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
@@ -64,7 +78,12 @@ class RoleUse(Part):
 
 # ── targets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class HoldTarget(Part):
-    """Holds the run with a reason; the operator goes on with the same step, or at one of the states."""
+    """Holds the run with a reason; the operator goes on with the same step, or at one of the states.
+
+    Args:
+        hold: why, for the operator; a text with `{expression}` holes.
+        continue_at: the states at which the operator may go on instead.
+    """
 
     hold: Text
     continue_at: tuple[Name, ...] = ()
@@ -77,7 +96,12 @@ Target = Annotated[
 
 
 class Branch(Part):
-    """One way on: the first whose condition holds is taken; the last has none."""
+    """One way on: the first whose condition holds is taken; the last has none.
+
+    Args:
+        if: the condition; the last way has none.
+        go: where it leads.
+    """
 
     if_: Condition | None = Field(None, alias="if")
     go: Target
@@ -92,7 +116,14 @@ Next = Annotated[
 
 
 class Catch(Part):
-    """Where an action that failed leads; what is not caught holds the run. An unknown outcome is never caught."""
+    """Where an action that failed leads; what is not caught holds the run. An unknown outcome is never caught.
+
+    Args:
+        timeout: it took longer than `within`, or a wait `until` did; of actions that may be repeated (READ, STATE).
+        rejected: the device refused it: nothing moved.
+        fault: the device stopped itself: a person must look.
+        unreachable: the device did not answer, and nothing was sent.
+    """
 
     timeout: Target | None = None
     rejected: Target | None = None
@@ -105,7 +136,12 @@ class Catch(Part):
 
 
 class VisitLimit(Part):
-    """How often a state may be entered, and where a further visit leads instead."""
+    """How often a state may be entered, and where a further visit leads instead.
+
+    Args:
+        times: how often it may be entered.
+        otherwise: where one visit more leads; without it the run is held.
+    """
 
     times: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
     otherwise: Target = "hold"
@@ -115,7 +151,10 @@ class VisitLimit(Part):
 class Retry(Part):
     """An action done again after a known outcome: when it was rejected, or when `if` over its result holds.
 
-    `times` is how often again, `delay` how long to wait before.
+    Args:
+        times: how often again, at most.
+        delay: how long to wait before each.
+        if: when, over its result (`not picked.gripped`) or `rejected`; an action that is done once needs it.
     """
 
     times: Annotated[StrictInt, Field(ge=1, le=1_000)]
@@ -124,7 +163,15 @@ class Retry(Part):
 
 
 class DoStep(Part):
-    """An action of a role: `press.crimp`."""
+    """An action of a role: `press.crimp`.
+
+    Args:
+        do: the role by its local name, a dot, and the action: `press.crimp`.
+        with: the action's parameters.
+        within: its time limit; without it the driver's own holds.
+        as: the name of its result, whose fields expressions may use: `pressed.peak_force`.
+        retry: when it is done again, and how often.
+    """
 
     do: Text
     with_: dict[Text, Value] = Field(default_factory=dict, alias="with")
@@ -134,14 +181,23 @@ class DoStep(Part):
 
 
 class UntilSpec(Part):
-    """A condition to wait for, over live signals and results, and how long at most."""
+    """A condition to wait for, over live signals and results, and how long at most.
+
+    Args:
+        until: the condition.
+        within: how long at most; after that it has failed with `timeout`.
+    """
 
     until: Condition
     within: Value = None
 
 
 class WaitStep(Part):
-    """A time to wait, or a condition to wait for."""
+    """A time to wait, or a condition to wait for.
+
+    Args:
+        wait: a duration, or `{until: condition, within: time}`.
+    """
 
     wait: Annotated[
         Annotated[UntilSpec, Tag("@until")] | Annotated[Value, Tag("@time")],
@@ -150,7 +206,14 @@ class WaitStep(Part):
 
 
 class InputSpec(Part):
-    """A typed answer to a question; a quantity's dimension is that of its bounds."""
+    """A typed answer to a question; a quantity's dimension is that of its bounds.
+
+    Args:
+        type: the kind of value.
+        min: the least value; it gives a quantity its unit.
+        max: the greatest value.
+        choices: the values that there are; of `choice` only.
+    """
 
     type: Literal["quantity", "integer", "number", "boolean", "text", "choice"]
     min: Value = None
@@ -159,7 +222,16 @@ class InputSpec(Part):
 
 
 class AskStep(Part):
-    """A question to the operator, with `{expression}` holes in its text."""
+    """A question to the operator, with `{expression}` holes in its text.
+
+    Args:
+        ask: the question; `{expression}` holes are filled when it is asked.
+        choices: the answers, and where each leads.
+        input: a typed answer; the steps after it go on with it.
+        within: how long the answer may take.
+        otherwise: where no answer `within` the time leads; without it the run is held.
+        as: the name of the answer, with the fields `choice`, `value` and `by`.
+    """
 
     ask: Annotated[Text, Field(min_length=1)]
     choices: dict[Text, Target] = Field(default_factory=dict)
@@ -170,13 +242,23 @@ class AskStep(Part):
 
 
 class SetStep(Part):
-    """Variables of the run, each typed by its first `set`."""
+    """Variables of the run, each typed by its first `set`.
+
+    Args:
+        set: names and their values: `{tries: =tries + 1}`.
+    """
 
     set: Annotated[dict[Name, Value], Field(min_length=1)]
 
 
 class IfStep(Part):
-    """Steps that are done only when a condition holds, and others when it does not."""
+    """Steps that are done only when a condition holds, and others when it does not.
+
+    Args:
+        if: the condition.
+        then: the steps when it holds.
+        else: the steps when it does not.
+    """
 
     if_: Condition = Field(alias="if")
     then: Annotated[tuple[Step, ...], Field(min_length=1)]
@@ -184,7 +266,14 @@ class IfStep(Part):
 
 
 class CallStep(Part):
-    """Another protocol, `name@1`, done as a part of this one; what its `results` name is the result."""
+    """Another protocol, `name@1`, done as a part of this one; what its `results` name is the result.
+
+    Args:
+        call: the protocol's name and major version.
+        with: its parameters; the others have their defaults.
+        roles: its local names of roles, and ours for them; those of the same name need not be written.
+        as: the name of its results.
+    """
 
     call: Annotated[Text, Field(min_length=1)]
     with_: dict[Text, Value] = Field(default_factory=dict, alias="with")
@@ -193,7 +282,11 @@ class CallStep(Part):
 
 
 class ParallelStep(Part):
-    """Branches that are done at the same time; all must end. They have no way out of the state."""
+    """Branches that are done at the same time; all must end. They have no way out of the state.
+
+    Args:
+        parallel: the branches by name, each a list of steps; one that fails cancels the others in order.
+    """
 
     parallel: Annotated[
         dict[Name, Annotated[tuple[Step, ...], Field(min_length=1)]], Field(min_length=2, max_length=64)
@@ -201,7 +294,16 @@ class ParallelStep(Part):
 
 
 class RepeatSpec(Part):
-    """How often: so many `times`, once for each item of a list, or until a condition holds after a turn."""
+    """How often: so many `times`, once for each item of a list, or until a condition holds after a turn.
+
+    Args:
+        times: how many turns.
+        over: a list; one turn for each of its items.
+        as: the name of the item in each turn; with `over`.
+        until: a condition, tried after each turn.
+        at_most: the greatest number of turns; with `until`.
+        otherwise: where the last turn leads when the condition never held; without it the run is held.
+    """
 
     times: Value = None
     over: Value = None
@@ -212,7 +314,12 @@ class RepeatSpec(Part):
 
 
 class RepeatStep(Part):
-    """Steps that are done again; `index` counts the turns from 1."""
+    """Steps that are done again; `index` counts the turns from 1.
+
+    Args:
+        repeat: how often: one of `times`, `over` and `until`.
+        steps: the steps of one turn.
+    """
 
     repeat: RepeatSpec
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
@@ -253,7 +360,13 @@ Step: TypeAlias = Annotated[
 
 # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────────
 class Watch(Part):
-    """A condition over live signals while a state is active; when it has held `for` a time, the state is left."""
+    """A condition over live signals while a state is active; when it has held `for` a time, the state is left.
+
+    Args:
+        if: the condition.
+        for: how long it must hold without a break; without it at once.
+        go: where it leads.
+    """
 
     if_: Condition = Field(alias="if")
     for_: Value = Field(None, alias="for")
@@ -261,7 +374,15 @@ class Watch(Part):
 
 
 class Working(Part):
-    """What all states but the last ones have."""
+    """What all states but the last ones have.
+
+    Args:
+        summary: one line: what the state is for.
+        watch: conditions on live signals while the state is active; the first that holds leads away.
+        next: the state that follows, or a list of `{if, go}` that is tried in order.
+        catch: where an action that failed leads, by the class of the error.
+        max_visits: how often the state may be entered; every cycle of states needs one.
+    """
 
     summary: Text = ""
     watch: tuple[Watch, ...] = ()
@@ -294,7 +415,11 @@ class Working(Part):
 
 
 class StepsState(Working):
-    """A state of several steps."""
+    """A state of several steps.
+
+    Args:
+        steps: the steps, in order.
+    """
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
@@ -338,7 +463,13 @@ class RepeatState(_OneStep, RepeatStep):
 
 
 class EndState(Part):
-    """Where a run ends, and as what."""
+    """Where a run ends, and as what.
+
+    Args:
+        end: the outcome: `complete` (the sample is as it should be), `scrapped` (it is not), `stopped` or
+            `aborted`.
+        summary: one line.
+    """
 
     end: Ending
     summary: Text = ""
@@ -388,6 +519,13 @@ class Window(Part):
 
     A state starts when its first action was sent, and ends with its last outcome; of a state that is visited again
     the latest counts. When it expires, the run goes to `otherwise`, after the ONCE action that is running.
+
+    Args:
+        from: where it begins: `dose.start`, `dose.end`.
+        to: where it ends.
+        within: how long it may last at most.
+        at_least: how long it lasts at least: the second state is not begun before.
+        otherwise: where the run goes when it expires; without it the run is held.
     """
 
     from_: Edge = Field(alias="from")
@@ -399,7 +537,21 @@ class Window(Part):
 
 # ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────
 class ProtocolFile(Part):
-    """One protocol: one state machine."""
+    """One protocol: one state machine.
+
+    Args:
+        labd: the version of the language.
+        protocol: the protocol's name.
+        version: the protocol's own version, three numbers; a `call` names the first.
+        summary: one line: what it is for.
+        parameters: what whoever starts a run fills in, by name; each run records its values.
+        roles: the kinds of device that it needs, by local name; lab.yaml says which machines those are.
+        windows: hard time windows of the chemistry.
+        start: the first state.
+        states: the states by name.
+        cleanup: steps that are done on stop, abort and scrap, where devices still answer.
+        results: what it returns when another protocol calls it, by name.
+    """
 
     labd: Literal[1]
     protocol: Name

@@ -124,7 +124,7 @@ class Vigil:
                 self._open(index, rule)
 
     def left(self, state: str) -> None:
-        """A state was left."""
+        """A state was left, or nothing can be done in it any more."""
         for index, rule in enumerate(self.program.windows):
             if rule.finish == (state, "end"):
                 self._close(index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
 from labd.lab.lab import Lab
@@ -19,16 +19,22 @@ UnitKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A role's device and unit while a state is active."""
+    """A role's device and unit while a state is active; `more` are the other channels of a role that takes several."""
 
     role: str
     device: Device
     unit: str
     place: str | None
+    more: tuple[UnitKey, ...] = ()
 
     @property
     def key(self) -> UnitKey:
         return self.device.id, self.unit
+
+    @property
+    def keys(self) -> tuple[UnitKey, ...]:
+        """All units that it takes."""
+        return (self.key, *self.more)
 
     def __str__(self) -> str:
         return f"{self.device.id}.{self.unit}" if self.unit else self.device.id
@@ -40,6 +46,7 @@ class _Waiter:
     run: str
     sample: str
     roles: Mapping[str, str]  # the protocol's name -> role
+    channels: Mapping[str, int]  # how many units, by the protocol's name; one where nothing is said
     granted: asyncio.Future[dict[str, Bound]]
     why: str = ""
 
@@ -55,7 +62,9 @@ class Reservations:
     def __post_init__(self) -> None:
         self.lab.places.on_change(self._grant)
 
-    async def acquire(self, run: str, order: int, sample: str, roles: Mapping[str, str]) -> dict[str, Bound]:
+    async def acquire(
+        self, run: str, order: int, sample: str, roles: Mapping[str, str], channels: Mapping[str, int] | None = None
+    ) -> dict[str, Bound]:
         """Waits until one unit for each role is free, and takes them all.
 
         Args:
@@ -63,10 +72,11 @@ class Reservations:
             order: its place in the line; the least goes first.
             sample: what it works on.
             roles: role (`crimper`) by the protocol's name for it (`press`).
+            channels: how many units a role takes, where it is more than one.
         """
         if not roles:
             return {}
-        waiter = _Waiter(order, run, sample, roles, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(order, run, sample, roles, channels or {}, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._waiters.sort(key=lambda entry: entry.order)
         self._grant()
@@ -82,16 +92,16 @@ class Reservations:
 
     def take(self, run: str, bound: Bound) -> bool:
         """Takes a unit that the run had before, if it is free now; gives whether it did."""
-        if not bound.device.connected or self._holder.get(bound.key, run) != run:
+        if not bound.device.connected or any(self._holder.get(key, run) != run for key in bound.keys):
             return False
-        self._holder[bound.key] = run
+        self._holder |= dict.fromkeys(bound.keys, run)
         return True
 
     def release(self, run: str, bounds: Mapping[str, Bound]) -> None:
         """Gives units back."""
-        for bound in bounds.values():
-            if self._holder.get(bound.key) == run:
-                del self._holder[bound.key]
+        for key in [key for bound in bounds.values() for key in bound.keys]:
+            if self._holder.get(key) == run:
+                del self._holder[key]
         self._grant()
 
     def holder(self, device: str, unit: str) -> str | None:
@@ -114,19 +124,34 @@ class Reservations:
             if bounds is not None:
                 self._waiters.remove(waiter)
                 for bound in bounds.values():
-                    self._holder[bound.key] = waiter.run
+                    self._holder |= dict.fromkeys(bound.keys, waiter.run)
                 waiter.granted.set_result(bounds)
 
     def _match(self, waiter: _Waiter) -> dict[str, Bound] | None:
         found: dict[str, Bound] = {}
         for name, role in waiter.roles.items():
-            taken = {bound.key for bound in found.values()}
+            taken = {key for bound in found.values() for key in bound.keys}
             bound = self._choose(waiter, name, role, taken)
+            if bound is not None:
+                bound = self._widen(bound, role, waiter.channels.get(name, 1) - 1, taken)
             if bound is None:
                 waiter.why = self._reason(name, role)
                 return None
             found[name] = bound
         return found
+
+    def _widen(self, bound: Bound, role: str, more: int, taken: set[UnitKey]) -> Bound | None:
+        """The same with so many more free units, those of its own device first; None when there are too few."""
+        if more <= 0:
+            return bound
+        units = sorted(self.lab.units_for(role), key=lambda entry: entry[0].id != bound.device.id)
+        free = [
+            (device.id, unit)
+            for device, unit in units
+            if (device.id, unit) not in {*taken, bound.key}
+            and self._is_free(device, unit, self.lab.place_of(device, unit))
+        ]
+        return replace(bound, more=tuple(free[:more])) if len(free) >= more else None
 
     def _choose(self, waiter: _Waiter, name: str, role: str, taken: set[UnitKey]) -> Bound | None:
         own = self.lab.places.place_of(waiter.sample)

@@ -177,7 +177,8 @@ class Run(Life):
 
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles)
+        channels = {name: self.protocol.roles[name].channels for name in roles}
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds

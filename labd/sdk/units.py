@@ -83,7 +83,9 @@ class Quantity:
 
 
 def _dimension_key(unit: object) -> str:
-    return str(sorted(dict(registry.get_dimensionality(unit)).items()))  # type: ignore[arg-type]
+    exponents: dict[str, float] = dict(registry.get_dimensionality(unit))  # type: ignore[arg-type]
+    # pint tells an exponent as 1 or as 1.0, by what it has converted before
+    return str(sorted((name, float(power)) for name, power in exponents.items()))
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulators._kit.world import HALF_CELL, LID, Cell, Part, World
+from simulators._kit.stack import ANODE, BOTTOM, CATHODE, SEPARATOR, SPACER, SPRING, TOP, layers
+from simulators._kit.world import Cell, Part, World
 
 # g/mL at about 25 °C. Electrolytes: 1 mol/L LiPF6 in carbonates, from their suppliers' data sheets; solvents: CRC
 # Handbook of Chemistry and Physics.
@@ -21,7 +22,16 @@ DENSITIES: dict[str, float] = {
 UNKNOWN_DENSITY = 1.0
 
 # g; a CR2032 weighs about 3 g, a glass vial of 20 mL 13 g
-_PARTS: dict[str, float] = {HALF_CELL: 1.02, LID: 2.05, "vial": 13.1}
+_PARTS: dict[str, float] = {
+    BOTTOM: 0.95,
+    TOP: 0.9,
+    SPACER: 0.75,
+    SPRING: 0.35,
+    ANODE: 0.05,
+    CATHODE: 0.05,
+    SEPARATOR: 0.02,
+    "vial": 13.1,
+}
 _UNKNOWN_PART = 1.0
 _SPREAD = 0.003  # relative; punched electrodes and stamped cases are never quite alike
 
@@ -34,7 +44,7 @@ def density(material: str) -> float:
 def mass_of(world: World, item: Cell | Part) -> float:
     """The g of a cell with all that is in it, or of a part. Each has a weight of its own, by its id and the seed."""
     names = item.parts if isinstance(item, Cell) else [item.name]
-    pieces = sum(_PARTS.get(name, _UNKNOWN_PART) for name in names)
+    pieces = sum(_PARTS.get(name, _UNKNOWN_PART) for name in layers(names))
     own = pieces * world.random(f"mass/{item.id}").gauss(1.0, _SPREAD)
     return own + (_liquid(item.electrolyte) if isinstance(item, Cell) else 0.0)
 

@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HALF_CELL = "half_cell"  # bottom case, electrode, separator: what waits in the tray to be wetted
-LID = "lid"  # counter electrode, spacer, spring and top case in one stack
+from simulators._kit import stack
+from simulators._kit.stack import BOTTOM, HALF_CELL, LID, PARTS
+
+__all__ = ["BOTTOM", "HALF_CELL", "LID", "PARTS", "Cell", "Part", "Well", "World", "microlitres", "wells_of"]
 
 LABWARE_SHAPES: dict[str, tuple[int, int]] = {  # rows, columns
     "cell_tray_8": (2, 4),
@@ -36,7 +38,7 @@ class _Model(BaseModel):
 
 
 class Cell(_Model):
-    """One coin cell, from half cell to cycled: what was done to it, and the state of its physics.
+    """One coin cell, from its bottom case to cycled: what was done to it, and the state of its physics.
 
     Volumes in µL, forces in kN, times in lab seconds since the epoch.
     """
@@ -56,6 +58,11 @@ class Cell(_Model):
     def volume(self) -> float:
         """All electrolyte in it, µL."""
         return sum(self.electrolyte.values())
+
+    @property
+    def closed(self) -> bool:
+        """Whether its top is on."""
+        return stack.closed(self.parts)
 
 
 class Part(_Model):
@@ -150,18 +157,29 @@ class World:
         return item
 
     def put(self, place: str, item: Cell | Part) -> bool:
-        """Sets a thing down. A lid on an open cell closes its stack; on anything else it fails (False)."""
+        """Sets a thing down: a part on an open stack, which a lid or top case closes, or anything on an empty place.
+
+        On anything else it fails (False).
+        """
         there = self._state.items.get(place)
-        if isinstance(there, Cell) and isinstance(item, Part):
-            if there.crimped_at is not None or item.name in there.parts:
-                return False
-            there.parts.append(item.name)
-        elif there is not None:
-            return False
-        else:
+        if there is None:
             self._state.items[place] = item
+        else:
+            cell = self._open_cell(place) if isinstance(item, Part) else None
+            if cell is None or isinstance(item, Cell):
+                return False
+            cell.parts.append(item.name)
         self._changed()
         return True
+
+    def _open_cell(self, place: str) -> Cell | None:
+        """The cell at a place that something can still be put in; a bottom case alone becomes one by that."""
+        there = self._state.items.get(place)
+        if isinstance(there, Part) and there.name == BOTTOM:
+            there = self._state.items[place] = Cell(id=f"cell:{there.id}", parts=[BOTTOM])
+        if not isinstance(there, Cell) or there.closed or there.crimped_at is not None:
+            return None
+        return there
 
     # ── liquids ──────────────────────────────────────────────────────────────────────────────────────────────────
     def well(self, place: str) -> Well | None:
@@ -184,23 +202,27 @@ class World:
 
     def pour(self, place: str, liquid: Mapping[str, float], at: float) -> None:
         """Gives liquid (µL by material) to whatever is at a place: wets an open cell, fills a well, or is spilt."""
-        cell = self.cell(place)
-        if cell is not None and cell.crimped_at is None and LID not in cell.parts:
+        cell = self._open_cell(place)
+        if cell is not None:
             for material, volume in liquid.items():
                 cell.electrolyte[material] = cell.electrolyte.get(material, 0.0) + volume
             if cell.wetted_at is None and cell.volume > 0:
                 cell.wetted_at = at
-        elif cell is None:
+        elif not self._is_of_cell(place):
             for material, volume in liquid.items():
                 well = self._state.wells.setdefault(place, Well(material=material, volume=0.0))
                 well.volume += volume
         self._changed()
 
+    def _is_of_cell(self, place: str) -> bool:
+        there = self._state.items.get(place)
+        return isinstance(there, Cell) or (there is not None and there.name in (LID, *PARTS))
+
     # ── first contents ───────────────────────────────────────────────────────────────────────────────────────────
     def furnish(self, deck: Iterable[Mapping[str, Any]]) -> None:
         """Fills a fresh world from lab.yaml's `deck`; one that came from disk keeps its story.
 
-        Entries: `{place, labware, fill: half_cell|lid}` fills every well of a tray;
+        Entries: `{place, labware, fill: half_cell}` lays that part into every well of a tray;
         `{place, labware, contents: {A1: {material, volume: µL as number or '12 mL', dead}}}` fills vials.
         """
         if not self.fresh:

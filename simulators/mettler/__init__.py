@@ -20,6 +20,7 @@ MODEL = "MS204TS Standard"
 FIRMWARE = "1.20 24.6.7.1361.781"
 END = b"\r\n"
 ZERO_RANGE = 0.02  # of the capacity
+TRACKED = 5  # digits off zero that a balance at rest brings back to zero by itself
 LEAST = -1.0  # g below zero: the pan is off
 LOOK = 0.1  # s between two looks whether the pan is at rest, while an order waits for it
 
@@ -227,7 +228,7 @@ class MettlerSimulator(Simulator):
             memory["zero"], memory["tare"] = memory["zero"] + gross, 0.0
             self.world.save()
             return "Z A"
-        if gross < 0:
+        if gross < -TRACKED * 10.0**-self._decimals:
             return "T -"
         memory["tare"] = gross
         self.world.save()

@@ -11,7 +11,7 @@ from labd import clock
 from simulators._kit.modbus import ModbusRtuServer, ModbusTcpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
-from simulators._kit.world import LID, Cell
+from simulators._kit.world import Cell
 from simulators.plc_crimper.plc import Crimp, Plc
 from simulators.plc_crimper.press import Stack, bare_die, cell_stack
 from simulators.plc_crimper.registers import Handshake, Relay
@@ -149,7 +149,7 @@ class CrimperSimulator(Simulator):
 
 def _mark(cell: Cell, crimp: Crimp, at: float) -> None:
     """What a stroke leaves in a cell."""
-    if LID not in cell.parts:
+    if not cell.closed:
         cell.damage.append("crushed")
     elif cell.crimped_at is not None:
         cell.damage.append("crimped twice")

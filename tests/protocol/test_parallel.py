@@ -222,10 +222,7 @@ def test_many_turns_of_branches_that_end_at_once() -> None:
         ("- do: arm.home", "- set: {pressed: 3}", "the branches `left` and `right` both write `pressed`"),
         (
             "- do: arm.home",
-            (
-                "- repeat: {until: press.force > 1 kN, at_most: 3, otherwise: scrap}\n"
-                "              steps: [{do: arm.home}]"
-            ),
+            "- {repeat: {until: press.force > 1 kN, at_most: 3, otherwise: scrap}, steps: [{do: arm.home}]}",
             "`otherwise` would leave the state",
         ),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labd.protocol import Machine, bind_parameters, load, mermaid
+from labd.protocol import Machine, bind_parameters, load
 from labd.protocol.messages import (
     Answered,
     Ask,
@@ -107,12 +107,3 @@ def test_a_hold_keeps_what_it_offers_over_a_crash() -> None:
     assert isinstance(restored.pending[0], HoldRun)  # `sample.position` had no value
     assert (restored.held, restored.state) == (True, "dose")
     assert isinstance(restored.feed(Resume())[-1], Do)
-
-
-def test_the_picture_has_every_state_and_way() -> None:
-    text = mermaid(PROTOCOL)
-    assert text.startswith("stateDiagram-v2\n    [*] --> dose\n    dose : dose (robot)\n    dose --> crimp\n")
-    assert "    crimp --> scrap : after 2 visits\n" in text
-    assert "    crimp --> scrap : hold, timeout\n" in text
-    assert "    look --> form : keep it\n" in text
-    assert "    done --> [*]\n" in text

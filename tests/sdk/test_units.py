@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labd.sdk import Quantity, UnitError
-from labd.sdk.units import DEFAULT_UNITS, convert, parse, plain, unit
+from labd.sdk.units import DEFAULT_UNITS, convert, parse, plain, registry, unit
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,9 @@ def test_conversion_goes_there_and_back(value: float, text: str) -> None:
 )
 def test_people_read_the_prefix_that_fits(value: float, text: str, told: str) -> None:
     assert plain(value, text) == told
+
+
+def test_a_unit_is_known_whatever_was_converted_before() -> None:
+    registry.Quantity(1.0, registry.parse_units("g")).to_base_units()
+    unit.cache_clear()
+    assert parse("1 kg") == Quantity(1000.0, "g")

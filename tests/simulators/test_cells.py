@@ -158,6 +158,36 @@ def test_what_is_no_cell_is_an_open_circuit(cell: Cell) -> None:
     assert abs(open_circuit.impedance(1.0)) > 1e6
 
 
+SINGLE = ["cr2032_bottom", "spacer", "anode", "separator", "cathode", "spacer", "spring", "cr2032_top"]
+
+
+def from_parts(parts: list[str]) -> CellModel:
+    cell = build(40.0)
+    cell.parts = parts
+    return model(cell)
+
+
+def test_a_cell_of_single_parts_is_worth_one_of_a_half_cell_and_a_lid() -> None:
+    assert from_parts(SINGLE).capacity == model(build(40.0)).capacity
+
+
+def test_a_cell_without_its_spring_has_little_capacity_and_much_resistance() -> None:
+    loose, good = from_parts([part for part in SINGLE if part != "spring"]), from_parts(SINGLE)
+    assert loose.capacity < 0.7 * good.capacity
+    assert loose.impedance(1e4).real > good.impedance(1e4).real + 50
+
+
+def test_a_cell_without_its_separator_is_shorted() -> None:
+    cell = from_parts([part for part in SINGLE if part != "separator"])
+    cell.step(18_000.0, current=RATE)
+    assert cell.step(48 * 3600.0)[0] < 3.0
+
+
+def test_a_cell_without_an_electrode_is_an_open_circuit() -> None:
+    cell = from_parts([part for part in SINGLE if part != "cathode"])
+    assert abs(cell.step(10.0)[0]) < 5e-3
+
+
 def test_impedance_is_a_semicircle_with_a_diffusion_tail() -> None:
     cell = model(build())
     cell.step(18_000.0, current=RATE)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from simulators._kit.stack import Worth, worth
 from simulators._kit.world import HALF_CELL, LID, Cell, Part, World
 
 DECK = [
@@ -98,3 +102,66 @@ def test_one_more_device_changes_no_other_ones_numbers() -> None:
     world.random("stat2").random()
     assert world.random("stat1").random() == first
     assert World(6).random("stat1").random() != first
+
+
+SINGLE = ("cr2032_bottom", "spacer", "anode", "separator", "cathode", "spacer", "spring", "cr2032_top")
+
+
+def stacked(names: Sequence[str], place: str = "ot2/3/A1") -> World:
+    world = World()
+    for number, name in enumerate(names):
+        world.put(place, Part(id=f"{name}:{number}", name=name))
+    return world
+
+
+def test_single_parts_become_a_cell_that_keeps_their_order() -> None:
+    cell = stacked(SINGLE).cell("ot2/3/A1")
+    assert cell is not None
+    assert cell.parts == list(SINGLE)
+    assert cell.closed
+
+
+def test_electrolyte_goes_into_an_open_stack_in_as_many_doses_as_one_likes() -> None:
+    world = World()
+    for part in SINGLE[:3]:
+        world.put("post", Part(id=part, name=part))
+    world.pour("post", {"LP57": 17.5}, at=10.0)
+    world.put("post", Part(id="separator", name="separator"))
+    world.pour("post", {"LP57": 17.5}, at=60.0)
+    for part in SINGLE[4:]:
+        world.put("post", Part(id=part, name=part))
+    world.pour("post", {"LP57": 17.5}, at=90.0)  # its top is on: it runs off
+    cell = world.cell("post")
+    assert cell is not None
+    assert (cell.volume, cell.wetted_at) == (35.0, 10.0)
+    assert world.well("post") is None
+
+
+def test_nothing_lies_on_a_closed_stack_or_on_a_part_that_is_no_case() -> None:
+    world = stacked(SINGLE)
+    assert not world.put("ot2/3/A1", Part(id="more", name="spacer"))
+    world.put("tray/A1", Part(id="anode", name="anode"))
+    assert not world.put("tray/A1", Part(id="separator", name="separator"))
+    world.pour("tray/A1", {"LP57": 10.0}, at=0.0)
+    assert world.well("tray/A1") is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        (SINGLE, Worth.GOOD),
+        ((HALF_CELL, LID), Worth.GOOD),
+        ((HALF_CELL, *SINGLE[4:]), Worth.GOOD),
+        ((*SINGLE[:4], LID), Worth.GOOD),
+        ((*SINGLE[:5], "spring", "cr2032_top"), Worth.LOOSE),
+        ((*SINGLE[:3], "separator", *SINGLE[3:]), Worth.LOOSE),
+        ((*SINGLE[:3], *SINGLE[4:]), Worth.SHORT),
+        (("cr2032_bottom", "spacer", "separator", "anode", *SINGLE[4:]), Worth.SHORT),
+        ((*SINGLE[:2], *SINGLE[3:]), Worth.DEAD),
+        (SINGLE[:-1], Worth.DEAD),
+        ((*SINGLE[:2], "cathode", "separator", "anode", *SINGLE[5:]), Worth.DEAD),
+    ],
+    ids=str,
+)
+def test_what_a_stack_is_worth_follows_from_what_lies_where(parts: tuple[str, ...], found: Worth) -> None:
+    assert worth(parts) is found

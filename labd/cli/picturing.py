@@ -1,0 +1,102 @@
+"""Commands that tell what a protocol does, and what protocols may say; they need no daemon."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from labd.cli.errors import BAD_INPUT, CliError
+from labd.cli.options import Protocol
+
+if TYPE_CHECKING:
+    from labd.protocol import LabFacts
+    from labd.protocol import Protocol as Loaded
+
+OfLab = Annotated[Path | None, typer.Option("--lab", help="For this lab: its devices, their actions and limits.")]
+Output = Annotated[Path | None, typer.Option(help="A file to write instead of stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `labd`."""
+    app.command("explain")(explain)
+    app.command("diagram")(diagram)
+    app.command("schema")(schema)
+
+
+def explain(protocol: Protocol, *, lab: OfLab = None) -> None:
+    """Tell in plain words what a protocol does."""
+    from labd.protocol.telling import tell
+
+    typer.echo(_made(protocol, lab, tell), nl=False)
+
+
+def diagram(
+    protocol: Protocol,
+    *,
+    form: Annotated[
+        Literal["mermaid", "svg"], typer.Option("--format", help="Mermaid text, or a picture.")
+    ] = "mermaid",
+    output: Output = None,
+    lab: OfLab = None,
+) -> None:
+    """Draw a protocol: its states and the ways between them."""
+    from labd.protocol.diagram import mermaid
+    from labd.protocol.svg import svg
+
+    _write(_made(protocol, lab, svg if form == "svg" else mermaid), output)
+
+
+def schema(
+    *,
+    of: Annotated[
+        Literal["protocol", "lab"], typer.Option(help="The schema of protocols, or of lab.yaml.")
+    ] = "protocol",
+    output: Output = None,
+    lab: OfLab = None,
+) -> None:
+    """Print the JSON Schema of protocols, or of lab.yaml, for editors."""
+    from labd.lab.models import lab_schema
+    from labd.protocol.schema import protocol_schema
+
+    found = lab_schema() if of == "lab" else protocol_schema(_facts(lab))
+    _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)
+
+
+def _made(name: str, lab: Path | None, make: Callable[[Loaded, LabFacts | None], str]) -> str:
+    """What is made of a protocol that holds. Raises Exit, after telling what is wrong with one that does not."""
+    from labd.cli.files import load_named
+    from labd.files import InputErrors
+
+    facts = _facts(lab)
+    try:
+        return make(load_named(name), facts)
+    except InputErrors as errors:
+        typer.echo(str(errors), err=True)
+        raise typer.Exit(BAD_INPUT) from errors
+
+
+def _facts(lab: Path | None) -> LabFacts | None:
+    """Of a lab that holds. Raises CliError."""
+    if lab is None:
+        return None
+    from labd.lab.check import check_lab
+    from labd.run.facts import facts_of
+
+    checked = check_lab(lab)
+    if checked.lab is None:
+        raise CliError("\n".join(problem.render() for problem in checked.problems), BAD_INPUT)
+    return facts_of(checked.lab)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        from labd.cli.files import replace
+
+        replace(output, text)

@@ -1,0 +1,60 @@
+"""How the parts of a coin cell lie upon one another, and what a stack is worth once it is crimped.
+
+A CR2032 from the bottom up: case, spacer, electrode, separator, counter electrode, spacer, spring, case. A half cell is
+the lower part of that in one piece, a lid the upper part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+HALF_CELL = "half_cell"  # bottom case, electrode, separator: what waits in the tray to be wetted
+LID = "lid"  # counter electrode, spacer, spring and top case in one stack
+BOTTOM, TOP = "cr2032_bottom", "cr2032_top"
+SPACER, ANODE, SEPARATOR, CATHODE, SPRING = "spacer", "anode", "separator", "cathode", "spring"
+
+PARTS = (BOTTOM, SPACER, ANODE, SEPARATOR, CATHODE, SPRING, TOP)
+"""The single parts."""
+HIGHEST = 9  # parts; a higher stack does not close
+
+_LAYERS = {HALF_CELL: (BOTTOM, ANODE, SEPARATOR), LID: (CATHODE, SPACER, SPRING, TOP)}
+_ELECTRODES = (ANODE, CATHODE)
+_UNDER, _OVER = {(), (SPACER,)}, {(SPACER, SPRING), (SPRING, SPACER)}
+
+
+class Worth(StrEnum):
+    """What a stack of parts becomes when it is crimped."""
+
+    GOOD = "good"
+    LOOSE = "loose"  # spacer or spring are missing, doubled or out of order: little pressure on the electrodes
+    SHORT = "short"  # the electrodes touch
+    DEAD = "dead"  # an electrode or a case is missing, or things lie the wrong way round
+
+
+def layers(parts: Sequence[str]) -> list[str]:
+    """The single parts of a stack, from the bottom up."""
+    return [layer for part in parts for layer in _LAYERS.get(part, (part,))]
+
+
+def closed(parts: Sequence[str]) -> bool:
+    """Whether a top case is on."""
+    return TOP in layers(parts)
+
+
+def worth(parts: Sequence[str]) -> Worth:
+    """What a stack is worth, by what lies where."""
+    stack = layers(parts)
+    if stack[:1] != [BOTTOM] or stack[-1:] != [TOP] or len(stack) > HIGHEST:
+        return Worth.DEAD
+    inner = stack[1:-1]
+    electrodes = [index for index, part in enumerate(inner) if part in _ELECTRODES]
+    if [inner[index] for index in electrodes] != [ANODE, CATHODE]:
+        return Worth.DEAD
+    first, last = electrodes
+    if SEPARATOR not in inner[first:last]:
+        return Worth.SHORT
+    under, between, over = tuple(inner[:first]), inner[first + 1 : last], tuple(inner[last + 1 :])
+    if between == [SEPARATOR] and under in _UNDER and over in _OVER:
+        return Worth.GOOD
+    return Worth.LOOSE
