@@ -154,7 +154,7 @@ async def _cycled(lab: Bench) -> dict[str, Ran]:
         "formed": lab.run("cr2032_dose_crimp_form", formed, sample="formed", position="ot2/5/A1"),
         "ladder": lab.run("formation_c_rate_ladder", ladder, sample="cell1", position="stat1/cell"),
         "unsafe": lab.run(
-            "formation_c_rate_ladder", ladder, sample="cell2", position="stat2/cell", meanwhile=_overcharged(lab)
+            "formation_c_rate_ladder", ladder, sample="cell2", position="stat2/cell", meanwhile=_reversed(lab)
         ),
         "spectrum": lab.run("eis_after_rest", sample="cell3", position="stat3/cell"),
     }
@@ -164,16 +164,16 @@ async def _cycled(lab: Bench) -> dict[str, Ran]:
     return ran
 
 
-def _overcharged(lab: Bench) -> Hook:
-    async def overcharge(run: Run) -> None:
-        """Something drives the cell far above its limit while it rests after a charge."""
+def _reversed(lab: Bench) -> Hook:
+    async def reverse(run: Run) -> None:
+        """While it is charged the cell turns its polarity: the instrument's own limits do not see that."""
         while run.machine.state != "ladder":
             await asyncio.sleep(60)
         await asyncio.sleep(3600)
         cell = lab.world.cell("stat2/cell")
         assert cell is not None
         while run.machine.state == "ladder":
-            cell.physics["q"] = 1.3 * 7.2
-            await asyncio.sleep(1)
+            cell.physics["q"] = -7.2
+            await asyncio.sleep(10)
 
-    return overcharge
+    return reverse
