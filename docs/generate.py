@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from checks import checks
+from language import language
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from labd.protocol.schema import protocol_schema
 from labd.sdk import ROLES
 from labd.sdk.quantities import unit_of
 from labd.telemetry import payloads
@@ -98,13 +103,34 @@ def _first_line(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
-def main() -> None:
-    REFERENCE.mkdir(exist_ok=True)
-    for name, page in (("roles", roles), ("mqtt", mqtt)):
-        path = REFERENCE / f"{name}.md"
-        path.write_text(HEADER + "\n\n".join(page()) + "\n", encoding="utf-8")
-        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)  # noqa: T201
+def schema() -> str:
+    """The JSON Schema of protocols for the standard roles."""
+    return json.dumps(protocol_schema(), ensure_ascii=False, indent=1) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """All generated files of the reference, with their texts."""
+    written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
+    found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
+    return {**found, REFERENCE / "protocol.schema.json": schema()}
+
+
+def main() -> int:
+    """Writes the pages; with `--check` it only names those that are stale, and ends with 1 when there are any."""
+    check = "--check" in sys.argv[1:]
+    stale = 0
+    for path, text in pages().items():
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        if check:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                print(f"{shown} is stale: `make docs` writes it anew")  # noqa: T201
+                stale = 1
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(shown)  # noqa: T201
+    return stale
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -155,7 +155,7 @@ def test_check_for_editors(folder: Path, runner: CliRunner) -> None:
     (folder / "bad.yaml").write_text(PROTOCOL.replace("within: 30 s", "within: 30"))
     ended = runner.invoke(app, ["check", "bad.yaml", "--json"])
     assert ended.exit_code == 2
-    (problem,) = json.loads(ended.stdout)["files"]["bad.yaml"]
+    (problem,) = json.loads(ended.stdout)["files"]["bad.yaml"]["problems"]
     assert problem["line"] == 7
 
 

@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 def test_explain_tells_a_file_or_a_shipped_protocol(runner: CliRunner, file: Path) -> None:
     ended = runner.invoke(app, ["explain", str(file)])
     assert ended.exit_code == 0
-    assert "1. open\n   The press (a crimper) drives the ram up" in ended.stdout
+    assert "1. open\n   Time: 3 s expected (0 s to 30 s).\n   The press (a crimper) drives the ram up" in ended.stdout
     assert runner.invoke(app, ["explain", "first_steps"]).stdout.startswith("first_steps ")
 
 
@@ -74,7 +74,7 @@ def test_a_lab_is_asked_what_it_has(runner: CliRunner, file: Path, command: list
     lab.write_text(LAB)
     ended = runner.invoke(app, [*command, str(file), "--lab", str(lab)])
     assert ended.exit_code == 2
-    assert "there is no role `crimper`" in ended.stderr
+    assert "bench has no crimper" in ended.stderr
 
 
 @pytest.mark.parametrize(("arguments", "title"), [([], "labd protocol, version 1"), (["--of", "lab"], "lab.yaml")])

@@ -56,6 +56,7 @@ class Toy(Driver):
         self.script: dict[str, list[Any]] = defaultdict(list)
         self.happened: list[str] = []
         self.asked: list[str] = []
+        self.reads: dict[str, Any] = {}  # signals that it reads, by name, instead of the usual ones
         self.safe: list[str | None] = []
         self.verdict = Outcome(Verdict.UNKNOWN, "a toy cannot tell")
         self.refuse_connect: Exception | None = None
@@ -114,7 +115,8 @@ class ToyPress(Toy, Crimper):
 
     async def read_state(self) -> Signals:
         await super().read_state()
-        return CrimperSignals(force=0.0, guard_closed=True, estop=False, cycles=len(self.happened))
+        usual = {"force": 0.0, "guard_closed": True, "estop": False, "cycles": len(self.happened)}
+        return CrimperSignals(**{**usual, **self.reads})
 
     async def open_ram(self, call: Call) -> None:
         await self.act(call, "open")
@@ -132,7 +134,7 @@ class ToyArm(Toy, Arm):
 
     async def read_state(self) -> Signals:
         await super().read_state()
-        return ArmSignals(gripped=False, moving=False, error=False)
+        return ArmSignals(**{"gripped": False, "moving": False, "error": False, **self.reads})
 
     async def home(self, call: Call) -> None:
         await self.act(call, "home")
@@ -159,7 +161,7 @@ class ToyStat(Toy, Potentiostat):
 
     async def read_state(self) -> Signals:
         await super().read_state()
-        return PotentiostatSignals(voltage=3.1, current=0.0)
+        return PotentiostatSignals(**{"voltage": 3.1, "current": 0.0, **self.reads})
 
     @action(cancellable=True)
     async def open_circuit(self, call: Call, duration: Duration, interval: Duration = 1.0) -> OpenCircuitResult:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labd.cli.errors import BAD_INPUT
-from labd.cli.files import load_named
+from labd.cli.verdict import told_files, verdict
 from labd.cli.views import say, show_json
 from labd.lab.check import CheckedLab, check_lab
-from labd.protocol import InputErrors, Problem, check
+from labd.protocol import Problem
 from labd.protocol.facts import LabFacts
 
 
@@ -21,15 +21,16 @@ def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
     """
     checked = check_lab(lab) if lab is not None else None
     facts = _facts(checked)
-    found = {name: _problems(name, facts) for name in names}
+    found = {name: verdict(name, facts) for name in names}
     of_lab = checked.problems if checked is not None else ()
     if as_json:
-        told = {name: [problem.as_json() for problem in problems] for name, problems in found.items()}
-        show_json({"files": told, "lab": [problem.as_json() for problem in of_lab]})
+        show_json({"files": told_files(found), "lab": [problem.as_json() for problem in of_lab]})
     else:
-        for name, problems in [*([(str(lab), of_lab)] if lab is not None else []), *found.items()]:
-            _show(name, problems)
-    told_all = [*of_lab, *(problem for problems in found.values() for problem in problems)]
+        if lab is not None:
+            _show(str(lab), of_lab, "holds")
+        for name, one in found.items():
+            _show(name, one.problems, one.line())
+    told_all = [*of_lab, *(problem for one in found.values() for problem in one.problems)]
     return BAD_INPUT if any(problem.severity == "error" for problem in told_all) else 0
 
 
@@ -42,15 +43,8 @@ def _facts(checked: CheckedLab | None) -> LabFacts | None:
     return facts_of(checked.lab)
 
 
-def _problems(name: str, facts: LabFacts | None) -> list[Problem]:
-    try:
-        return list(check(load_named(name), facts))
-    except InputErrors as errors:
-        return list(errors.problems)
-
-
-def _show(name: str, problems: Sequence[Problem]) -> None:
+def _show(name: str, problems: Sequence[Problem], line: str) -> None:
     for problem in problems:
         say(problem.render(), "" if problem.severity == "error" else "yellow")
     if all(problem.severity == "warning" for problem in problems):
-        say(f"{name}: holds", "green")
+        say(f"{name}: {line}", "green")

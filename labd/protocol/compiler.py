@@ -25,7 +25,6 @@ from labd.protocol.model import (
     steps_of,
 )
 from labd.protocol.names import collect
-from labd.protocol.parameters import parameter_types
 from labd.protocol.program import (
     CallOp,
     DoOp,
@@ -80,7 +79,7 @@ class _Compiler:
             frozenset(names.assigned),
             cleanup=self._cleanup(),
             results=results,
-            declared=parameter_types(self.protocol, lambda *_: None),
+            declared=names.declared,
         )
         return self._with_windows(draft, [rule for rule in rules if rule is not None])
 

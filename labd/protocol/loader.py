@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from labd.expr import did_you_mean
-from labd.files.library import Library, split_call
+from labd.files.library import Library, folder, split_call
 from labd.files.problems import InputErrors, Problem
 from labd.files.reader import Reader, read_file
 from labd.files.shapes import essential
@@ -22,7 +22,6 @@ from labd.protocol.shape import shape_problem
 
 LANGUAGE = 1
 DEEPEST_CALL = 8
-NOTHING = Library({})
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,19 @@ class Protocol:
         return whole.hexdigest()
 
 
-def load(source: FilePath | str, name: str | None = None, library: Library = NOTHING) -> Protocol:
+def load(source: FilePath | str, name: str | None = None, library: Library | None = None) -> Protocol:
     """Reads a protocol from a file (a Path), or from its text, with those that it calls.
 
     Args:
         source: the file's path, or its text.
         name: what messages call the file.
-        library: where the protocols that it calls are found.
+        library: where the protocols that it calls are found; default: beside the file.
 
     Raises:
         InputErrors: with everything that is wrong with its shape.
     """
+    if library is None:
+        library = folder(source.parent) if isinstance(source, FilePath) else Library({})
     return _load(source, name, library, ())
 
 

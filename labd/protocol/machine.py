@@ -459,6 +459,7 @@ class Machine(Stepper):
     def _leave(self, target: str, because: str, *, ending: bool = False, forced: bool = False) -> None:
         """Calls everything off that is under way, and goes on when the last outcome is in."""
         self._vigil.rest()
+        self._hold = self.hold if self.held else None  # of a line that ends; the reason is still the reason
         if ending:
             self._to_clean += [line for line in self._lines.values() if line.child is not None]
         self._leaving = Leaving(target, because, ending, forced, self._call_off(because))

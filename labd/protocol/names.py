@@ -28,7 +28,7 @@ from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.protocol.model import AskStep, CallStep, DoStep, RepeatStep, SetStep, Step, steps_of
-from labd.protocol.parameters import Teller, declared, parameter_types
+from labd.protocol.parameters import Declared, Teller, declared, parameter_types
 from labd.protocol.values import expression_of
 from labd.sdk import UnitError, units
 
@@ -46,6 +46,7 @@ class Names:
     types: dict[str, Type] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
     aka: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, Declared] = field(default_factory=dict)
 
 
 class HasResult(TypingProtocol):
@@ -59,7 +60,8 @@ def collect(protocol: Protocol, facts: LabFacts, callees: Mapping[str, HasResult
     """Parameters, roles with their signals, `sample`, `run`, `visits`, results and variables."""
     names = Names({"sample": SAMPLE, "run": RUN, "visits": INTEGER})
     names.aka = dict.fromkeys(protocol.states, "a state has no value; name an action's result with `as:`")
-    for name, parameter in parameter_types(protocol, tell).items():
+    names.declared = parameter_types(protocol, tell)
+    for name, parameter in names.declared.items():
         _add(names, name, parameter.type, ("parameters", name), tell)
     for name in protocol.parameters.keys() - names.types.keys():
         names.types[name] = ANYTHING  # its own problem is told already

@@ -26,6 +26,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "arm.pick": ("takes what lies at {place}", ", gripping with {force}"),
     "arm.place": ("puts what it holds down at {place}",),
     "arm.move": ("moves to {position}",),
+    "thermostat.set_temperature": ("sets the bath to {temperature}",),
     "potentiostat.open_circuit": ("records the open-circuit voltage for {duration}", ", every {interval}"),
     "potentiostat.constant_current": (
         "drives a current of {current}",
@@ -43,6 +44,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         "charges to {upper} and discharges to {lower}, {cycles} times",
         ", at {current}",
         ", at a C-rate of {c_rate}",
+        ", for a capacity of {capacity}",
         ", holding the upper voltage until {cv_until}",
         ", with {rest} of rest after each half",
         ", and records every {interval}",
@@ -78,7 +80,7 @@ def action_words(role: str, action: Action, given: Mapping[str, Any], say: Calla
     """
     pieces = ACTIONS.get(f"{role}.{action.name}")
     if pieces is None or not set(_HOLE.findall(pieces[0])) <= given.keys():
-        summary = action.summary.rstrip(".")
+        summary = action.summary.partition(". ")[0].rstrip(".")
         pieces = (f"{summary[:1].lower()}{summary[1:]}".replace("{", "(").replace("}", ")"),)
     said: set[str] = set()
     words = ""
@@ -101,7 +103,7 @@ def value_words(raw: Any) -> str:
         return "true" if raw else "false"
     if isinstance(raw, list):
         return listed([value_words(item) for item in raw])
-    return str(getattr(raw, "text", raw))
+    return str(getattr(raw, "text", raw)) or "nothing"
 
 
 def place_words(raw: Any, roles: Mapping[str, str]) -> str:
@@ -110,7 +112,7 @@ def place_words(raw: Any, roles: Mapping[str, str]) -> str:
     if text == "sample.position":
         return "where the sample is"
     if text == "sample.home":
-        return "where the sample came from"
+        return "where the sample was at the start"
     owner, dot, what = text.partition(".")
     if dot and what == "place" and owner in roles:
         return f"the {owner}"
@@ -147,15 +149,6 @@ _KINDS = {
     "material": "material",
     "position": "place",
 }
-
-
-def time_words(seconds: float) -> str:
-    """`2 h 30 min`, `3 min 20 s`, `45 s`."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    unit, part, names = (60, 1, ("min", "s")) if seconds < 7200 else (3600, 60, ("h", "min"))
-    count, rest = divmod(round(seconds / part), unit // part)
-    return f"{count} {names[0]} {rest} {names[1]}" if rest else f"{count} {names[0]}"
 
 
 def role_words(role: str) -> str:

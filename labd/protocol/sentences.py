@@ -213,12 +213,20 @@ class Sentences:
 
     def _call(self, step: CallStep, depth: int, mark: str) -> Iterator[Line]:
         called = self.protocol.calls[step.call]
-        summary = f" ({called.summary.rstrip('.')})" if called.summary else ""
-        given = [f"{name} = {self._value(raw)}" for name, raw in step.with_.items()]
+        first = step.call not in self._introduced
+        self._introduced.add(step.call)
+        version = f" {called.version}" if first else ""
+        summary = f" ({called.summary.rstrip('.')})" if called.summary and first else ""
+        given = [f"{name} = {self._argument(called, name, raw)}" for name, raw in step.with_.items()]
         roles = [f"our {ours} as its {its}" for its, ours in step.roles.items()]
         more = f", with {listed([*given, *roles])}" if given or roles else ""
         result = f"; what it gives is `{step.as_}`" if step.as_ is not None else ""
-        yield Line(sentence(f"the protocol {called.name} {called.version} is done{summary}{more}{result}"), depth, mark)
+        yield Line(sentence(f"the protocol {called.name}{version} is done{summary}{more}{result}"), depth, mark)
+
+    def _argument(self, called: Protocol, name: str, raw: Any) -> str:
+        """What a called protocol is given."""
+        place = called.parameters[name].type == "position"
+        return self._introduce(is_name(raw), place_words(raw, self.kinds)) if place else self._value(raw)
 
     # ── ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def target(self, target: Any) -> str:

@@ -6,7 +6,7 @@ them to what is known. What a failed action leaves behind is carried along until
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -61,10 +61,11 @@ class Node:
 
 @dataclass(slots=True)
 class Walk:
-    """A program's ways for the values in `ranges`."""
+    """A program's ways for the values in `ranges`; `matters` says of which actions a failure is carried along."""
 
     program: Program
     ranges: Ranges
+    matters: Callable[[DoOp], bool] = lambda _: False
     before: dict[Node, Node | None] = field(default_factory=dict)
     whole: bool = True  # False where there were too many places
     _followed: frozenset[str] = frozenset()
@@ -158,7 +159,7 @@ class Walk:
             return
         for kind, way in state.catch.items():
             failed = node.failed
-            if isinstance(op, DoOp) and op.once and op.action.data is None and kind != "timeout":
+            if isinstance(op, DoOp) and kind != "timeout" and self.matters(op):
                 failed = Failure(op.action.name, op.name, state.name, kind)
             if isinstance(op, DoOp) or kind == "timeout":
                 yield from self._leave([way], replace(node, failed=failed))

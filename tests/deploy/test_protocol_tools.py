@@ -49,7 +49,7 @@ def test_github_finds_every_problem_that_labd_check_tells(tmp_path: Path) -> Non
     ended = CliRunner().invoke(app, ["check", str(file)])
     assert ended.exit_code == 2
     found = [match for line in ended.stdout.splitlines() if (match := matched(line))]
-    told = json.loads(CliRunner().invoke(app, ["check", "--json", str(file)]).stdout)["files"][str(file)]
+    told = json.loads(CliRunner().invoke(app, ["check", "--json", str(file)]).stdout)["files"][str(file)]["problems"]
     expected = [
         (problem["severity"], {key: str(problem[key]) for key in ("file", "line", "column", "code", "message")})
         for problem in told

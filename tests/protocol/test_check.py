@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labd.protocol import CODES, LabFacts, check, load, standard_facts
+from labd.run.shipped import library
 from labd.sdk import Bounds
 from tests.protocol.sound import SOUND, problems_of, spoilt
 
@@ -241,6 +242,6 @@ def test_every_code_that_is_told_is_explained() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("protocols/*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_protocols_are_sound(path: Path) -> None:
-    protocol = load(path)
+    protocol = load(path, library=library(path.parent))
     assert [problem for problem in check(protocol) if problem.severity == "error"] == []
     assert protocol.name == path.stem

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labd.protocol import Machine, bind_parameters, load
+from labd.files.library import Library
+from labd.protocol import Machine, bind_parameters, compiled, load
 from labd.protocol.messages import (
     Answered,
     Ask,
@@ -26,7 +28,10 @@ from labd.protocol.messages import (
     Resume,
     Sleep,
 )
+from tests.protocol.callees import CALLEES
+from tests.protocol.fake import Fake
 from tests.protocol.sound import SOUND
+from tests.protocol.strategies import protocols
 from tests.protocol.walk import OUTSIDE, RESULTS, again
 
 PROTOCOL = load(SOUND)
@@ -77,6 +82,13 @@ def test_restored_after_every_step_it_goes_the_same_way(luck: st.DataObject) -> 
         assert broken.feed(event) == commands
         assert commands
         assert broken.progress == whole.progress
+
+
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(protocols, st.integers(0, 2**32))
+def test_the_same_for_all_that_the_language_has(text: str, seed: int) -> None:
+    protocol = load(text, library=Library(CALLEES))
+    Fake(protocol, compiled(protocol), random.Random(seed), twins=1.0).run()
 
 
 def test_what_was_ordered_before_a_crash_is_ordered_with_the_same_values_after_it() -> None:

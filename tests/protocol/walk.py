@@ -51,7 +51,8 @@ def done(walked: Machine, command: Command, result: Mapping[str, Any] | None = N
 
 def again(protocol: Protocol, parameters: Mapping[str, Any], walked: Machine) -> Machine:
     """The machine after a crash: from its snapshot as JSON."""
-    restored = Machine.restore(protocol, parameters, json.loads(json.dumps(walked.snapshot())))
+    taken = json.loads(json.dumps(walked.snapshot()))
+    restored = Machine.restore(protocol, parameters, taken, program=walked._program)
     restored.update(OUTSIDE)
     return restored
 

@@ -110,7 +110,12 @@ class Bench:
         source = find_protocol(protocol)
         began = clock.monotonic()
         run = await self.engine.start(
-            source.read_text(encoding="utf-8"), source.name, parameters or {}, sample=sample, position=position, by="test"
+            source.read_text(encoding="utf-8"),
+            source.name,
+            parameters or {},
+            sample=sample,
+            position=position,
+            by="test",
         )
         asked: list[str] = []
         helpers = [asyncio.create_task(self._operator(run, list(answers), asked))]
@@ -121,7 +126,9 @@ class Bench:
                 state = await self.engine.wait(run.id)
         except TimeoutError:
             told = run.told()
-            raise AssertionError(f"{protocol} does not end: {told.state} in {told.protocol_state}: {told.cause}") from None
+            raise AssertionError(
+                f"{protocol} does not end: {told.state} in {told.protocol_state}: {told.cause}"
+            ) from None
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,34 @@ class Bench:
         assert isinstance(driver, Toy)
         return driver
 
-    async def start(self, source: str = ASSEMBLE, position: str = "tray/cells/A1", **parameters: Any) -> str:
-        run = await self.engine.start(source, "assemble.yaml", parameters, position=position, by="test")
+    async def start(
+        self,
+        source: str = ASSEMBLE,
+        position: str = "tray/cells/A1",
+        called: Mapping[str, str] | None = None,
+        **parameters: Any,
+    ) -> str:
+        run = await self.engine.start(source, "assemble.yaml", parameters, position=position, by="test", called=called)
         return run.id
 
     async def events(self, run: str, *kinds: str) -> list[Event]:
         return await self.journal.events(run=run, kinds=set(kinds) or None)
+
+    async def states(self, run: str) -> list[str]:
+        """The protocol's states that were entered, and the one that it ended in."""
+        return [event.data["state"] for event in await self.events(run, "protocol.entered", "protocol.ended")]
+
+    async def happened(self, run: str, *kinds: str) -> list[str]:
+        """What the journal says of actions: `done press.crimp`, in order."""
+        names: dict[str, str] = {}
+        told: list[str] = []
+        for event in await self.events(run):
+            action, data = event.data.get("action_id"), event.data
+            if event.kind == "action.intended":
+                names[action] = f"{data['role']}.{data['action']}"
+            if action is not None and event.kind.removeprefix("action.") in kinds:
+                told.append(f"{event.kind.removeprefix('action.')} {names[action]}")
+        return told
 
     async def packml(self, run: str) -> list[str]:
         return [event.data["to"] for event in await self.events(run, "run.state")]

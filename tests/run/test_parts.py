@@ -33,8 +33,9 @@ states:
     steps:
       - do: arm.place
         with: {place: =sample.position}
-    next: done
+    next: late
   done: {end: complete}
+  late: {end: scrapped}
 """
 
 

@@ -1,7 +1,8 @@
 """A run that ends `complete` though something that is done once has failed, and nobody has said that it is sound.
 
-An action counts that is done once and makes the sample: it streams no data, as measurements do. Its failure counts
-when a state catches it (what is not caught holds the run). From there the way is clean again where a person answers a
+An action counts that is done once and makes the sample, such as a dose and a crimp: it streams no data, as measurements
+do, and is no arm's (what an arm has missed, its result and the next step tell). Its failure counts when a state catches
+it: what is not caught holds the run. From there the way is clean again where a person answers a
 question, where a person goes on after a hold, and where an action of the same name was done after all.
 """
 
@@ -10,15 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from labd.files.problems import Problem
+from labd.protocol.program import DoOp
 from labd.protocol.proofs.case import Case
 from labd.protocol.walk import Failure, Node, Walk
+
+CARRYING = frozenset({"arm"})
 
 
 def outcome_problems(case: Case) -> Iterator[Problem]:
     """One problem for each failure that is caught and then passed over."""
     if not any(state.catch for state in case.program.states.values()):
         return
-    walk = Walk(case.program, case.ranges).run()
+    roles = case.protocol.roles
+
+    def makes(op: DoOp) -> bool:
+        return op.once and op.action.data is None and roles[op.role].role not in CARRYING
+
+    walk = Walk(case.program, case.ranges, makes).run()
     told: set[tuple[str, str]] = set()
     for node in walk.before if walk.whole else ():
         failed = node.failed
