@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from checks import checks
 from language import language
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -109,7 +110,7 @@ def schema() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
-    written = {"roles": roles, "mqtt": mqtt, "language": language}
+    written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
     return {**found, REFERENCE / "protocol.schema.json": schema()}
 

@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 def test_explain_tells_a_file_or_a_shipped_protocol(runner: CliRunner, file: Path) -> None:
     ended = runner.invoke(app, ["explain", str(file)])
     assert ended.exit_code == 0
-    assert "1. open\n   The press (a crimper) drives the ram up" in ended.stdout
+    assert "1. open\n   Time: 3 s expected (0 s to 30 s).\n   The press (a crimper) drives the ram up" in ended.stdout
     assert runner.invoke(app, ["explain", "first_steps"]).stdout.startswith("first_steps ")
 
 

@@ -29,10 +29,20 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(protocol: Protocol, *, lab: OfLab = None) -> None:
-    """Tell in plain words what a protocol does."""
+    """Tell in plain words what a protocol does, how long it takes and what it uses."""
+    typer.echo(_made(protocol, lab, _told), nl=False)
+
+
+def _told(protocol: Loaded, facts: LabFacts | None) -> str:
+    from labd.cli.verdict import needs_told, time_told
+    from labd.protocol import compiled, estimate, needs
     from labd.protocol.telling import tell
 
-    typer.echo(_made(protocol, lab, tell), nl=False)
+    program = compiled(protocol, facts)
+    found = estimate(program)
+    times = {"": found, **{name: state for name, state in found.states.items() if state.greatest != 0}}
+    said = {name: time_told(time) for name, time in times.items()}
+    return tell(protocol, facts, times=said, material=needs_told(needs(program, facts)))
 
 
 def diagram(

@@ -88,7 +88,7 @@ def span(seconds: float) -> str:
 
 def needs_told(found: Needs) -> list[str]:
     """`LP57 35 µL (10 to 100 µL)`, `1 tip`, `2 lids`."""
-    told = [f"{name} {_amount(amount, ' µL')}" for name, amount in found.materials.items()]
+    told = [f"{name.removeprefix('=')} {_amount(amount, ' µL')}" for name, amount in found.materials.items()]
     if found.tips.expected or found.tips.greatest != 0:
         told.append(_pieces(found.tips, "tip"))
     return told + [f"{name} {_amount(amount, '')}" for name, amount in found.parts.items()]

@@ -22,6 +22,8 @@ from labd.protocol.proofs.timing import timing_problems
 from labd.protocol.proofs.values import value_problems
 
 _BROKEN_GRAPH = frozenset({"P301"})
+_BESIDE_THE_WAY = frozenset({"P302", "P501"})
+"""Problems that leave the ways through a protocol as they are: proofs hold all the same."""
 _PROOFS = (value_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
 
 
@@ -84,7 +86,7 @@ def _check(
     told = {problem.code for problem in problems}
     if "P214" not in told:
         yield from _called(protocol, facts)
-    if not problems:
+    if told <= _BESIDE_THE_WAY:
         case = Case(protocol, program, facts, parameters)
         for proof in (*_PROOFS, stock_problems) if whole else _PROOFS:
             yield from proof(case)

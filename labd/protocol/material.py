@@ -220,7 +220,7 @@ class Ledger:
     def _names(self, slot: Slot, place: tuple[str, int]) -> list[str]:
         """Places or materials by name; what is only known in a run by its expression, `=found.place`."""
         name = self.ranges.text(slot)
-        if name is not None:
+        if name:
             return [name]
         text = slot.expression.text.strip() if slot.expression is not None else ""
         for loop in self.ranges.loops(place):

@@ -44,6 +44,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         "charges to {upper} and discharges to {lower}, {cycles} times",
         ", at {current}",
         ", at a C-rate of {c_rate}",
+        ", for a capacity of {capacity}",
         ", holding the upper voltage until {cv_until}",
         ", with {rest} of rest after each half",
         ", and records every {interval}",
@@ -102,7 +103,7 @@ def value_words(raw: Any) -> str:
         return "true" if raw else "false"
     if isinstance(raw, list):
         return listed([value_words(item) for item in raw])
-    return str(getattr(raw, "text", raw))
+    return str(getattr(raw, "text", raw)) or "nothing"
 
 
 def place_words(raw: Any, roles: Mapping[str, str]) -> str:
@@ -148,15 +149,6 @@ _KINDS = {
     "material": "material",
     "position": "place",
 }
-
-
-def time_words(seconds: float) -> str:
-    """`2 h 30 min`, `3 min 20 s`, `45 s`."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    unit, part, names = (60, 1, ("min", "s")) if seconds < 7200 else (3600, 60, ("h", "min"))
-    count, rest = divmod(round(seconds / part), unit // part)
-    return f"{count} {names[0]} {rest} {names[1]}" if rest else f"{count} {names[0]}"
 
 
 def role_words(role: str) -> str:

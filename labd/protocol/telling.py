@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from labd.protocol.checker import compiled
 from labd.protocol.facts import LabFacts, standard_facts
 from labd.protocol.loader import Protocol
 from labd.protocol.model import EndState, State
 from labd.protocol.parameters import parameter_types
-from labd.protocol.phrases import kind_words, listed, role_words, sentence, time_words, value_words, whole
+from labd.protocol.phrases import kind_words, listed, role_words, sentence, value_words, whole
 from labd.protocol.program import Goto, Program
 from labd.protocol.sentences import Line, Sentences
 
 WIDTH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long something takes, in seconds; None where nobody knows."""
-
-    least: float | None = None
-    expected: float | None = None
-    greatest: float | None = None
-
-
 def tell(
     protocol: Protocol,
     facts: LabFacts | None = None,
     *,
-    times: Mapping[str, Times] | None = None,
-    material: Mapping[str, str] | None = None,
+    times: Mapping[str, str] | None = None,
+    material: Sequence[str] = (),
     width: int = WIDTH,
 ) -> str:
     """The whole protocol in words. Raises InputErrors for one that fails its check.
@@ -40,11 +30,11 @@ def tell(
     Args:
         protocol: which.
         facts: the lab's; without them the standard roles.
-        times: by state, of one visit; of the whole run under the name "".
-        material: how much of what one run needs at most: `{"LP57": "105 µL"}`.
+        times: in words, `10 min expected (1 min to 4 h)`: by state, of one visit; of the whole run under the name "".
+        material: in words, what one run needs: `LP57 105 µL`, `3 tips`.
         width: of a line, in characters.
     """
-    teller = _Teller(protocol, facts or standard_facts(), compiled(protocol, facts), times or {}, material or {})
+    teller = _Teller(protocol, facts or standard_facts(), compiled(protocol, facts), times or {}, material)
     return "\n".join(_laid(teller.lines(), width)) + "\n"
 
 
@@ -69,8 +59,8 @@ class _Teller:
         protocol: Protocol,
         facts: LabFacts,
         program: Program,
-        times: Mapping[str, Times],
-        material: Mapping[str, str],
+        times: Mapping[str, str],
+        material: Sequence[str],
     ) -> None:
         self.protocol = protocol
         self.program = program
@@ -113,10 +103,9 @@ class _Teller:
             yield Line("")
             yield Line(f"It needs {listed(needs)}.")
         if self.material:
-            amounts = [f"{amount} of {what}" for what, amount in self.material.items()]
-            yield Line(f"It uses {listed(amounts)} at most.")
+            yield Line(sentence(f"it uses {listed([*self.material])}"))
         if "" in self.times:
-            yield Line(sentence(f"it takes {_times_words(self.times[''])}"))
+            yield Line(sentence(f"time: {self.times['']}"))
 
     def _parameters(self) -> Iterator[Line]:
         if not self.protocol.parameters:
@@ -142,7 +131,7 @@ class _Teller:
         yield Line(f"{name}: {sentence(state.summary)}" if state.summary else name, 0, mark)
         depth = len(mark) + 1
         if name in self.times:
-            yield Line(sentence(f"it takes {_times_words(self.times[name])}"), depth)
+            yield Line(sentence(f"time: {self.times[name]}"), depth)
         yield from self.sentences.body(state, depth)
         yield from self.sentences.ways(state, depth)
 
@@ -187,14 +176,6 @@ def _edge(text: str) -> str:
     return f"the {side} of {name}"
 
 
-def _times_words(times: Times) -> str:
-    """`4 h 12 min, 4 h at least and 9 h at most`."""
-    if times.least is not None and times.least == times.greatest:
-        return time_words(times.least)
-    named = ((times.expected, ""), (times.least, " at least"), (times.greatest, " at most"))
-    return listed([f"{time_words(time)}{words}" for time, words in named if time is not None]) or "an unknown time"
-
-
 def met(program: Program) -> list[str]:
     """The states in the order in which a run meets them; a state that several lead to comes after these."""
     found: dict[str, None] = {}
@@ -225,4 +206,4 @@ def met(program: Program) -> list[str]:
 def _following(program: Program, state: str) -> Iterator[str]:
     """Where a state leads, its ordinary way, which is the last, first."""
     ways = [way.state for _, way in program.states[state].ways if isinstance(way, Goto)]
-    yield from dict.fromkeys([*reversed(ways), *program.successors(state, held=False)])
+    yield from dict.fromkeys([*ways[-1:], *ways, *program.successors(state, held=False)])

@@ -54,7 +54,7 @@ def mass_at(world: World, place: str) -> float:
     inside = f"{place}/"
     items = (mass_of(world, item) for where, item in world.items() if where == place or where.startswith(inside))
     wells = (
-        _liquid({well.material: well.volume})
+        _liquid(well.contents)
         for where, well in world.wells()
         if where == place or where.startswith(inside)
     )

@@ -77,11 +77,33 @@ Item = Annotated[Cell | Part, Field(discriminator="kind")]
 
 
 class Well(_Model):
-    """A liquid in a well or vial, µL."""
+    """A liquid in a well or vial, µL; `others` are the shares of its volume that are not its first material."""
 
     material: str
     volume: float
     dead: float = 0.0
+    others: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def contents(self) -> dict[str, float]:
+        """All that is in it, by material."""
+        return {self.material: self.volume - sum(self.others.values()), **self.others}
+
+    def draw(self, volume: float) -> dict[str, float]:
+        """Takes a volume out, of everything its share."""
+        if not self.others:
+            self.volume -= volume
+            return {self.material: volume}
+        taken = {material: share * volume / self.volume for material, share in self.contents.items()}
+        self.volume -= volume
+        self.others = {material: share - taken[material] for material, share in self.others.items()}
+        return taken
+
+    def pour(self, material: str, volume: float) -> None:
+        """Adds a liquid."""
+        self.volume += volume
+        if material != self.material:
+            self.others[material] = self.others.get(material, 0.0) + volume
 
 
 class _State(_Model):
@@ -195,10 +217,10 @@ class World:
         well = self._state.wells.get(place)
         if well is None:
             return {}
-        taken = max(0.0, min(volume, well.volume - well.dead))
-        well.volume -= taken
+        volume = max(0.0, min(volume, well.volume - well.dead))
+        taken = well.draw(volume) if volume > 0 else {}
         self._changed()
-        return {well.material: taken} if taken > 0 else {}
+        return taken
 
     def pour(self, place: str, liquid: Mapping[str, float], at: float) -> None:
         """Gives liquid (µL by material) to whatever is at a place: wets an open cell, fills a well, or is spilt."""
@@ -210,8 +232,7 @@ class World:
                 cell.wetted_at = at
         elif not self._is_of_cell(place):
             for material, volume in liquid.items():
-                well = self._state.wells.setdefault(place, Well(material=material, volume=0.0))
-                well.volume += volume
+                self._state.wells.setdefault(place, Well(material=material, volume=0.0)).pour(material, volume)
         self._changed()
 
     def _is_of_cell(self, place: str) -> bool:

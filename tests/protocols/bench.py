@@ -20,7 +20,7 @@ from labd.run.shipped import find_protocol
 from simulators._kit.world import World
 
 LAB = Path(__file__).parents[2] / "examples" / "simulated-lab"
-LONGEST = 2 * 3600.0  # s of lab time for one run
+LONGEST = 30 * 24 * 3600.0  # s of lab time for one run
 THINKS = 60.0  # s of lab time that the operator needs to answer
 
 Hook = Callable[[Run], Awaitable[None]]
@@ -80,6 +80,16 @@ class Bench:
         """The arm's next closings at a part fail: 1 is the next one."""
         closings = int(self.world.memory("arm").get("closings", 0))
         self.faults("arm")["miss_on"] = [closings + number for number in which]
+
+    def drop(self) -> None:
+        """The arm loses what it carries."""
+        arm = self.daemon.host.simulators["arm"].arm
+        arm._lose_part(arm.now)
+
+    def free_gripper(self) -> None:
+        """A person takes what is in the gripper."""
+        self.drop()
+        self.world.take("arm/gripper")
 
     async def run(
         self,

@@ -80,6 +80,16 @@ def test_a_vial_runs_dry_at_its_dead_volume() -> None:
     assert world.draw("v/A1", 20.0) == {}
 
 
+def test_what_is_drawn_from_a_mixture_has_its_share_of_everything() -> None:
+    world = World()
+    world.pour("v/A1", {"EC": 300.0}, at=0.0)
+    world.pour("v/A1", {"EMC": 700.0}, at=1.0)
+    assert world.draw("v/A1", 100.0) == pytest.approx({"EC": 30.0, "EMC": 70.0})
+    well = world.well("v/A1")
+    assert well is not None
+    assert well.contents == pytest.approx({"EC": 270.0, "EMC": 630.0})
+
+
 def test_a_world_on_disk_keeps_its_story(tmp_path: Path) -> None:
     path = tmp_path / "world.json"
     world = World(3, path)

@@ -1,4 +1,4 @@
-"""Material, tips, parts and room: whether what a lab has is enough for the worst way of a protocol."""
+"""Material, tips, parts and room: whether what a lab has is enough for the worst path of a protocol."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _drawn(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Probl
         what, where = (facts.material_at or {}).get(key.name, "liquid"), f"{key.name} has"
     if has is None or amount.greatest is None or amount.greatest <= has + SLACK:
         return
-    message = f"this needs {amount.greatest:.6g} µL {what} on the worst way, {where} {has:.6g} µL"
+    message = f"this needs {amount.greatest:.6g} µL {what} on the worst path, {where} {has:.6g} µL"
     yield case.problem("P502", message, found.paths[key], f"fill up {what}, or need less{_usually(amount, 'µL')}")
 
 
@@ -62,7 +62,7 @@ def _room(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Proble
         return
     what = "the sample" if key.name == SAMPLE else key.name
     holds = f" beside the {has:.6g} µL that are there" if has else ""
-    message = f"this puts {amount.greatest:.6g} µL into {what} on the worst way{holds}, it takes {capacity:.6g} µL"
+    message = f"this puts {amount.greatest:.6g} µL into {what} on the worst path{holds}, it takes {capacity:.6g} µL"
     yield case.problem("P505", message, found.paths[key], f"put less into it{_usually(amount, 'µL')}")
 
 
@@ -83,7 +83,7 @@ def _tips(case: Case, found: Needs, amount: Amount) -> Iterator[Problem]:
     has = _most_tips(case)
     if has is None or amount.greatest is None or amount.greatest <= has + SLACK:
         return
-    message = f"this needs {amount.greatest:g} tips on the worst way, the robot's deck has {has}"
+    message = f"this needs {amount.greatest:g} tips on the worst path, the robot's deck has {has}"
     mend = f"put more racks there, or need fewer{_usually(amount, '')}"
     yield case.problem("P503", message, found.paths[TIPS], mend)
 

@@ -31,6 +31,10 @@ def _words(seconds: float) -> str:
     return units.plain(seconds, "s")
 
 
+def _edges(rule: WindowRule) -> str:
+    return f"{'.'.join(rule.begin)} and {'.'.join(rule.finish)}"
+
+
 # ── windows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 def _contradicting(case: Case, rule: WindowRule) -> Iterator[Problem]:
     if rule.within is None or rule.at_least is None:
@@ -51,12 +55,12 @@ def _broken(case: Case, rule: WindowRule) -> Iterator[Problem]:
     times = Times(case.program, case.ranges, case.usual)
     least = _Between(case, times, rule, likely=False).seconds()
     if limit is not None and least is not None and least > limit.high + SLACK:
-        message = f"at least {_words(least)} lie between {rule.name}, and this window allows {_words(limit.high)}"
+        message = f"at least {_words(least)} lie between {_edges(rule)}, and this window allows {_words(limit.high)}"
         yield case.problem("P312", message, at, "allow more, or put less between the two")
         return
     likely = _Between(case, times, rule, likely=True).seconds()
     if usual is not None and likely is not None and usual.low == usual.high and likely > usual.high + SLACK:
-        message = f"about {_words(likely)} lie between {rule.name}, and this window allows {_words(usual.high)}"
+        message = f"about {_words(likely)} lie between {_edges(rule)}, and this window allows {_words(usual.high)}"
         yield case.warning("W106", message, at, "allow more, or put less between the two")
 
 

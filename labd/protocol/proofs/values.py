@@ -109,16 +109,26 @@ def _mend(case: Case, example: Example, slot: Slot, limit: float, *, above: bool
 
 # ── values that bound each other ─────────────────────────────────────────────────────────────────────────────────
 def _disordered(case: Case, place: Place, op: DoOp) -> Iterator[Problem]:
+    """An error for what is written or run so; bounds of two parameters may overlap, and a run's start looks again."""
     for low, sign, high in ORDERED:
         first, second = op.parameters.get(low), op.parameters.get(high)
         if first is None or second is None:
             continue
-        problem = not_so(case, place, (low, first), sign, (high, second))
-        if problem is not None:
-            mend = f"exchange `{low}` and `{high}`" if not problem[1] else f"let `{low}` stay below `{high}`"
-            word = "below" if sign == "<" else "at most"
-            message = f"`{op.name}` wants `{low}` {word} `{high}`: {problem[0]}"
-            yield case.problem("P208", message, first.path or op.path, mend)
+        found = not_so(case, place, (low, first), sign, (high, second))
+        if found is None:
+            continue
+        word = "below" if sign == "<" else "at most"
+        message = f"`{op.name}` wants `{low}` {word} `{high}`: {found[0]}"
+        if case.given is None and found[1] and _usually_so(case, place, first, sign, second) is not False:
+            mend = "narrow the parameters' bounds, so that they do not overlap"
+            yield case.warning("W108", message, first.path or op.path, mend)
+        else:
+            yield case.problem("P208", message, first.path or op.path, f"let `{low}` stay below `{high}`")
+
+
+def _usually_so(case: Case, place: Place, first: Slot, sign: str, second: Slot) -> bool | None:
+    condition = case.compile(f"({text(first)}) {sign} ({text(second)})")
+    return case.usual.holds(condition, case.usual.at(place)) if condition is not None else None
 
 
 def not_so(
