@@ -96,6 +96,19 @@ def test_one_that_ends_with_an_end_ends_when_nothing_is_done_any_more() -> None:
     assert walk.ended == "complete"
 
 
+def test_one_that_ends_with_an_end_ends_when_the_state_is_left_in_its_middle() -> None:
+    states = DOSE.replace("      - wait: 10 min\n", "      - do: arm.home\n").replace(
+        "timeout: scrap}\n", "timeout: scrap}\n    watch: [{if: press.force > 9 kN, go: again}]\n"
+    )
+    walk = Walk(protocol(states, "windows: [{from: work.start, to: crimp.end, within: 4 min, otherwise: scrap}]\n"))
+    to_rest(walk)
+    walk.wait(60)
+    walk.done("press.crimp")
+    walk.see(press={"force": 9.5})
+    walk.done("arm.home")
+    assert (walk.states[-1], walk.timers) == ("again", {})
+
+
 def test_an_order_that_was_never_sent_begins_nothing() -> None:
     walk = window()
     walk.failed("press.open", sent=False)

@@ -139,7 +139,7 @@ FORM = """\
     watch: [{if: stat.voltage < 1 V, for: 30 s, go: look}]
     next: done
   look:
-    ask: It rested at {rested.final_voltage}. Keep it?
+    ask: Keep it?
     choices: {keep: done, scrap: scrap}
 """
 
@@ -147,8 +147,7 @@ FORM = """\
 class TestWatch:
     async def test_it_ends_a_measurement_and_its_partial_result_counts(self, bench: BenchMaker) -> None:
         async with bench() as lab:
-            text = protocol(FORM.replace("It rested at {rested.final_voltage}. Keep it?", "Keep it?"))
-            run = await lab.start(text)
+            run = await lab.start(protocol(FORM))
             await until_busy(lab, "stat1")
             await asyncio.sleep(600)
             lab.toy("stat1").reads["voltage"] = 0.5
@@ -159,6 +158,8 @@ class TestWatch:
                 "done stat.open_circuit",
             ]
             assert lab.toy("stat1").safe == []
+            rested = lab.engine._runs[run].machine.results["rested"]
+            assert rested["final_voltage"] == 3.1
             (entered,) = [e for e in await lab.events(run, "protocol.entered") if e.data["state"] == "look"]
             assert "stat.voltage < 1 V" in entered.data["because"]
             await lab.engine.answer(run, "keep", by="eva")
@@ -166,7 +167,7 @@ class TestWatch:
 
     async def test_what_lasts_too_short_changes_nothing(self, bench: BenchMaker) -> None:
         async with bench() as lab:
-            run = await lab.start(protocol(FORM.replace("It rested at {rested.final_voltage}. ", "")))
+            run = await lab.start(protocol(FORM))
             await until_busy(lab, "stat1")
             lab.toy("stat1").reads["voltage"] = 0.5
             await asyncio.sleep(20)
@@ -209,7 +210,7 @@ class TestWatch:
 
     async def test_a_signal_that_nobody_knows_holds_the_run(self, bench: BenchMaker) -> None:
         async with bench() as lab:
-            run = await lab.start(protocol(FORM.replace("It rested at {rested.final_voltage}. ", "")))
+            run = await lab.start(protocol(FORM))
             await until_busy(lab, "stat1")
             lab.toy("stat1").refuse_poll = Rejected("no reading")
             await until(lab, run, "Holding")
