@@ -99,6 +99,7 @@ class Call:
 
 
 TimeLimit = float | Callable[[Any], float]
+Likely = float | Callable[[Any], float | None]
 _Method = TypeVar("_Method", bound=Callable[..., Awaitable[Any]])
 _RESERVED = {"self", "call"}
 
@@ -113,6 +114,7 @@ class Action:
         effect: what repeating it does.
         timeout: seconds that it may take at most, or a function of its parameters that gives them.
         duration: seconds that it is expected to take, or a function of its parameters; None where nobody knows.
+        least: seconds that no device does it in less, or a function of its parameters: times that are a parameter.
         on_loss: what becomes of it when the daemon dies or the link drops.
         cancellable: whether the driver's `cancel(action_id)` can end it with a partial result.
         parameters, result, data: the models; `data` is None when it streams nothing.
@@ -123,7 +125,8 @@ class Action:
     method: str
     effect: Effect
     timeout: TimeLimit
-    duration: TimeLimit | None
+    duration: Likely | None
+    least: TimeLimit
     on_loss: OnLoss
     cancellable: bool
     parameters: type[Parameters]
@@ -138,6 +141,10 @@ class Action:
     def expected(self, parameters: Parameters) -> float | None:
         """Seconds that the action is expected to take with these parameters, or None."""
         return self.duration(parameters) if callable(self.duration) else self.duration
+
+    def at_least(self, parameters: Parameters) -> float:
+        """Seconds that the action takes at least with these parameters; 0 where nothing says so."""
+        return self.least(parameters) if callable(self.least) else self.least
 
     def schema(self) -> dict[str, Any]:
         """The declaration as JSON, for `device/<id>/about`."""
@@ -156,7 +163,8 @@ class _Declared:
     name: str | None = None
     effect: Effect | None = None
     timeout: TimeLimit | None = None
-    duration: TimeLimit | None = None
+    duration: Likely | None = None
+    least: TimeLimit | None = None
     on_loss: OnLoss | None = None
     cancellable: bool | None = None
     data: type[Data] | None = None
@@ -172,7 +180,8 @@ def action(
     name: str | None = None,
     effect: Effect | None = None,
     timeout: TimeLimit | None = None,
-    duration: TimeLimit | None = None,
+    duration: Likely | None = None,
+    least: TimeLimit | None = None,
     on_loss: OnLoss | None = None,
     cancellable: bool | None = None,
     data: type[Data] | None = None,
@@ -180,12 +189,12 @@ def action(
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
-    annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout` and `duration`
-    are seconds, or functions of the parameters.
+    annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout`, `duration` and
+    `least` are seconds, or functions of the parameters.
     """
 
     def mark(method: _Method) -> _Method:
-        method.__labd_action__ = _Declared(name, effect, timeout, duration, on_loss, cancellable, data)  # type: ignore[attr-defined]
+        method.__labd_action__ = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data)  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -241,6 +250,7 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
         declared.effect,
         declared.timeout,
         declared.duration,
+        declared.least or 0.0,
         declared.on_loss or OnLoss.STOP,
         bool(declared.cancellable),
         parameters,

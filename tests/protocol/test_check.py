@@ -221,8 +221,15 @@ class TestOfOneLab:
 
     def test_more_units_than_it_has(self, facts: LabFacts) -> None:
         text = spoilt("press: crimper", "press: crimper\n  second: crimper")
-        (problem,) = problems_of(text, facts)
-        assert (problem.code, problem.message) == ("P501", "the protocol needs 2 of crimper, the lab has 1")
+        told = [(problem.code, problem.message) for problem in problems_of(text, facts)]
+        assert ("P501", "the protocol needs 2 of crimper, the lab has 1") in told
+
+    def test_a_parameter_that_may_be_more_than_the_lab_allows(self, facts: LabFacts) -> None:
+        (problem,) = problems_of(SOUND, facts)
+        assert (problem.code, problem.message) == (
+            "P208",
+            "`force` may be up to 10 kN, and `press.crimp` takes at most 9 kN: with force = 10 kN this is 10 kN",
+        )
 
     def test_a_limit_tighter_than_the_actions_own(self, facts: LabFacts) -> None:
         (problem,) = problems_of(spoilt("{force: =force,", "{force: 9.5 kN,"), facts)

@@ -33,7 +33,7 @@ class PipettingRobot(Driver):
     role = "pipetting_robot"
     Signals = PipettingSignals
 
-    @action(effect=Effect.STATE, timeout=120)
+    @action(effect=Effect.STATE, timeout=120, duration=20)
     @abstractmethod
     async def home(self, call: Call) -> None:
         """Drives all axes to their end switches."""
@@ -92,7 +92,9 @@ class Crimper(Driver):
     async def close_ram(self, call: Call) -> None:
         """Drives the ram down onto the nest, without force."""
 
-    @action(effect=Effect.ONCE, timeout=lambda p: 60 + p.dwell, duration=lambda p: 10 + p.dwell)
+    @action(
+        effect=Effect.ONCE, timeout=lambda p: 60 + p.dwell, duration=lambda p: 10 + p.dwell, least=lambda p: p.dwell
+    )
     @abstractmethod
     async def crimp(
         self,

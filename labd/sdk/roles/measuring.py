@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Annotated, Any
 
@@ -91,6 +92,22 @@ def _cycle_limit(p: Any) -> float:
     return float(p.cycles * 2 * (p.half_cycle_limit + p.rest) + 300)
 
 
+def _cycling(p: Any) -> float | None:
+    """At a C-rate, or at a current of a known capacity (mAh): two halves a cycle, a rest after each."""
+    rate = p.c_rate
+    if rate is None and p.capacity is not None and p.current is not None:
+        rate = abs(p.current) * 1000 / p.capacity
+    return None if not rate else float(p.cycles * 2 * (3600 / rate + p.rest))
+
+
+def _spectrum(p: Any) -> float:
+    """About three periods a point, and a second besides."""
+    decades = math.log10(p.f_max / p.f_min)
+    points = min(2_000, max(1, round(decades * p.points_per_decade) + 1))
+    step = decades / max(1, points - 1)
+    return float(sum(3 / (p.f_min * 10 ** (step * index)) + 1 for index in range(points)))
+
+
 def _sweep(p: Any) -> float:
     path = abs(p.vertex1 - p.start) + abs(p.vertex2 - p.vertex1) + abs(p.start - p.vertex2)
     return float(p.scans * path / p.scan_rate)
@@ -106,6 +123,7 @@ class Potentiostat(Driver):
         effect=Effect.ONCE,
         timeout=lambda p: p.duration * 1.05 + 60,
         duration=lambda p: p.duration,
+        least=lambda p: p.duration,
         on_loss=OnLoss.CONTINUE,
         data=ChannelData,
     )
@@ -117,6 +135,7 @@ class Potentiostat(Driver):
         effect=Effect.ONCE,
         timeout=lambda p: p.until_time * 1.05 + 60,
         duration=lambda p: p.until_time,
+        least=lambda p: p.until_time if p.until_voltage is None else 0.0,
         on_loss=OnLoss.CONTINUE,
         data=ChannelData,
     )
@@ -135,6 +154,7 @@ class Potentiostat(Driver):
         effect=Effect.ONCE,
         timeout=lambda p: p.until_time * 1.05 + 60,
         duration=lambda p: p.until_time,
+        least=lambda p: p.until_time if p.until_current is None else 0.0,
         on_loss=OnLoss.CONTINUE,
         data=ChannelData,
     )
@@ -149,7 +169,7 @@ class Potentiostat(Driver):
     ) -> ConstantVoltageResult:
         """Keeps a constant voltage until the current has fallen to a magnitude, or a time is reached."""
 
-    @action(effect=Effect.ONCE, timeout=_cycle_limit, on_loss=OnLoss.CONTINUE, data=CycleData)
+    @action(effect=Effect.ONCE, timeout=_cycle_limit, duration=_cycling, on_loss=OnLoss.CONTINUE, data=CycleData)
     @abstractmethod
     async def cycle(
         self,
@@ -167,7 +187,7 @@ class Potentiostat(Driver):
     ) -> CycleResult:
         """Charges and discharges between two voltages, at a current, or at a C-rate of the cell's capacity."""
 
-    @action(effect=Effect.ONCE, timeout=lambda p: _sweep(p) * 1.1 + 60, duration=_sweep, data=ChannelData)
+    @action(effect=Effect.ONCE, timeout=lambda p: _sweep(p) * 1.1 + 60, duration=_sweep, least=_sweep, data=ChannelData)
     @abstractmethod
     async def cyclic_voltammetry(
         self,
@@ -180,7 +200,7 @@ class Potentiostat(Driver):
     ) -> VoltammetryResult:
         """Sweeps the potential from start over both vertices and back, so many times."""
 
-    @action(effect=Effect.ONCE, timeout=3600, data=ImpedanceData)
+    @action(effect=Effect.ONCE, timeout=3600, duration=_spectrum, data=ImpedanceData)
     @abstractmethod
     async def impedance(
         self,
