@@ -6,6 +6,7 @@ protocol does not have cannot be made. What is decided is decided once: a snapsh
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -703,14 +704,15 @@ class Machine(Stepper):
         return replace(command, step_id=f"{line.call}>{command.step_id}", token=token)
 
     def _from_child(self, line: Line, commands: list[Command]) -> None:
-        for command in commands:
-            child, op = line.child, self._call_op(line)
+        waiting = deque(commands)
+        while waiting:
+            command, child, op = waiting.popleft(), line.child, self._call_op(line)
             if child is None or op is None:
                 return  # it has ended
             match command:
                 case Enter(state=state, because=because):
                     self._known.decided(f"enter {op.call}:{state}", because)
-                    self._from_child(line, child.feed(Entered(state)))
+                    waiting.extendleft(reversed(child.feed(Entered(state))))
                 case HoldRun(reason=reason, continue_at=continue_at):
                     states = tuple(f"{op.call}:{state}" for state in continue_at)
                     self._hold_line(line, f"{op.call}: {reason}", states, "callee")

@@ -152,8 +152,9 @@ def _no_kind(source: Source, path: Path, given: Any) -> Problem:
     choice = ", ".join(f"`{kind}`" for kind in kinds)
     if not isinstance(given, dict):
         return source.problem("P113", f"a {what} is a mapping (`key: value`), not {describe(given)}", path)
+    known = {name for kind in kinds.values() for name in _keys(kind)}
     for key in given:
-        near = did_you_mean(str(key), kinds, "")
+        near = did_you_mean(str(key), kinds, "") if key not in known else ""
         if near.startswith("did you mean"):
             return source.problem("P111", f"unknown key `{key}`", (*path, key), near, key=True)
     message = f"this {what} says nothing to do"

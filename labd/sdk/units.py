@@ -44,6 +44,10 @@ DEFAULT_UNITS: dict[str, str] = {
     "fraction": "ppm",
 }
 
+_PREFIXES = frozenset({"", "femto", "pico", "nano", "micro", "milli", "centi", "deci", "kilo", "mega", "giga"})
+_MORE_PREFIXES = frozenset({("hecto", "pascal"), ("deca", "newton")})
+_BARE = frozenset({"minute", "hour", "day", "week", "month", "year"})
+
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 # Names with one-digit exponents, joined by * and /: anything freer lets `m^9^9^9` keep pint busy for ever.
 _UNIT_NAME = r"[A-Za-zµμΩΩ°%][A-Za-z0-9µμΩΩ°%]{0,23}(?:(?:\^|\*\*)-?[1-9])?"
@@ -96,6 +100,12 @@ def _dimensions() -> dict[str, str]:
     return keys
 
 
+def _is_usual(name: str) -> bool:
+    """Whether somebody would write it: pint also takes hectohours (`hh`) and quectoseconds, which are slips."""
+    prefix, base, _ = registry.parse_unit_name(name)[0]
+    return (prefix in _PREFIXES and not (prefix and base in _BARE)) or (prefix, base) in _MORE_PREFIXES
+
+
 @lru_cache(maxsize=512)
 def unit(text: str) -> Unit:
     """Looks a unit up: its dimension by name, and its conversion to that dimension's default unit.
@@ -110,6 +120,8 @@ def unit(text: str) -> Unit:
         key = _dimension_key(parsed)
     except Exception as error:  # pint raises a dozen kinds, tokenizer errors among them
         raise UnitError(f"unknown unit {text!r}") from error
+    if not all(_is_usual(name) for name, _ in registry.Quantity(1.0, parsed).unit_items()):
+        raise UnitError(f"unknown unit {text!r}")
     dimension = _dimensions().get(key)
     if dimension is None:
         raise UnitError(f"{text!r} is of a dimension that labd does not use ({registry.get_dimensionality(parsed)})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,12 +57,19 @@ class Scope:
 class Maker:
     """Makes one protocol; all luck comes from `luck`."""
 
-    def __init__(self, luck: random.Random, size: int = 4) -> None:
+    def __init__(
+        self,
+        luck: random.Random,
+        size: int = 4,
+        kinds: Mapping[str, str] = KINDS,
+        never: frozenset[str] = frozenset(),
+    ) -> None:
+        self.never = never  # actions that are not used
         self.luck = luck
         self.size = size
         self.count = 0
         self.parameters: dict[str, tuple[Type, Tree]] = {}
-        self.roles = {name: kind for name, kind in KINDS.items() if name == "press" or luck.random() < 0.8}
+        self.roles = {name: kind for name, kind in kinds.items() if name == "press" or luck.random() < 0.8}
         self.signals: dict[str, Type] = {}
         for name, kind in self.roles.items():
             for signal, found in record_of(kind, ROLES[kind].Signals).fields.items():
@@ -168,7 +175,8 @@ class Maker:
 
     def _do(self, scope: Scope, depth: int) -> Tree:
         role, kind = self.one(*self.roles.items())
-        name, action = self.one(*ROLES[kind].actions.items())
+        actions = {name: action for name, action in ROLES[kind].actions.items() if name not in self.never}
+        name, action = self.one(*actions.items())
         step: Tree = {"do": f"{role}.{name}"}
         given = {}
         for parameter, declared in action.parameters.model_fields.items():

@@ -206,6 +206,14 @@ def test_many_calls_that_end_at_once() -> None:
     assert (walk.ended, walk.results["n"]) == ("complete", 300)
 
 
+def test_a_call_that_goes_through_many_states_at_once() -> None:
+    callee = COUNT.replace(
+        "    next: added\n", "    next: [{if: visits < 900, go: add}, {go: added}]\n    max_visits: 900\n"
+    )
+    walk = Walk(protocol("  work:\n    call: count@1\n    as: counted\n    next: done\n"), {"count": callee})
+    assert walk.ended == "complete"
+
+
 def test_calls_in_branches_and_one_that_ends_scrapped_at_once() -> None:
     states = """\
   work:

@@ -24,6 +24,9 @@ from labd.sdk.units import DEFAULT_UNITS, convert, parse, plain, registry, unit
         ("5 K", 5.0, "K"),
         ("20 min", 1200.0, "s"),
         ("50 ppm", 50.0, "ppm"),
+        ("6 hPa", 6.0, "mbar"),
+        ("780 daN", 7.8, "kN"),
+        ("2 kWh", 2000.0, "Wh"),
         ("-100 mV", -0.1, "V"),
     ],
 )
@@ -37,6 +40,9 @@ def test_a_text_becomes_a_number_in_the_default_unit(text: str, value: float, de
         ("35", "35 needs a unit"),
         ("µL", "no quantity"),
         ("35 kX", "unknown unit 'kX'"),
+        ("100 hh", "unknown unit 'hh'"),  # hectohours: pint takes every prefix before every unit
+        ("5 qs", "unknown unit 'qs'"),
+        ("5 mmin", "unknown unit 'mmin'"),
         ("nan kN", "no quantity"),
         ("inf s", "no quantity"),
         ("1e999 s", "not finite"),
