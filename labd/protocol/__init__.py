@@ -5,8 +5,9 @@ from labd.protocol.checker import check, compiled, ready
 from labd.protocol.diagram import mermaid
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
 from labd.protocol.loader import Protocol, load
-from labd.protocol.machine import Machine, OutOfTurn
+from labd.protocol.machine import Machine
 from labd.protocol.material import Needs, needs
+from labd.protocol.moving import OutOfTurn
 from labd.protocol.parameters import bind_parameters
 from labd.protocol.times import Estimate, estimate
 

@@ -412,3 +412,7 @@ class Stepper(ABC):
 
     def _tell(self, decided: Decided) -> None:
         self._out.append(decided)
+
+    def _take(self) -> list[Command]:
+        commands, self._out = self._out, []
+        return commands

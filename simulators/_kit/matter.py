@@ -53,11 +53,7 @@ def mass_at(world: World, place: str) -> float:
     """The g of all that stands at a place or in it: `balance/pan` has what is in `balance/pan/A1` as well."""
     inside = f"{place}/"
     items = (mass_of(world, item) for where, item in world.items() if where == place or where.startswith(inside))
-    wells = (
-        _liquid(well.contents)
-        for where, well in world.wells()
-        if where == place or where.startswith(inside)
-    )
+    wells = (_liquid(well.contents) for where, well in world.wells() if where == place or where.startswith(inside))
     return sum(items) + sum(wells)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labd.files import InputErrors
+from labd.files.library import Library
 from labd.protocol import LabFacts, check, compiled, estimate, load, needs, ready, standard_facts
 from tests.protocol.sound import problems_of, told_of, warnings_of
 
@@ -401,6 +402,42 @@ class TestStocks:
             "tips": {"least": 2.0, "expected": 2.0, "greatest": 2.0},
             "parts": {},
         }
+
+
+INNER = """\
+labd: 1
+protocol: dose
+version: 1.0.0
+parameters:
+  volume: {type: quantity, default: 35 µL, min: 1 µL, max: 1 mL}
+  liquid: {type: material}
+roles: {robot: pipetting_robot, press: crimper}
+start: dose
+states:
+  dose: {do: robot.transfer, with: {source: =liquid, destination: =sample.position, volume: =volume}, next: press}
+  press: {do: press.crimp, with: {force: 1 kN}, next: done}
+  done: {end: complete}
+"""
+
+
+class TestCalls:
+    def told(self, call: str, inner: str = INNER, lab: LabFacts | None = None) -> list[tuple[str, str]]:
+        text = protocol(f"  first: {{{call}, next: [{{if: long, go: scrap}}, {{go: done}}]}}\n")
+        problems = check(load(text, "p.yaml", Library({"dose": inner})), lab)
+        return [(problem.code, problem.file) for problem in problems if problem.severity == "error"]
+
+    def test_what_a_call_gives_stays_within_what_it_takes(self) -> None:
+        assert self.told("call: dose@1, with: {volume: =10 * volume, liquid: LP57}") == []
+        assert self.told("call: dose@1, with: {volume: =11 * volume, liquid: LP57}") == [("P208", "p.yaml")]
+
+    def test_what_it_needs_counts_with_its_caller(self) -> None:
+        assert self.told("call: dose@1, with: {volume: =volume, liquid: LP57}", lab=facts()) == []
+        assert self.told("call: dose@1, with: {volume: =2 * volume, liquid: LP57}", lab=facts()) == [("P502", "p.yaml")]
+
+    def test_a_called_one_is_proven_too(self) -> None:
+        spoilt = INNER.replace("{force: 1 kN},", "{force: 1 kN}, catch: {rejected: done},")
+        call = "call: dose@1, with: {volume: =volume, liquid: LP57}"
+        assert self.told(call, spoilt) == [("P316", "dose"), ("P214", "p.yaml")]
 
 
 class TestTimes:

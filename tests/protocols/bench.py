@@ -1,4 +1,4 @@
-"""The simulated lab at work, one for many runs: starts them, answers for the operator, and tells what became of them."""
+"""The simulated lab at work for many runs: starts them, answers for the operator, tells what became of them."""
 
 from __future__ import annotations
 

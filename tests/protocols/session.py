@@ -1,4 +1,4 @@
-"""One session in the simulated lab: every shipped protocol runs, some with faults; the tests look at what came of it."""
+"""One session in the simulated lab: every shipped protocol runs, some with faults; what came of it is told."""
 
 from __future__ import annotations
 

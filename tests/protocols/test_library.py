@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Mapping
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,9 +58,9 @@ def test_a_cell_as_autobass_builds_it_takes_fewer_than_120_lines() -> None:
 
 # ── at work ──────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Ran], dict[str, Any]]]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Ran], dict[str, Any]]:
     directory: Path = tmp_path_factory.mktemp("lab")
-    yield clock.run(session(directory), VirtualTimeline())
+    return clock.run(session(directory), VirtualTimeline())
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_the_parts_lie_in_order_the_doses_are_in_it_and_it_is_crimped(
 
 
 def test_a_cell_from_single_parts_is_as_good_as_any(world: dict[str, Cell | Part | Well]) -> None:
-    cell = CellModel(cell_at(world, "tray/cells/A1").model_copy(deep=True), __import__("random").Random(1))
+    cell = CellModel(cell_at(world, "tray/cells/A1").model_copy(deep=True), random.Random(1))
     assert cell.capacity == pytest.approx(7.2, rel=0.1)  # C
 
 
@@ -153,7 +155,7 @@ def test_a_part_that_is_lost_on_the_way_is_asked_for_and_replaced(
     assert "was lost on the way to ot2/3/A4" in asked
     assert ran["lost"].outcome == "complete"
     fallen = [item for place, item in world.items() if place.startswith("arm/fallen/")]
-    assert [item.name for item in fallen if isinstance(item, Part)][0] == "separator"
+    assert next(item.name for item in fallen if isinstance(item, Part)) == "separator"
 
 
 def test_a_cell_that_waited_too_long_for_its_crimp_is_scrapped(ran: dict[str, Ran]) -> None:
@@ -247,7 +249,5 @@ def is_intent(event: Any, role: str, action: str) -> bool:
 
 
 def seconds(first: Any, second: Any) -> float:
-    from datetime import datetime
-
-    ends = [datetime.fromisoformat(str(at).replace("Z", "+00:00")) for at in (first, second)]
+    ends = [datetime.fromisoformat(str(at)) for at in (first, second)]
     return (ends[1] - ends[0]).total_seconds()
