@@ -213,11 +213,13 @@ def test_waits_until_the_signal_is_seen() -> None:
     assert walk.ordered == []
     walk.see(cycler=HIGH)
     assert (walk.ordered, walk.cancelled) == (["press.open"], ["work:1/1"])
+    assert walk.decided("wait until") == [True]
 
 
 def test_what_holds_already_is_not_waited_for() -> None:
     walk = Walk(protocol(WAIT.replace("> 4 V", "> 1 V")))
     assert (walk.ordered, walk.awaits) == (["press.open"], {})
+    assert walk.decided("wait until") == [True]
 
 
 def test_what_does_not_come_about_in_time_is_a_timeout() -> None:
