@@ -1,4 +1,4 @@
-"""Which mutants are told: by an error whose line is theirs, or that names what is wrong."""
+"""Which mutants are told: by an error of the right code, on their line or by the name of what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labd.files.source import Path, Source
 from labd.protocol import check, load
 from labd.protocol.layout import written
 from tests.protocol.mutants import quantities, stocks, ways, words
-from tests.protocol.mutants.kinds import KINDS, PROOFS, Mutant
+from tests.protocol.mutants.kinds import CODES, KINDS, PROOFS, Mutant
 from tests.protocol.mutants.sound import Sound, corpus
 
 PER_KIND = 20
@@ -52,12 +52,13 @@ def problems_of(one: Sound, mutant: Mutant) -> tuple[Source, list[Problem]]:
     return source, [problem for problem in found if problem.severity == "error"]
 
 
-def is_told(source: Source, mutant: Mutant, problems: Iterable[Problem]) -> bool:
-    """Whether one of the problems is the mutant's: on its lines, or by its name."""
+def is_told(source: Source, mutant: Mutant, problems: Iterable[Problem], codes: tuple[str, ...]) -> bool:
+    """Whether one of the problems is the mutant's: of its code, and on its lines or by its name."""
     lines = lines_of(source, mutant.path)
     return any(
         problem.line in lines or any(re.search(rf"\b{re.escape(name)}\b", problem.message) for name in mutant.names)
         for problem in problems
+        if problem.code in codes
     )
 
 
@@ -89,7 +90,7 @@ def _judge(name: str, sounds: list[Sound], per_kind: int) -> Row:
             for mutant in luck.sample(found, min(most, len(found), per_kind - row.mutants)):
                 source, problems = problems_of(mutant.of or one, mutant)
                 row.mutants += 1
-                if not is_told(source, mutant, problems):
+                if not is_told(source, mutant, problems, CODES[name]):
                     row.missed.append((one, mutant, problems))
         most *= 3
     return row

@@ -29,15 +29,18 @@ class Mutant:
 
 Make = Callable[[Sound, random.Random], Iterator[Mutant]]
 KINDS: dict[str, Make] = {}
+CODES: dict[str, tuple[str, ...]] = {}
+"""What a mutant of a kind is told as."""
 PROOFS: set[str] = set()
 """Kinds that only the proofs about numbers, times and ways can tell."""
 
 
-def kind(name: str, *, proof: bool = False) -> Callable[[Make], Make]:
+def kind(name: str, *codes: str, proof: bool = False) -> Callable[[Make], Make]:
     """Enters a kind of mistake into the table."""
 
     def enter(make: Make) -> Make:
         KINDS[name] = make
+        CODES[name] = codes
         if proof:
             PROOFS.add(name)
         return make

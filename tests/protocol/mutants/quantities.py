@@ -34,7 +34,7 @@ def _declares(one: Sound, path: tuple[Any, ...]) -> bool:
     return sum(key in spec for key in ("default", "min", "max")) < 2
 
 
-@kind("unit of another dimension")
+@kind("unit of another dimension", "P207")
 def unit(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text, found in quantities(one):
         if text.startswith("=") or path[-1] in ("if", "until") or TYPED & {*path} or _declares(one, path):
@@ -43,7 +43,7 @@ def unit(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, path, f"{found[1]} {_other(found[2], luck)}"), whole)
 
 
-@kind("another dimension in an expression")
+@kind("another dimension in an expression", "P207")
 def dimension(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text, found in quantities(one):
         if (text.startswith("=") or path[-1] in ("if", "until")) and not TYPED & {*path}:
@@ -51,7 +51,7 @@ def dimension(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, changed), path)
 
 
-@kind("names of two dimensions exchanged")
+@kind("names of two dimensions exchanged", "P207")
 def exchanged(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     types = {name: spec for name, spec in one.tree.get("parameters", {}).items() if spec["type"] == "quantity"}
     unit_of = {name: str(spec.get("default", spec.get("min"))).split()[-1] for name, spec in types.items()}
@@ -68,7 +68,7 @@ def exchanged(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                     yield Mutant(put(one.tree, path, changed), path)
 
 
-@kind("a bare number for a quantity")
+@kind("a bare number for a quantity", "P207")
 def bare(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text, found in quantities(one):
         if found[0] == text and not TYPED & {*path} and not _declares(one, path):
@@ -77,7 +77,7 @@ def bare(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, int(number) if number.is_integer() else number), whole)
 
 
-@kind("a value of another type")
+@kind("a value of another type", "P206", "P207")
 def wrong_type(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, action in one.actions():
         for name in step.with_:
@@ -106,7 +106,7 @@ def wrong_type(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, at, wrongs[spec["type"]]), at)
 
 
-@kind("a condition that is neither true nor false")
+@kind("a condition that is neither true nor false", "P206")
 def no_condition(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     types = collect(one.protocol, standard_facts(), {}, lambda *_: None).types
     for path, text in one.expressions():
@@ -124,7 +124,7 @@ def no_condition(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, first), path)
 
 
-@kind("an expression that cannot be read")
+@kind("an expression that cannot be read", "P209")
 def unreadable(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text in one.expressions():
         changed = luck.choice((f"{text} +", f"{text} )", f"{text} = 3", f"({text.removeprefix('=')}", f"{text} and"))
@@ -133,7 +133,7 @@ def unreadable(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, path, changed), path)
 
 
-@kind("a value out of its bounds")
+@kind("a value out of its bounds", "P208")
 def bounds(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, action in one.actions():
         for name in step.with_:
@@ -161,7 +161,7 @@ def bounds(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, ("parameters", name, "default"), above), ("parameters", name, "default"))
 
 
-@kind("bounds that are exchanged")
+@kind("bounds that are exchanged", "P208")
 def swapped(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, spec in one.tree.get("parameters", {}).items():
         if "min" in spec and "max" in spec and spec["min"] != spec["max"]:
@@ -171,7 +171,7 @@ def swapped(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(tree, ("parameters", name))
 
 
-@kind("a required parameter that is missing")
+@kind("a required parameter that is missing", "P204")
 def missing(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, action in one.actions():
         for name in step.with_:
@@ -182,7 +182,7 @@ def missing(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                 yield Mutant(tree, path, (name,))
 
 
-@kind("an expression that leaves its bounds", proof=True)
+@kind("an expression that leaves its bounds", "P208", proof=True)
 def interval(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     known = {name: spec for name, spec in one.tree.get("parameters", {}).items() if "max" in spec}
     if any(problem.code == "W104" for problem in one.warnings):

@@ -16,7 +16,7 @@ FACTS = replace(standard_facts(), volumes={"LP57": 150.0}, materials=frozenset({
 """A lab with 150 µL of LP57; SOUND needs at most 100 µL of it."""
 
 
-@kind("too much of a material", proof=True)
+@kind("too much of a material", "P502", proof=True)
 def material(given: Sound, luck: random.Random) -> Iterator[Mutant]:
     if given.name != "sound":
         return

@@ -24,7 +24,7 @@ def reach(one: Sound, tree: Tree, start: str, free: set[str] | None = None) -> s
     return found
 
 
-@kind("a state that is missing")
+@kind("a state that is missing", "P301")
 def removed(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name in one.states:
         sites = [path for path, word in targets(one.tree) if word == name and path[:2] != ("states", name)]
@@ -32,14 +32,14 @@ def removed(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(without(one.tree, ("states", name)), sites[0], (name,))
 
 
-@kind("`next` is missing")
+@kind("`next` is missing", "P112")
 def no_next(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if "next" in state:
             yield Mutant(without(one.tree, ("states", name, "next")), ("states", name), (name,))
 
 
-@kind("the last way has a condition")
+@kind("the last way has a condition", "P304")
 def condition(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if "next" not in state:
@@ -54,7 +54,7 @@ def condition(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, [{"if": "visits < 2", "go": state["next"]}]), (*path, 0))
 
 
-@kind("ways that are never taken")
+@kind("ways that are never taken", "P304")
 def shadowed(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if isinstance(state.get("next"), list) and len(state["next"]) > 1:
@@ -62,7 +62,7 @@ def shadowed(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(without(one.tree, (*path, "if")), path)
 
 
-@kind("a choice without a target")
+@kind("a choice without a target", "P113", "P306")
 def choice(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step in one.steps:
         if isinstance(step, AskStep) and step.choices:
@@ -71,7 +71,7 @@ def choice(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(without(one.tree, (*path, "choices")), path)
 
 
-@kind("`otherwise` without a time")
+@kind("`otherwise` without a time", "P306", "P312")
 def timeless(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step in one.steps:
         if isinstance(step, AskStep) and step.otherwise is not None:
@@ -81,7 +81,7 @@ def timeless(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(without(one.tree, ("windows", index, "within")), ("windows", index))
 
 
-@kind("a loop without a bound")
+@kind("a loop without a bound", "P305")
 def unbounded(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if "max_visits" not in state:
@@ -100,7 +100,7 @@ def unbounded(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(tree, (*path, "repeat"))
 
 
-@kind("a name that nobody sets")
+@kind("a name that nobody sets", "P205", "P307")
 def unset(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, _, name in _setting(one):
         uses = [use for use, text in _uses(one) if name in text]
@@ -112,7 +112,7 @@ def unset(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(tree, uses[0], (name,))
 
 
-@kind("a name that some way does not set")
+@kind("a name that some way does not set", "P307")
 def sometimes(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, _, name in _setting(one):
         outside = [use for use, text in _uses(one) if name in text and use[: len(path)] != path]
@@ -123,7 +123,7 @@ def sometimes(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, path, wrapped), outside[0], (name,))
 
 
-@kind("used before it is set")
+@kind("used before it is set", "P307")
 def early(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, name in _setting(one):
         writers = [other for _, other, word in _setting(one) if word == name]
@@ -158,7 +158,7 @@ def _uses(one: Sound) -> Iterator[tuple[tuple[str | int, ...], dict[str, str]]]:
             yield path, {found[0].partition(".")[0]: text for found in NAME.finditer(text)}
 
 
-@kind("a ONCE action that is retried unasked")
+@kind("a ONCE action that is retried unasked", "P311")
 def retried(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, _, action in one.actions():
         if action.effect is not Effect.ONCE:
@@ -167,7 +167,7 @@ def retried(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(tree, path)
 
 
-@kind("a state that nothing leads to")
+@kind("a state that nothing leads to", "P302")
 def unreachable(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if "next" in state:
@@ -175,7 +175,7 @@ def unreachable(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(tree, ("states", "stray"), ("stray",))
 
 
-@kind("no end can be reached")
+@kind("no end can be reached", "P303")
 def endless(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if isinstance(state.get("next"), str):
@@ -184,7 +184,7 @@ def endless(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(tree, ("states", name, "next"), "round"), ("states", "round"), ("round", "again"))
 
 
-@kind("steps after a question that leads elsewhere")
+@kind("steps after a question that leads elsewhere", "P306")
 def behind(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if "choices" in state:
@@ -203,7 +203,7 @@ def _branches(one: Sound) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield from (((*path, "parallel"), name) for name in step.parallel)
 
 
-@kind("a branch that leaves the state")
+@kind("a branch that leaves the state", "P308")
 def leaves(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     end = next(name for name, state in one.states.items() if "end" in state)
     for path, name in _branches(one):
@@ -218,7 +218,7 @@ def leaves(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(added(one.tree, (*path, name), size, step), (*path, name, size), (name,))
 
 
-@kind("two branches that write one name")
+@kind("two branches that write one name", "P310")
 def both(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, state in one.states.items():
         if not isinstance(state.get("steps"), list):
@@ -234,7 +234,7 @@ def _acting(one: Sound) -> list[str]:
     return [name for name in one.states if any(path[:2] == ("states", name) for path, _, _ in one.actions())]
 
 
-@kind("a window between states that do not follow")
+@kind("a window between states that do not follow", "P312")
 def apart(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     acting = _acting(one)
     for first in acting:
@@ -248,7 +248,7 @@ def apart(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                 yield Mutant(put(one.tree, ("windows",), windows), path, (first, second))
 
 
-@kind("a window around nothing")
+@kind("a window around nothing", "P312")
 def nothing(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for index, window in enumerate(one.tree.get("windows", [])):
         for key in ("within", "at_least"):
@@ -263,7 +263,7 @@ def nothing(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(tree, ("windows", index, "at_least"), "5 s"), ("windows", index))
 
 
-@kind("a window that the least time breaks", proof=True)
+@kind("a window that the least time breaks", "P312", proof=True)
 def broken(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     acting = _acting(one)
     for begin in acting:
@@ -279,7 +279,7 @@ def broken(one: Sound, luck: random.Random) -> Iterator[Mutant]:
 
 
 # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────
-@kind("complete though it has failed", proof=True)
+@kind("complete though it has failed", "P316", proof=True)
 def complete(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     end = next((name for name, state in one.states.items() if state.get("end") == "complete"), None)
     for name, state in one.states.items():

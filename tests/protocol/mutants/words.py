@@ -22,7 +22,7 @@ KEYS = frozenset(
 )
 
 
-@kind("misspelt role")
+@kind("misspelt role", "P201")
 def role(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, _ in one.actions():
         name, _, action = step.do.partition(".")
@@ -30,7 +30,7 @@ def role(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, (*path, "do"), f"{new}.{action}"), (*path, "do"), (new,))
 
 
-@kind("misspelt kind of role")
+@kind("misspelt kind of role", "P201")
 def role_kind(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, use in one.protocol.roles.items():
         plain = isinstance(one.tree["roles"][name], str)
@@ -39,7 +39,7 @@ def role_kind(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, path, new), path, (new,))
 
 
-@kind("misspelt action")
+@kind("misspelt action", "P202")
 def action(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, _ in one.actions():
         name, _, word = step.do.partition(".")
@@ -48,7 +48,7 @@ def action(one: Sound, luck: random.Random) -> Iterator[Mutant]:
         yield Mutant(put(one.tree, (*path, "do"), f"{name}.{new}"), (*path, "do"), (new,))
 
 
-@kind("action of another role")
+@kind("action of another role", "P202")
 def wrong_role(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, _ in one.actions():
         word = step.do.partition(".")[2]
@@ -57,7 +57,7 @@ def wrong_role(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                 yield Mutant(put(one.tree, (*path, "do"), f"{other}.{word}"), (*path, "do"), (word,))
 
 
-@kind("misspelt parameter of an action")
+@kind("misspelt parameter of an action", "P203")
 def parameter(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step, found in one.actions():
         for name in step.with_:
@@ -65,7 +65,7 @@ def parameter(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(renamed(one.tree, (*path, "with", name), new), (*path, "with", new), (new,))
 
 
-@kind("misspelt name in an expression")
+@kind("misspelt name in an expression", "P205")
 def name_in_expression(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     known = {*one.protocol.parameters, *one.protocol.roles, "sample", "run", "visits", "index", "rejected"}
     for path, text in one.expressions():
@@ -78,7 +78,7 @@ def name_in_expression(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, changed), path, (new,))
 
 
-@kind("misspelt field of a result or signal")
+@kind("misspelt field of a result or signal", "P205")
 def result(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text in one.expressions():
         for found in NAME.finditer(text):
@@ -90,7 +90,7 @@ def result(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, changed), path, (new,))
 
 
-@kind("misspelt function")
+@kind("misspelt function", "P205")
 def function(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text in one.expressions():
         for found in re.finditer(r"\b(min|max|abs|round|sum|mean|len)\(", text):
@@ -98,7 +98,7 @@ def function(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, text[: found.start()] + new + text[found.end() - 1 :]), path, (new,))
 
 
-@kind("misspelt name in a text")
+@kind("misspelt name in a text", "P205")
 def hole(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text in scalars(one.tree):
         if path[-1] not in ("ask", "hold"):
@@ -109,21 +109,21 @@ def hole(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, changed), path, (new,))
 
 
-@kind("misspelt state")
+@kind("misspelt state", "P301")
 def state(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, word in targets(one.tree):
         new = misspelt(word, luck, one.states)
         yield Mutant(put(one.tree, path, new), path, (new,))
 
 
-@kind("misspelt unit")
+@kind("misspelt unit", "P207")
 def unit(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, text, found in quantities(one):
         new = luck.choice((f"{found[2]}x", f"{found[2]}zz", found[2] * 2))
         yield Mutant(put(one.tree, path, text[: found.start(2)] + new + text[found.end(2) :]), path, (new,))
 
 
-@kind("misspelt key")
+@kind("misspelt key", "P111", "P114")
 def key(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path in _keys(one.tree, ()):
         word = path[-1]
@@ -132,7 +132,7 @@ def key(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(renamed(one.tree, path, new), (*path[:-1], new), (new, str(word)))
 
 
-@kind("misspelt or wrong call")
+@kind("misspelt or wrong call", "P203", "P212", "P215")
 def call(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for path, step in one.steps:
         if not isinstance(step, CallStep):
@@ -150,7 +150,7 @@ def call(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                     yield Mutant(put(one.tree, (*path, "roles", word), other), (*path, "roles", word), (other,))
 
 
-@kind("misspelt edge of a window")
+@kind("misspelt edge of a window", "P113", "P301")
 def edge(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for index, window in enumerate(one.tree.get("windows", [])):
         for end in ("from", "to"):
@@ -159,7 +159,7 @@ def edge(one: Sound, luck: random.Random) -> Iterator[Mutant]:
                 yield Mutant(put(one.tree, ("windows", index, end), new), ("windows", index, end), (new,))
 
 
-@kind("misspelt type or choice")
+@kind("misspelt type or choice", "P113", "P206")
 def type_(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     for name, spec in one.tree.get("parameters", {}).items():
         path = ("parameters", name, "type")
@@ -173,7 +173,7 @@ def type_(one: Sound, luck: random.Random) -> Iterator[Mutant]:
             yield Mutant(put(one.tree, path, misspelt(one_state["end"], luck)), path)
 
 
-@kind("a name that is taken")
+@kind("a name that is taken", "P211")
 def taken(one: Sound, luck: random.Random) -> Iterator[Mutant]:
     words = [*one.protocol.parameters, *one.protocol.roles, "visits", "min", "and"]
     for path, step in one.steps:
