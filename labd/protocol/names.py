@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as TypingProtocol
@@ -36,6 +37,7 @@ PLACE = Text(names="place")
 SAMPLE = Record("sample", {"id": TEXT, "position": PLACE, "home": PLACE})
 RUN = Record("run", {"id": TEXT})
 KEYWORDS = frozenset({"and", "or", "not", "in", "if", "else", "true", "false", *FUNCTIONS})
+LIKE_A_QUANTITY = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)? ?[^\W\d]\S*")
 RESERVED = frozenset({"sample", "run", "visits", "index", "rejected", "hold", *KEYWORDS})
 
 
@@ -79,18 +81,29 @@ def collect(protocol: Protocol, facts: LabFacts, callees: Mapping[str, HasResult
         if isinstance(step, (DoStep, AskStep, CallStep)) and step.as_ is not None:
             _assign(names, step.as_, _result(protocol, facts, callees, step, path), (*path, "as"), tell)
     for path, step in steps:
-        _variables(names, path, step, tell)
+        _variables(protocol, names, path, step, tell)
     return names
 
 
-def _variables(names: Names, path: Path, step: Step, tell: Teller) -> None:
+def _variables(protocol: Protocol, names: Names, path: Path, step: Step, tell: Teller) -> None:
     if isinstance(step, SetStep):
         for name, raw in step.set.items():
+            _check_unit(protocol, raw, (*path, "set", name), tell)
             _assign(names, name, _value_type(raw, names.types), (*path, "set", name), tell)
     elif isinstance(step, RepeatStep) and step.repeat.as_ is not None:
         over = _value_type(step.repeat.over, names.types)
         item = over.item if isinstance(over, ListOf) else None
         _assign(names, step.repeat.as_, item, (*path, "repeat", "as"), tell)
+
+
+def _check_unit(protocol: Protocol, raw: object, path: Path, tell: Teller) -> None:
+    """Tells of a number with an unknown unit where any text may stand: `0 gzz` is hardly meant as one."""
+    if not isinstance(raw, str) or not LIKE_A_QUANTITY.fullmatch(raw) or protocol.source.values[path].style:
+        return
+    try:
+        units.parse(raw)
+    except UnitError as error:
+        tell("P207", str(error), path, f'write `"{raw}"` if a text is meant')
 
 
 def _add(names: Names, name: str, kind: Type, path: Path, tell: Teller) -> None:

@@ -252,3 +252,12 @@ def test_the_shipped_protocols_are_sound(path: Path) -> None:
     protocol = load(path, library=library(path.parent))
     assert [problem for problem in check(protocol) if problem.severity == "error"] == []
     assert protocol.name == path.stem
+
+
+def test_an_unknown_unit_is_told_also_where_a_text_could_stand() -> None:
+    (problem,) = problems_of(spoilt("- set: {tries: 0}", "- set: {tries: 0, most: 5 gzz}"))
+    assert (problem.code, problem.message) == ("P207", "unknown unit 'gzz'")
+    assert problem.mend == 'write `"5 gzz"` if a text is meant'
+    assert (
+        problems_of(spoilt("- set: {tries: 0}", "- set: {tries: 0, most: '5 gzz', grade: A4, day: 2026-01-01}")) == []
+    )
