@@ -13,6 +13,7 @@ from labd.cli import authoring, picturing, trying
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
+from labd.cli.words import parameters_of
 
 EXPORT_LIMIT = 3600.0  # s; a long run is many rows
 
@@ -213,19 +214,6 @@ def run_protocol(
     _tell(started, as_json=as_json)
     if wait and started["outcome"] != "complete":
         raise typer.Exit(REFUSED)
-
-
-def parameters_of(values: list[str]) -> dict[str, str]:
-    """Parameters as typed, `volume=35 µL`. Raises CliError."""
-    found: dict[str, str] = {}
-    for value in values:
-        name, sign, text = value.partition("=")
-        if not sign or not name:
-            raise CliError(f"{value!r} is no parameter; write name=value, such as volume='35 µL'", BAD_INPUT)
-        if name in found:
-            raise CliError(f"{name} is given twice", BAD_INPUT)
-        found[name] = text
-    return found
 
 
 def _tell(run: dict[str, Any], *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Json, Protocol
+from labd.cli.words import parameters_of
 
 if TYPE_CHECKING:
     from labd.files import Problem
@@ -40,7 +41,6 @@ def simulate(
     The real engine and simulators, on virtual time: hours in seconds. Questions are answered with any of their
     choices, so that all ways are seen. Ends with 1 when a run came to no end that the protocol foresees.
     """
-    from labd.cli.app import parameters_of
     from labd.cli.files import load_named
     from labd.cli.views import say, show_json
     from labd.files import InputErrors

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from labd.cli.errors import BAD_INPUT, CliError
+
 MANY = 8  # values of a list that are shown
 
 
@@ -74,3 +76,16 @@ def _scalar(value: Any, unit: str) -> str:
 def named_values(values: Mapping[str, Any]) -> str:
     """`force 7.8 kN, dwell 2 s`; what is None is left away."""
     return ", ".join(f"{name} {value_text(value)}" for name, value in values.items() if value is not None)
+
+
+def parameters_of(values: list[str]) -> dict[str, str]:
+    """Parameters as typed, `volume=35 µL`. Raises CliError."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            raise CliError(f"{value!r} is no parameter; write name=value, such as volume='35 µL'", BAD_INPUT)
+        if name in found:
+            raise CliError(f"{name} is given twice", BAD_INPUT)
+        found[name] = text
+    return found
