@@ -35,7 +35,7 @@ _NO_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\
 _TAB = re.compile(r"^ *\t[ \t]*(?=[^ \t\r\n])", re.MULTILINE)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ODD_NUMBER = re.compile(r"[-+]?(0[0-9_.]+|0[xo][0-9A-Fa-f]+)")
+_ODD_NUMBER = re.compile(r"[-+]?(0[0-9_]*\.?[0-9_]*|0[xo][0-9A-Fa-f]+)")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 

@@ -90,10 +90,18 @@ class Reservations:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def take(self, run: str, bound: Bound) -> bool:
-        """Takes a unit that the run had before, if it is free now; gives whether it did."""
+    def take(self, run: str, sample: str, bound: Bound) -> bool:
+        """Takes a unit that the run had before, if nobody has it now and no other's sample is in it.
+
+        Gives whether it did.
+        """
         if not bound.device.connected or any(self._holder.get(key, run) != run for key in bound.keys):
             return False
+        places = self.lab.places
+        for name, unit in bound.keys:
+            place = self.lab.place_of(self.lab.devices[name], unit)
+            if place is not None and {places.sample_at(place), places.part_for(place)} - {None, sample}:
+                return False
         self._holder |= dict.fromkeys(bound.keys, run)
         return True
 

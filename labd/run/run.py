@@ -432,7 +432,9 @@ class Run(Life):
 
     def _begin_cleanup(self) -> None:
         """Takes the devices that the run had, as far as they are there and nobody else has them now."""
-        own = {name: bound for name, bound in self._served.items() if self._reservations.take(self.id, bound)}
+        own = {
+            name: bound for name, bound in self._served.items() if self._reservations.take(self.id, self.sample, bound)
+        }
         self._bounds = {**self._bounds, **own}
         self._refresh()
         self._dispatch(self.machine.clean_up(frozenset(own)))

@@ -94,6 +94,11 @@ def test_a_file_that_is_not_there_and_one_that_never_ends(tmp_path: Path) -> Non
         load(Path("/dev/zero"))
 
 
+@pytest.mark.parametrize("version", ["0.1.0", "0.10.2"])
+def test_a_version_that_begins_with_nought_is_a_version(version: str) -> None:
+    assert problems_of(spoilt("version: 1.0.0", f"version: {version}")) == []
+
+
 def test_a_bomb_of_aliases_is_refused_at_its_first_anchor() -> None:
     bomb = "labd: 1\na: &a [x, x]\n" + "".join(
         f"{name}: &{name} [*{before}, *{before}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

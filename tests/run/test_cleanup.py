@@ -97,6 +97,35 @@ async def test_what_another_run_has_now_is_left_alone(bench: BenchMaker) -> None
         await lab.engine.wait(other)
 
 
+OTHER = """\
+  work:
+    steps:
+      - do: arm.pick
+        with: {place: =sample.position}
+      - do: arm.place
+        with: {place: =press.place}
+    next: pause
+  pause:
+    wait: 2 h
+    next: done
+"""
+
+
+async def test_what_another_runs_sample_is_in_is_left_alone(bench: BenchMaker) -> None:
+    first = "  first:\n    do: press.close\n    next: work\n  work:\n    wait: 1 h\n    next: done\n"
+    async with bench() as lab:
+        text = protocol(first, "cleanup: [{do: press.open}]\n").replace("start: work", "start: first")
+        run = await lab.start(text)
+        await asyncio.sleep(30)
+        other = await lab.start(protocol(OTHER), position="tray/cells/B1")
+        await asyncio.sleep(60)
+        assert lab.lab.places.sample_at("press/nest") == (await lab.engine.state(other)).sample
+        await lab.engine.command(run, Command.STOP, by="eva")
+        assert (await lab.engine.wait(run)).outcome == "stopped"
+        assert lab.toy("press").happened == ["close"]
+        await lab.engine.wait(other)
+
+
 async def test_what_fails_is_passed_over(bench: BenchMaker) -> None:
     async with bench() as lab:
         run = await lab.start(TEXT)
