@@ -98,7 +98,7 @@ def test_a_dead_daemons_socket_is_told_as_such(stranger: Path, runner: CliRunner
     [
         (["run", "no_such_protocol"], "no_such_protocol"),
         (["run", "first_step"], "did you mean `first_steps`?"),
-        (["run", "."], "is a folder; name a protocol's file"),
+        (["run", "."], "this is a folder\n      → name a protocol's file"),
         (["demo", "--directory", "/"], "/ is not empty; name a new folder"),
         (["answer", "run-0001"], "say a choice"),
         (["export", "run-0001", "--to", "xls"], "xls"),

@@ -58,7 +58,7 @@ def test_fmt_tells_what_it_cannot_read_and_does_the_others(runner: CliRunner, fi
     ended = runner.invoke(app, ["fmt", str(bad), str(file.with_name("none.yaml")), str(file)])
     assert ended.exit_code == 2
     assert f"{bad}:3:1: P103" in ended.stderr
-    assert "none.yaml does not exist" in ended.stderr
+    assert "none.yaml: P101 the file does not exist" in ended.stderr
     assert bad.read_text() == "labd: 1\nprotocol: x\nprotocol: y\n"
     assert file.read_text() == AFTER
 
@@ -95,7 +95,7 @@ def test_import_writes_a_new_file_under_a_name(runner: CliRunner, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none.json"], "none.json does not exist"),
+        (["none.json"], "none.json: P101 the file does not exist"),
         ([str(FORMATION), "--name", "9 lives"], "'9 lives' is no protocol's name"),
         ([str(FORMATION), "--output", str(FORMATION)], "is there already; name a new file"),
         ([str(DATA / "layout" / "before.yaml")], "this is no JSON"),

@@ -81,6 +81,40 @@ def test_warnings_are_no_failure(check: Check) -> None:
 MISREAD = ["yes", "off", "1:30", "012", ".inf", ".nan", "0x1F", "1_000", "2026-11-28", "~", "''", "[]", "{}", "1e999"]
 
 
+def test_a_file_that_is_not_there_hides_no_other(check: Check) -> None:
+    ended = check(PROTOCOL, "first_stepz", ".", "--json")
+    assert ended.exit_code == 2
+    found = json.loads(ended.stdout)["files"]
+    assert found["p.yaml"]["problems"] == []
+    assert [
+        (found[name]["problems"][0]["code"], found[name]["problems"][0]["mend"]) for name in ("first_stepz", ".")
+    ] == [
+        ("P101", "did you mean `first_steps`?"),
+        ("P101", "name a protocol's file in it"),
+    ]
+
+
+def test_a_quote_that_is_never_closed_is_told_where_it_was_opened(check: Check) -> None:
+    ended = check(PROTOCOL.replace("summary: Let", 'summary: "Let'))
+    assert "p.yaml:13:14: P102" in ended.stdout
+
+
+def test_a_state_with_nothing_in_it_is_told_at_its_own_name(check: Check) -> None:
+    ended = check(PROTOCOL.replace("  done: {end: complete}", "  done:\n  other: {end: complete}"))
+    assert "p.yaml:19:3: P113 this state has nothing in it" in ended.stdout
+
+
+def test_values_that_were_forgotten_are_told_in_the_order_of_the_file() -> None:
+    from labd.protocol import InputErrors, bind_parameters, load
+
+    names = ("zinc", "anode", "lid", "base")
+    declared = "".join(f"  {name}: {{type: position}}\n" for name in names)
+    protocol = load(PROTOCOL.replace("parameters:\n", f"parameters:\n{declared}"), "p.yaml")
+    with pytest.raises(InputErrors) as raised:
+        bind_parameters(protocol, {})
+    assert [problem.message.split("`")[1] for problem in raised.value.problems] == list(names)
+
+
 @pytest.mark.parametrize("value", MISREAD)
 @pytest.mark.parametrize(
     ("piece", "place"),

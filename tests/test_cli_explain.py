@@ -66,6 +66,42 @@ def test_an_unknown_outcome_keeps_who_settled_it() -> None:
     assert entry.came == "outcome unknown after 9 s: no answer; then not done, says mk"
 
 
+def test_an_action_that_was_ended_early_says_so_and_why_beside_what_came_of_it() -> None:
+    entry = only(
+        [
+            event(0, "action.intended", **INTENDED),
+            event(0, "action.sent", action_id="run-0001-001"),
+            event(60, "action.cancelled", action_id="run-0001-001", because="stat1.voltage < 3 V"),
+            event(62, "action.done", action_id="run-0001-001", result={"final_voltage": {"v": 2.9, "u": "V"}}),
+        ]
+    )
+    assert entry.came == "ended early after 60 s (stat1.voltage < 3 V); done in 62 s: final_voltage 2.9 V"
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("prepare:1/1.warm.1", "warm: stat1.3.open_circuit"),
+        ("prepare:1/1.warm.2.then.1", "warm: stat1.3.open_circuit"),
+        ("prepare:1/2.then.1", "stat1.3.open_circuit"),
+        ("prepare:1/1.warm.1>pick:1/2", "warm: stat1.3.open_circuit"),
+    ],
+)
+def test_an_action_of_a_branch_names_the_branch(step: str, told: str) -> None:
+    assert only([event(0, "action.intended", **INTENDED, step=step)]).text.startswith(told)
+
+
+def test_a_called_protocols_first_state_is_no_start_of_the_run() -> None:
+    decided = {"what": "enter carry@1:pick", "value": "the run starts", "expression": "", "because": ""}
+    assert only([event(0, "protocol.decided", **decided)]).text == "enter carry@1:pick"
+
+
+def test_the_end_that_a_run_came_to_says_why() -> None:
+    ended = {"state": "scrap", "outcome": "scrapped", "because": "mk chose: scrap it"}
+    entry = only([event(0, "protocol.ended", **ended)])
+    assert (entry.text, entry.came) == ("scrap", "an end; mk chose: scrap it")
+
+
 def test_a_question_is_told_with_its_answer() -> None:
     asked = event(0, "question.asked", question_id="q1", kind="protocol", text="Sound?", choices=["keep", "scrap"])
     assert only([asked]).came == "not answered yet"

@@ -193,8 +193,12 @@ def run_protocol(
 ) -> None:
     """Start a protocol for one sample."""
     from labd.cli.files import called_by, find, read
+    from labd.files import InputErrors
 
-    file = find(protocol)
+    try:
+        file = find(protocol)
+    except InputErrors as errors:
+        raise CliError(str(errors), BAD_INPUT) from errors
     text = read(file)
     body: dict[str, object] = {
         "protocol": text,

@@ -14,11 +14,7 @@ from labd.protocol.facts import LabFacts
 
 
 def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
-    """Checks all of them, and tells all problems at once. Gives the exit status: warnings are no failure.
-
-    Raises:
-        CliError: a file that is not there or cannot be read.
-    """
+    """Checks all of them, and tells all problems at once. Gives the exit status: warnings are no failure."""
     checked = check_lab(lab) if lab is not None else None
     facts = _facts(checked)
     found = {name: verdict(name, facts) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +40,7 @@ class _Story:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._actions: dict[str, Entry] = {}
+        self._early: dict[str, str] = {}  # why an action was called off, by its id: its outcome is still to come
         self._questions: dict[str, Entry] = {}
         self._tellers: dict[str, Callable[[Event, Mapping[str, Any]], Entry | None]] = {
             "run.started": _started,
@@ -46,7 +48,7 @@ class _Story:
             "run.ended": _ended,
             "protocol.entered": _entered,
             "protocol.decided": _decided,
-            "protocol.ended": lambda *_: None,  # run.ended says it
+            "protocol.ended": _protocol_ended,
             "action.intended": self._intended,
             "action.sent": self._follow,
             "action.accepted": self._follow,
@@ -62,6 +64,7 @@ class _Story:
             "question.expired": self._answered,
             "question.withdrawn": self._answered,
             "sample.moved": _moved,
+            "part.moved": _part_moved,
             "device.safe_state": _made_safe,
             "cleanup.started": _cleaned,
             "cleanup.ended": _cleaned,
@@ -78,7 +81,7 @@ class _Story:
         unit = f".{data['unit']}" if data.get("unit") else ""
         values = named_values(data.get("parameters") or {})
         again = f" (attempt {data['attempt']})" if data.get("attempt", 1) > 1 else ""
-        text = f"{data['device']}{unit}.{data['action']}{' ' if values else ''}{values}{again}"
+        text = f"{_branch(data)}{data['device']}{unit}.{data['action']}{' ' if values else ''}{values}{again}"
         entry = Entry(event["at"], "action", text, "waits", "intended; nothing more is known")
         self._actions[data["action_id"]] = entry
         return entry
@@ -95,13 +98,17 @@ class _Story:
             case "action.accepted":
                 entry.came = "accepted; under way"
             case "action.done":
-                entry.tone, entry.came = "good", f"done in {took}{': ' if result else ''}{result}"
+                early = self._early.get(data["action_id"], "")
+                entry.tone, entry.came = "good", f"{early}done in {took}{': ' if result else ''}{result}"
             case "action.failed":
                 entry.tone, entry.came = "bad", f"failed after {took}: {data['error']}: {data['message']}"
             case "action.cancelled":
-                entry.came = f"cancelled after {took}; ends in order"
+                because = f" ({data['because']})" if data.get("because") else ""
+                entry.came = f"ended early after {took}{because}; ends in order"
+                self._early[data["action_id"]] = f"ended early after {took}{because}; "
             case "action.left":
                 entry.came = f"left to its outcome after {took}: {data['because']}"
+                self._early[data["action_id"]] = f"{entry.came}; "
             case "action.unknown":
                 entry.tone, entry.came = "bad", f"outcome unknown after {took}: {data['message']}"
             case _:
@@ -170,7 +177,22 @@ def _entered(event: Event, data: Mapping[str, Any]) -> Entry:
 def _decided(event: Event, data: Mapping[str, Any]) -> Entry:
     parts = [f"as {data['expression']}"] if data.get("expression") else []
     parts += [f"with {data['because']}"] if data.get("because") else []
-    return Entry(event["at"], "decision", f"{data['what']} → {value_text(data['value'])}", came=", ".join(parts))
+    what, value = f"{_branch(data)}{data['what']}", value_text(data["value"])
+    if what.startswith("enter ") and value == "the run starts":  # of a called protocol's first state
+        value = ""
+    return Entry(event["at"], "decision", f"{what} → {value}" if value else what, came=", ".join(parts))
+
+
+def _branch(data: Mapping[str, Any]) -> str:
+    """`warm: ` of a step in the branch `warm` of a `parallel`."""
+    names = re.findall(r"[.](?!then[.]|else[.])([A-Za-z]\w*)(?=[.])", str(data.get("step") or "").partition(">")[0])
+    return f"{names[-1]}: " if names else ""
+
+
+def _protocol_ended(event: Event, data: Mapping[str, Any]) -> Entry | None:
+    if not data.get("because"):
+        return None  # run.ended says it
+    return Entry(event["at"], "state", str(data["state"]), came=f"an end; {data['because']}")
 
 
 def _refused(event: Event, data: Mapping[str, Any]) -> Entry:
@@ -180,6 +202,11 @@ def _refused(event: Event, data: Mapping[str, Any]) -> Entry:
 def _moved(event: Event, data: Mapping[str, Any]) -> Entry:
     nowhere = "outside the lab"
     return Entry(event["at"], "sample", f"{data['sample']}: {data['from'] or nowhere} → {data['to'] or nowhere}")
+
+
+def _part_moved(event: Event, data: Mapping[str, Any]) -> Entry:
+    moved = "now holds" if data["held"] else "no longer holds"
+    return Entry(event["at"], "sample", f"{data['place']} {moved} a part for {data['sample']}")
 
 
 def _made_safe(event: Event, data: Mapping[str, Any]) -> Entry:

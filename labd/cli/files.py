@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labd.cli.errors import BAD_INPUT, CliError
-from labd.files import InputErrors, read_file
+from labd.files import InputErrors, Problem, read_file
 from labd.run.shipped import find_protocol, library, shipped
 
 if TYPE_CHECKING:
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 
 def find(protocol: str) -> Path:
-    """A protocol's file, by path or by the name of a shipped one. Raises CliError."""
+    """A protocol's file, by path or by the name of a shipped one. Raises InputErrors."""
     if Path(protocol).is_dir():
-        raise CliError(f"{protocol}: is a folder; name a protocol's file in it", BAD_INPUT)
+        mend = "name a protocol's file in it"
+        raise InputErrors([Problem("P101", "this is a folder", protocol, mend=mend)])
     try:
         return find_protocol(protocol)
     except FileNotFoundError as error:
         near = get_close_matches(Path(protocol).stem, shipped(), 1)
-        mend = f"\n      → did you mean `{near[0]}`?" if near else ""
-        raise CliError(f"{error}{mend}", BAD_INPUT) from error
+        mend = f"did you mean `{near[0]}`?" if near else f"those that ship with labd: {', '.join(shipped())}"
+        message = "no such file, and no shipped protocol of this name"
+        raise InputErrors([Problem("P101", message, protocol, mend=mend)]) from error
 
 
 def load_named(protocol: str) -> Protocol:
     """A protocol by path or by the name of a shipped one; what it calls is found beside it, and among the shipped.
 
     Raises:
-        CliError: there is no such file.
-        InputErrors: with everything that is wrong with its shape.
+        InputErrors: there is no such file; or with everything that is wrong with its shape.
     """
     from labd.protocol import load
 

@@ -44,7 +44,7 @@ class Verdict:
 
 
 def verdict(name: str, facts: LabFacts | None) -> Verdict:
-    """Of one file, by path or by the name of a shipped protocol. Raises CliError where there is none."""
+    """Of one file, by path or by the name of a shipped protocol."""
     try:
         protocol = load_named(name)
         problems = tuple(check(protocol, facts))

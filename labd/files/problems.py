@@ -141,7 +141,7 @@ class Problem:
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """File by file in the order of their lines, each once."""
-    return tuple(sorted(set(problems), key=lambda one: (one.file, one.line, one.column, one.code)))
+    return tuple(sorted(dict.fromkeys(problems), key=lambda one: (one.file, one.line, one.column, one.code)))
 
 
 class InputErrors(Exception):

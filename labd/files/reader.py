@@ -55,13 +55,13 @@ def read_file(path: FilePath) -> str:
     """A file's text. Raises InputErrors when it is missing, too large or no UTF-8 text."""
     name = str(path)
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise InputErrors([Problem("P101", f"{name} {what}", name)])
+        odd = "this is a folder" if path.is_dir() else "this is no file"
+        raise InputErrors([Problem("P101", odd if path.exists() else "the file does not exist", name)])
     try:
         with path.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise InputErrors([Problem("P101", f"{name} cannot be read: {error.strerror}", name)]) from None
+        raise InputErrors([Problem("P101", f"the file cannot be read: {error.strerror}", name)]) from None
     return decode(data, name)
 
 
@@ -136,6 +136,7 @@ class Reader:
         told = " ".join(part for part in (error.problem, error.context) if part) or "this is no YAML"
         mend = ""
         if "stream end" in told or "end of stream" in told:
+            index = error.context_mark.index if error.context_mark is not None else index  # where it was opened
             mend = "something that was opened is not closed: a quote, a bracket or a brace"
         elif "expected" in told and any(sign in told for sign in "]},"):
             mend = "a text with a comma, a colon, a bracket or a brace in it is quoted inside `{…}` and `[…]`"

@@ -52,8 +52,8 @@ class Source:
         if offset is not None and span.value is not None:
             start = self._inside(span, offset)
             return self.at(code, message, start, mend, length or 1)
-        if span.value is None and not key and path in self.keys:
-            span = self.keys[path]  # of a whole mapping, its key says best which
+        if (span.value is None or span.start == span.end) and not key and path in self.keys:
+            span = self.keys[path]  # of a whole mapping, and of nothing at all, its key says best which
         shown = span.end - span.start if span.value is not None else 1
         return self.at(code, message, span.start, mend, length or max(1, shown))
 

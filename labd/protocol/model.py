@@ -268,6 +268,8 @@ class IfStep(Part):
 class CallStep(Part):
     """Another protocol, `name@1`, done as a part of this one; what its `results` name is the result.
 
+    An end of it that is not `complete` is the end of this one too, after the `cleanup` of both.
+
     Args:
         call: the protocol's name and major version.
         with: its parameters; the others have their defaults.

@@ -12,7 +12,7 @@ from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol as LoadedProtocol
 from labd.protocol.model import InputSpec, Parameter
-from labd.protocol.values import FREE, BadValue, expression_of, literal, out_of_bounds
+from labd.protocol.values import FREE, BadValue, expression_of, literal, out_of_bounds, without_example
 from labd.sdk import Bounds, UnitError, units
 
 _TYPES: dict[str, Type] = {
@@ -93,13 +93,35 @@ def _measure_of(spec: Parameter | InputSpec, default: Any, path: Path, tell: Tel
             try:
                 return measure(units.parse(raw).unit)
             except UnitError as error:
-                tell("P207", str(error), (*path, name), "write a number and a unit, such as `35 µL`")
+                mend = f"write a number and a unit, such as `{_likely(spec, default, '35 µL')}`"
+                tell("P207", without_example(error), (*path, name), mend)
+        elif isinstance(raw, (list, Mapping)):
+            tell(
+                "P206",
+                "a number and a unit belong here",
+                (*path, name),
+                f"write it as `{_likely(spec, default, '35 µL')}`",
+            )
         else:
             shown = getattr(raw, "text", raw)
-            tell("P207", f"{shown} needs a unit", (*path, name), f"write it as `{shown} µL`, or with the unit it has")
+            unit = _likely(spec, default, "35 µL").partition(" ")[2]
+            tell(
+                "P207", f"{shown} needs a unit", (*path, name), f"write it as `{shown} {unit}`, or with the unit it has"
+            )
         return None
     tell("P207", "a quantity needs a default or bounds: they say in what it is measured", path, "add `min: 1 µL`")
     return None
+
+
+def _likely(spec: Parameter | InputSpec, default: Any, otherwise: str) -> str:
+    """A quantity of the dimension that the parameter most likely has: another of its own."""
+    for raw in (default, spec.min, spec.max):
+        try:
+            if isinstance(raw, str) and units.parse(raw):
+                return raw
+        except UnitError:
+            continue
+    return otherwise
 
 
 def parameter_types(protocol: LoadedProtocol, tell: Teller) -> dict[str, Declared]:
@@ -131,7 +153,7 @@ def bind_parameters(
         problems.append(protocol.source.problem(code, message, path, mend))
 
     types = parameter_types(protocol, tell)
-    for name in values.keys() - protocol.parameters.keys():
+    for name in [name for name in values if name not in protocol.parameters]:
         mend = did_you_mean(name, protocol.parameters, "the parameters are")
         problems.append(Problem("P401", f"{protocol.name} has no parameter `{name}`", mend=mend))
     bound: dict[str, Any] = {}

@@ -130,9 +130,8 @@ class Ranges:
         if loop.at_most is not None:
             return Interval(1, loop.at_most, integer=True)
         if loop.over is not None:
-            if isinstance(loop.over.fixed, list):
-                return Interval(len(loop.over.fixed), len(loop.over.fixed), integer=True)
-            return Interval(0, math.inf, integer=True)
+            items = loop.over.count
+            return Interval(0, math.inf, integer=True) if items is None else Interval(items, items, integer=True)
         found = self.number(loop.times, env) if loop.times is not None else None
         return replace(found, integer=True) if found is not None else Interval(0, math.inf, integer=True)
 

@@ -222,6 +222,13 @@ class Sentences:
         more = f", with {listed([*given, *roles])}" if given or roles else ""
         result = f"; what it gives is `{step.as_}`" if step.as_ is not None else ""
         yield Line(sentence(f"the protocol {called.name}{version} is done{summary}{more}{result}"), depth, mark)
+        others = [
+            state.end for state in called.states.values() if isinstance(state, EndState) and state.end != "complete"
+        ]
+        if first and others:
+            ends = listed(list(dict.fromkeys(others)), "or")
+            text = f"if it ends {ends}, so does this one, at once; only after its complete end it goes on"
+            yield Line(sentence(text), depth + (2 if mark else 0))
 
     def _argument(self, called: Protocol, name: str, raw: Any) -> str:
         """What a called protocol is given."""

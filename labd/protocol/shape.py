@@ -150,6 +150,8 @@ def _no_kind(source: Source, path: Path, given: Any) -> Problem:
     step = isinstance(path[-1], int)
     what, kinds = ("step", STEP_KINDS) if step else ("state", STATE_KINDS)
     choice = ", ".join(f"`{kind}`" for kind in kinds)
+    if given is None:
+        return source.problem("P113", f"this {what} has nothing in it", path, f"give it one of {choice}")
     if not isinstance(given, dict):
         return source.problem("P113", f"a {what} is a mapping (`key: value`), not {describe(given)}", path)
     known = {name for kind in kinds.values() for name in _keys(kind)}

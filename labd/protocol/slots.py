@@ -84,7 +84,8 @@ class Slots:
             if isinstance(wanted, Text):
                 check_named(value, wanted, self.facts)
         except BadValue as bad:
-            self.tell(bad.code, bad.message, path, bad.mend)
+            name = isinstance(raw, str) and raw.partition(".")[0] in self._types()
+            self.tell(bad.code, bad.message, path, f"write `={raw}` for its value" if name else bad.mend)
             return Slot(ANYTHING, expression=ALWAYS)
         problem = out_of_bounds(value, wanted, bounds)
         if problem:

@@ -372,7 +372,7 @@ def _some_turns(times: Slot | None, over: Slot | None) -> bool:
     """Whether a loop has at least one turn for sure: one `until` always has."""
     if times is not None:
         return isinstance(times.fixed, int) and times.fixed >= 1
-    return over is None or bool(over.fixed)
+    return over is None or bool(over.count)
 
 
 def _first_field(action: Action) -> str:

@@ -20,6 +20,7 @@ from labd.expr import (
     an,
     did_you_mean,
 )
+from labd.expr.nodes import ListLiteral
 from labd.files.source import Path
 from labd.protocol.messages import Argument
 from labd.sdk import Bounds, Quantity, UnitError, units
@@ -54,6 +55,14 @@ class Slot:
     def __call__(self, values: Values) -> Any:
         """The value, in its dimension's default unit. Raises ExpressionError when it has none now."""
         return self.fixed if self.expression is None else self.expression(values)
+
+    @property
+    def count(self) -> int | None:
+        """How many items a list has, also one of expressions, `=[lid, base]`; None where only the run knows."""
+        if self.expression is not None:
+            node = self.expression.node
+            return len(node.items) if isinstance(node, ListLiteral) else None
+        return len(self.fixed) if isinstance(self.fixed, list) else None
 
 
 def expression_of(raw: object) -> str | None:
@@ -137,13 +146,18 @@ def _quantity(raw: Any, wanted: Measure) -> float:
         found = units.parse(raw)
         dimension = units.unit(found.unit).dimension
     except UnitError as error:
-        raise BadValue("P207", str(error), _unit_mend(raw, wanted)) from None
+        raise BadValue("P207", without_example(error), _unit_mend(raw, wanted)) from None
     if found.unit != unit:
         mend = f"{an(wanted)} is written in {unit}"
         if {dimension, wanted.dimension.name} == {"temperature", "temperature difference"}:
             mend = "a temperature is written in °C, a difference of two in K"
         raise BadValue("P207", f"`{raw.strip()}` is a {dimension}, and {an(wanted)} belongs here", mend)
     return found.value
+
+
+def without_example(error: UnitError) -> str:
+    """What is wrong with a quantity, without an example of any dimension: the mend has one of the right one."""
+    return re.split(r"; write a|, such as", str(error), maxsplit=1)[0]
 
 
 def _clock(raw: str) -> str:

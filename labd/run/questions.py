@@ -107,7 +107,7 @@ class Desk:
         self._count += 1
         question = Question(f"{self._run}-q{self._count}", kind, text, choices, step, token, clock.stamp(), typed)
         self._open.append(question)
-        self._post("question.asked", {"question_id": question.id, **question.told()})
+        self._post("question.asked", {"question_id": question.id, "step": question.step, **question.told()})
         return question
 
     def answer(self, choice: str, value: Any, by: str) -> tuple[Question, Any]:

@@ -403,7 +403,7 @@ class Run(Life):
                 self._cleaned.set()
             return
         self._final = command.outcome
-        self._post("protocol.ended", state=command.state, outcome=command.outcome)
+        self._post("protocol.ended", state=command.state, outcome=command.outcome, because=command.because)
         self._waits.forget()
         self._agenda.forget_waiting()
         if command.outcome == "aborted":

@@ -11,6 +11,15 @@ from labd.journal import Event
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A question of one step: its text when it was put first, how often it was put, and the answers by choice."""
+
+    text: str
+    times: int
+    answers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """One dry run.
 
@@ -20,7 +29,7 @@ class Story:
         cause: why it ended so, where that is known.
         seconds: of lab time, from start to end.
         states: how often each state was entered.
-        questions: the first words of what a person was asked.
+        questions: what a person was asked and what was answered, by the step that asked.
         actions: how often each action was done, `press.crimp`, by the protocol's roles.
         volumes: µL that were taken, by material or place.
         tips: how many were used.
@@ -31,7 +40,7 @@ class Story:
     cause: str | None
     seconds: float
     states: Mapping[str, int] = field(default_factory=dict)
-    questions: Mapping[str, int] = field(default_factory=dict)
+    questions: Mapping[str, Asked] = field(default_factory=dict)
     actions: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, float] = field(default_factory=dict)
     tips: int = 0
@@ -42,7 +51,9 @@ def read_story(
 ) -> Story:
     """Reads a run's story from its events, oldest first; `materials` are by the place where they stand."""
     states: Counter[str] = Counter()
-    questions: Counter[str] = Counter()
+    asked: dict[str, tuple[str, Counter[str]]] = {}
+    steps: dict[str, str] = {}  # by question
+    ended = ""
     actions: Counter[str] = Counter()
     volumes: dict[str, float] = {}
     tips: set[str] = set()
@@ -50,10 +61,16 @@ def read_story(
     for event in events:
         data: dict[str, Any] = event.data
         match event.kind:
-            case "protocol.entered" | "protocol.ended":
+            case "protocol.entered":
                 states[data["state"]] += 1
+            case "protocol.ended":
+                states[data["state"]] += 1
+                ended = f"in {data['state']}: {_without_values(data['because'])}"
             case "question.asked":
-                questions[_short(data["text"])] += 1
+                steps[data["question_id"]] = data["step"]
+                asked.setdefault(data["step"], (data["text"], Counter()))[1][_ASKED] += 1
+            case "question.answered" if data["question_id"] in steps:
+                asked[steps[data["question_id"]]][1][data["choice"] or str(data["value"])] += 1
             case "action.intended":
                 names[data["action_id"]] = f"{data['role']}.{data['action']}"
             case "action.done" | "action.reconciled":
@@ -64,9 +81,17 @@ def read_story(
                     material = materials.get(source, source)
                     volumes[material] = volumes.get(material, 0.0) + float(result["volume"]["v"])
                     tips |= {tip for tip in str(result.get("tip") or "").split(",") if tip}
-    return Story(seed, outcome, cause, seconds, dict(states), dict(questions), dict(actions), dict(volumes), len(tips))
+    questions = {
+        step: Asked(text, counts[_ASKED], {choice: count for choice, count in counts.items() if choice != _ASKED})
+        for step, (text, counts) in asked.items()
+    }
+    why = cause or (ended if outcome != "complete" else None)
+    return Story(seed, outcome, why, seconds, dict(states), questions, dict(actions), dict(volumes), len(tips))
 
 
-def _short(text: str) -> str:
-    first = text.split("?", maxsplit=1)[0].split(".", maxsplit=1)[0]
-    return first if len(first) <= 60 else f"{first[:59]}…"
+_ASKED = ""  # counts how often a question was put, beside its answers
+
+
+def _without_values(because: str) -> str:
+    """`pressed.peak_force < 0.95 * force`, without `(pressed.peak_force 7.1 kN, …)`: those are each run's own."""
+    return because.partition(" (")[0] if because.endswith(")") else because

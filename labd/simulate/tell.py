@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from labd.sdk.units import plain
-from labd.simulate.story import Story
+from labd.simulate.story import Asked, Story
+
+MOST = 6  # different answers to a question up to which they are told one by one: choices, not values
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Summary:
             "outcomes": {name: _spread([s.seconds for s in of]) for name, of in self._by_outcome().items()},
             "causes": {name: dict(_counts(s.cause for s in of if s.cause)) for name, of in self._by_outcome().items()},
             "never_visited": list(self.never),
-            "questions": dict(_summed(story.questions for story in self.stories)),
+            "questions": [
+                {"text": one.text, "times": one.times, "answers": dict(one.answers)} for one in self._questions()
+            ],
             "actions": dict(_summed(story.actions for story in self.stories)),
             "volumes": {name: _spread(found) for name, found in self._volumes().items()},
             "tips": _spread([story.tips for story in self.stories]),
@@ -49,6 +53,14 @@ class Summary:
         for story in self.stories:
             found.setdefault(story.outcome, []).append(story)
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+    def _questions(self) -> list[Asked]:
+        found: dict[str, Asked] = {}
+        for step, one in ((step, one) for story in self.stories for step, one in story.questions.items()):
+            before = found.get(step, Asked(one.text, 0))
+            answers = dict(_summed((before.answers, one.answers)))
+            found[step] = Asked(before.text, before.times + one.times, answers)
+        return sorted(found.values(), key=lambda one: -one.times)
 
     def _volumes(self) -> dict[str, list[float]]:
         names = sorted({name for story in self.stories for name in story.volumes})
@@ -64,13 +76,13 @@ class Summary:
             times = _spread([story.seconds for story in stories])
             told = "".join(f"{duration(times[key]):>14}" for key in ("least", "median", "p90", "greatest"))
             yield f"{outcome:<12}{len(stories):>6}{told}"
-            if outcome not in ("complete", "scrapped"):
-                for cause, count in _counts(story.cause for story in stories if story.cause):
-                    yield f"  {count} × {cause}"
+            for cause, count in _counts(story.cause for story in stories if story.cause):
+                yield f"  {count} × {cause}"
         yield ""
         yield f"states never visited: {', '.join(self.never) or 'none'}"
-        for question, count in _summed(story.questions for story in self.stories):
-            yield f"asked {count} ×: {question}"
+        for one in self._questions():
+            answers = ", ".join(f"{choice} {count}" for choice, count in one.answers.items())
+            yield f"asked {one.times} ×: {one.text}{f' [{answers}]' if answers and len(one.answers) < MOST else ''}"
         yield from self._used()
 
     def _used(self) -> Iterator[str]:

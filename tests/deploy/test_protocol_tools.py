@@ -43,6 +43,14 @@ def matched(line: str) -> tuple[str, dict[str, str]] | None:
     return None
 
 
+def test_github_finds_a_file_that_cannot_be_read_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "binary.yaml"
+    file.write_bytes(bytes(100))
+    line = CliRunner().invoke(app, ["check", str(file)]).stdout.splitlines()[0]
+    parts = {"file": str(file), "code": "P101", "message": "this is a binary file, no text"}
+    assert matched(line) == ("error", parts)
+
+
 def test_github_finds_every_problem_that_labd_check_tells(tmp_path: Path) -> None:
     file = tmp_path / "spoilt.yaml"
     file.write_text(SPOILT)

@@ -107,7 +107,7 @@ def test_a_device_that_cannot_be_understood_is_not_called_missing(folder: Path) 
         ("a: {pose: [1, 2, 3, 4, 5, 6], taught: 2026-01-01, valid: 90}", "L105", "3:58", "needs a unit"),
         ("a: {pose: [1, 2, 3, 4, 5, 6], taught: 2026-01-01, valid: 1e300 s}", "L104", "3:58", "above the greatest"),
         ("home: {pose: [1, 2, 3, 4, 5, 6]}", "P103", "3:1", "the first is in line 1"),
-        ("a: {pose: [1, 2, 3, 4, 5, 6]", "P102", "4:1", "not closed"),
+        ("a: {pose: [1, 2, 3, 4, 5, 6]", "P102", "3:4", "not closed"),
     ],
 )
 def test_positions_are_told_in_their_own_file(folder: Path, line: str, code: str, where: str, told: str) -> None:

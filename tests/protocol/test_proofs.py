@@ -468,6 +468,16 @@ class TestTimes:
         assert greatest is not None
         assert 3 * 11 <= greatest <= 3 * 11 + 1
 
+    def test_a_list_of_parameters_has_as_many_turns_as_items(self) -> None:
+        assert self.estimate_of(
+            """\
+  first:
+    repeat: {over: "=[dwell, 2 * dwell, 3 s]", as: rest}
+    steps: [{wait: 10 s}]
+    next: done
+"""
+        ) == (30, 30, 30)
+
     def test_alternatives_of_states_are_not_added(self) -> None:
         states = """\
   first: {wait: 1 s, next: [{if: long, go: second}, {go: third}]}

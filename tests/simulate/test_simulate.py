@@ -13,7 +13,7 @@ from labd.lab.config import load_lab
 from labd.simulate import Dry, dry_lab
 from labd.simulate.plan import needed
 from labd.simulate.runs import one_run
-from labd.simulate.story import Story
+from labd.simulate.story import Asked, Story
 from labd.simulate.tell import Summary, duration, never_visited
 
 REAL = """\
@@ -121,7 +121,8 @@ def test_all_ways_are_seen_in_some_runs_and_what_nobody_saw_is_told(lab: Path, a
     assert sum(outcome["runs"] for outcome in told["outcomes"].values()) == 16
     assert set(told["outcomes"]) == {"complete", "scrapped"}
     assert told["never_visited"] == []
-    assert told["questions"]["What does it weigh"] > 0
+    asked = {one["text"]: one for one in told["questions"]}
+    assert asked["What does it weigh?"]["times"] > 0
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,17 @@ def test_a_lab_that_lacks_a_role_is_told_before_anything_runs(lab: Path) -> None
     result = CliRunner().invoke(app, ["simulate", "cr2032_dose_crimp_form", "--lab", str(lab)])
     assert result.exit_code == 2
     assert "pipetting_robot" in result.output
+
+
+def test_a_question_is_told_once_whatever_its_values_with_its_answers_and_why_runs_ended() -> None:
+    def story(seed: int, mass: str, choice: str, outcome: str) -> Story:
+        asked = {"dose:1/2>off:1/1": Asked(f"It weighs {mass}. Is that all right?", 1, {choice: 1})}
+        return Story(seed, outcome, "in scrap: too heavy" if outcome == "scrapped" else None, 60.0, {"a": 1}, asked)
+
+    stories = [story(1, "9.1 mg", "keep it", "complete"), story(2, "9.2 mg", "scrap it", "scrapped")]
+    lines = list(Summary("p", "lab.yaml", 7, stories, []).lines())
+    assert "asked 2 ×: It weighs 9.1 mg. Is that all right? [keep it 1, scrap it 1]" in lines
+    assert "  1 × in scrap: too heavy" in lines
 
 
 def test_the_summary_says_least_median_and_greatest_time() -> None:
