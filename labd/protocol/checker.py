@@ -73,7 +73,11 @@ def compiled(protocol: Protocol, facts: LabFacts | None = None) -> Program:
 def _compiled(protocol: Protocol, facts: LabFacts) -> tuple[Program, list[Problem]]:
     program, problems = compile_protocol(protocol, facts)
     if not any(problem.code in _BROKEN_GRAPH for problem in problems):
-        problems += check_graph(program, protocol.source, whole=not problems)
+        besides = (
+            [way for window in protocol.file.windows if isinstance(way := window.otherwise, str)] if problems else []
+        )
+        led = [name for name in besides if name in program.states]
+        problems += check_graph(program, protocol.source, whole=not problems, besides=led)
     return program, problems
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from labd.files.problems import Problem
 from labd.files.source import Source
@@ -10,9 +10,12 @@ from labd.protocol.knowledge import unset
 from labd.protocol.program import Hold, Program, StateProgram
 
 
-def check_graph(program: Program, source: Source, *, whole: bool) -> Iterator[Problem]:
-    """Problems of the whole; the program's targets all exist. `whole` says that no step of it is missing."""
-    reached = _reachable(program, program.start)
+def check_graph(program: Program, source: Source, *, whole: bool, besides: Iterable[str] = ()) -> Iterator[Problem]:
+    """Problems of the whole; the program's targets all exist. `whole` says that no step of it is missing.
+
+    To the states `besides` something leads that is not in the program: a window that is wrong, and was told.
+    """
+    reached = _reachable(program, program.start, *besides)
     for name in program.states:
         if name not in reached:
             mend = "lead to it, or delete it"
@@ -24,9 +27,9 @@ def check_graph(program: Program, source: Source, *, whole: bool) -> Iterator[Pr
         yield from unset(program, source, reached)
 
 
-def _reachable(program: Program, start: str) -> dict[str, None]:
-    found: dict[str, None] = {start: None}
-    waiting = [start]
+def _reachable(program: Program, *starts: str) -> dict[str, None]:
+    found: dict[str, None] = dict.fromkeys(starts)
+    waiting = [*found]
     while waiting:
         for target in program.successors(waiting.pop()):
             if target not in found:

@@ -220,7 +220,7 @@ class Stepper(ABC):
     # ── actions and waits ────────────────────────────────────────────────────────────────────────────────────────
     def _do(self, line: Line, op: DoOp) -> object:
         if self._cleaning is not None and op.role not in self._cleaning:
-            self._known.decided("skip", f"{op.name}: no device serves {op.role} any more")
+            self._known.decided("skip", f"{op.name}: no device serves {op.role} now")
             line.at += 1
             return _ON
         if self._blocked(line, op):

@@ -53,7 +53,9 @@ def read_story(
     states: Counter[str] = Counter()
     asked: dict[str, tuple[str, Counter[str]]] = {}
     steps: dict[str, str] = {}  # by question
-    ended = ""
+    because = ended = (
+        ""  # the latest reason: a state on the way to an end may be there for the reason of the one before
+    )
     actions: Counter[str] = Counter()
     volumes: dict[str, float] = {}
     tips: set[str] = set()
@@ -63,9 +65,11 @@ def read_story(
         match event.kind:
             case "protocol.entered":
                 states[data["state"]] += 1
+                because = _without_values(data["because"]) or because
             case "protocol.ended":
                 states[data["state"]] += 1
-                ended = f"in {data['state']}: {_without_values(data['because'])}"
+                because = _without_values(data["because"]) or because
+                ended = f"in {data['state']}: {because}"
             case "question.asked":
                 steps[data["question_id"]] = data["step"]
                 asked.setdefault(data["step"], (data["text"], Counter()))[1][_ASKED] += 1

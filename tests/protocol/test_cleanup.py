@@ -60,8 +60,8 @@ def test_what_has_no_device_any_more_is_passed_over() -> None:
     walk.done("press.open")
     assert walk.cleaned
     assert walk.decided("skip") == [
-        "arm.home: no device serves arm any more",
-        "cycler.cell_off: no device serves cycler any more",
+        "arm.home: no device serves arm now",
+        "cycler.cell_off: no device serves cycler now",
     ]
 
 
@@ -182,7 +182,7 @@ def test_a_called_protocol_that_is_under_way_cleans_up_first() -> None:
     walk.done("press.open")
     walk.done("cycler.cell_off")
     assert walk.cleaned
-    assert walk.decided("skip") == ["arm.home: no device serves arm any more"]
+    assert walk.decided("skip") == ["arm.home: no device serves arm now"]
 
 
 def test_a_called_protocol_that_has_ended_scrapped_cleans_up_too() -> None:

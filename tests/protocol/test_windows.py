@@ -318,3 +318,12 @@ def test_all_that_is_done_in_a_call_is_done_in_its_state() -> None:
 )
 def test_mistakes_in_a_window_are_told(text: str, code: str) -> None:
     assert code in {problem.code for problem in problems_of(protocol(DOSE, f"windows: [{text}]\n"))}
+
+
+def test_a_state_that_only_a_wrong_window_leads_to_is_not_told_too() -> None:
+    states = """\
+  work: {do: press.open, next: talk}
+  talk: {ask: Go on?, choices: {go on: done}}
+"""
+    text = protocol(states, "windows: [{from: work.start, to: talk.start, within: 1 h, otherwise: scrap}]\n")
+    assert [problem.code for problem in problems_of(text) if problem.severity == "error"] == ["P312"]

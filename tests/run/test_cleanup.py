@@ -80,7 +80,7 @@ async def test_what_is_down_is_passed_over(bench: BenchMaker) -> None:
         assert lab.toy("press").happened == ["close"]
         assert lab.toy("arm").happened[-1] == "home"
         skipped = [e.data["value"] for e in await lab.events(run, "protocol.decided") if e.data["what"] == "skip"]
-        assert skipped == ["press.open: no device serves press any more"]
+        assert skipped == ["press.open: no device serves press now"]
 
 
 async def test_what_another_run_has_now_is_left_alone(bench: BenchMaker) -> None:
@@ -175,4 +175,4 @@ async def test_a_called_protocol_that_is_under_way_cleans_up_first(bench: BenchM
         assert (await lab.engine.wait(run)).outcome == "stopped"
         assert lab.toy("press").happened == ["crimp", "open"]
         skipped = [e.data["value"] for e in await lab.events(run, "protocol.decided") if e.data["what"] == "skip"]
-        assert skipped == ["arm.home: no device serves arm any more"]  # it never had one
+        assert skipped == ["arm.home: no device serves arm now"]  # it never had one

@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from labd.cli.app import app
+from labd.journal import Event
 from labd.lab.config import load_lab
 from labd.simulate import Dry, dry_lab
 from labd.simulate.plan import needed
 from labd.simulate.runs import one_run
-from labd.simulate.story import Asked, Story
+from labd.simulate.story import Asked, Story, read_story
 from labd.simulate.tell import Summary, duration, never_visited
 
 REAL = """\
@@ -154,6 +155,16 @@ def test_a_question_is_told_once_whatever_its_values_with_its_answers_and_why_ru
     lines = list(Summary("p", "lab.yaml", 7, stories, []).lines())
     assert "asked 2 ×: It weighs 9.1 mg. Is that all right? [keep it 1, scrap it 1]" in lines
     assert "  1 × in scrap: too heavy" in lines
+
+
+def test_a_state_on_the_way_to_an_end_keeps_the_reason_of_the_one_before() -> None:
+    told = [
+        ("protocol.entered", {"state": "rest", "because": "the run starts"}),
+        ("protocol.entered", {"state": "reject", "because": "ocv.final_voltage < alive (alive 30 mV)"}),
+        ("protocol.ended", {"state": "scrap", "outcome": "scrapped", "because": ""}),
+    ]
+    events = [Event(seq, "", "run-0001", kind, data, "") for seq, (kind, data) in enumerate(told)]
+    assert read_story(events, 1, "scrapped", None, 1.0, {}).cause == "in scrap: ocv.final_voltage < alive"
 
 
 def test_the_summary_says_least_median_and_greatest_time() -> None:
