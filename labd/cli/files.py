@@ -14,6 +14,7 @@ from labd.run.shipped import find_protocol, library, shipped
 
 if TYPE_CHECKING:
     from labd.protocol import Protocol
+    from labd.protocol.facts import LabFacts
 
 
 def find(protocol: str) -> Path:
@@ -40,6 +41,17 @@ def load_named(protocol: str) -> Protocol:
 
     path = find(protocol)
     return load(path, protocol, library(path.parent))
+
+
+def rest_named(protocol: str, facts: LabFacts | None, told: InputErrors) -> list[Problem]:
+    """The mistakes in the other parts of a file that could not be loaded."""
+    from labd.protocol.partial import rest_of
+
+    try:
+        path = find(protocol)
+    except InputErrors:
+        return []
+    return rest_of(path, protocol, library(path.parent), facts, told)
 
 
 def read(path: Path) -> str:

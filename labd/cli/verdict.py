@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labd.cli.files import load_named
+from labd.cli.files import load_named, rest_named
+from labd.files.problems import in_order
 from labd.protocol import Estimate, InputErrors, Needs, Problem, check, compiled, estimate, needs
 from labd.protocol.facts import LabFacts
 from labd.protocol.material import Amount
@@ -49,7 +50,7 @@ def verdict(name: str, facts: LabFacts | None) -> Verdict:
         protocol = load_named(name)
         problems = tuple(check(protocol, facts))
     except InputErrors as errors:
-        return Verdict(errors.problems)
+        return Verdict(in_order([*errors.problems, *rest_named(name, facts, errors)]))
     if any(problem.severity == "error" for problem in problems):
         return Verdict(problems)
     program = compiled(protocol, facts)

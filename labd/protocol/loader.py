@@ -107,12 +107,7 @@ def load(source: FilePath | str, name: str | None = None, library: Library | Non
 
 
 def _load(source: FilePath | str, name: str | None, library: Library, calling: tuple[str, ...]) -> Protocol:
-    text = read_file(source) if isinstance(source, FilePath) else source
-    origin = Source(name or (str(source) if isinstance(source, FilePath) else "protocol"), text)
-    reader = Reader(origin)
-    tree = reader.read()
-    problems = reader.problems
-    _check_head(tree, origin, problems)
+    tree, origin, problems = read_tree(source, name)
     try:
         file = ProtocolFile.model_validate(tree)
     except ValidationError as error:
@@ -124,6 +119,21 @@ def _load(source: FilePath | str, name: str | None, library: Library, calling: t
     if problems:
         raise InputErrors(problems)
     return Protocol(file, origin, calls)
+
+
+def read_tree(source: FilePath | str, name: str | None) -> tuple[dict[str, Any], Source, list[Problem]]:
+    """A file as plain values, with what its reader found odd. Raises InputErrors where it is no protocol at all."""
+    text = read_file(source) if isinstance(source, FilePath) else source
+    origin = Source(name or (str(source) if isinstance(source, FilePath) else "protocol"), text)
+    reader = Reader(origin)
+    tree = reader.read()
+    _check_head(tree, origin, reader.problems)
+    return tree, origin, reader.problems
+
+
+def called_by(file: ProtocolFile, origin: Source, library: Library) -> dict[str, Protocol]:
+    """The protocols that a file calls, as far as they can be had."""
+    return _called(file, origin, library, (file.protocol,), [])
 
 
 def _called(
