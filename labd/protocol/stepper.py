@@ -57,6 +57,7 @@ class Stepper(ABC):
         self._visits: dict[str, int] = {}
         self._attempts: dict[str, int] = {}  # how often each step of this visit was begun, by label
         self._acted = False  # whether an action of this visit was sent
+        self._unsure = ""  # the step of that action, while it may still come to nothing
         self._cleaning: frozenset[str] | None = None  # the roles that cleanup may use, while it is under way
         self._out: list[Command] = []
 

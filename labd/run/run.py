@@ -70,6 +70,7 @@ class Run(Life):
         self._cleaning = False
         self._cleaned = asyncio.Event()
         performer.on_sent = self._sent
+        performer.on_unsent = self._unsent
         self._deaf = performer.lab.bus.subscribe(self._heard)
 
     @property
@@ -252,6 +253,9 @@ class Run(Life):
     def _sent(self, step: str) -> None:
         self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Sent(step)))
 
+    def _unsent(self, step: str) -> None:
+        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Unsent(step)))
+
     async def _perform(self, command: m.Do, order: Order) -> None:
         settled = await self._performer.perform(order)
         self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
@@ -333,6 +337,8 @@ class Run(Life):
             conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
         else:
             recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+        if choice == "not done":
+            self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
         match choice:
             case "done":
                 if known is None:

@@ -35,6 +35,7 @@ from labd.protocol.messages import (
     Resume,
     Sent,
     Sleep,
+    Unsent,
 )
 from labd.protocol.program import Program
 from labd.sdk import ROLES, Effect
@@ -237,6 +238,9 @@ class Fake:
         if step not in self.sent and self.luck.random() < 0.8:
             self.sent.add(step)
             return Sent(step)
+        if step in self.sent and self.luck.random() < 0.1:
+            self.sent.discard(step)
+            return Unsent(step)
         action = ROLES[self.protocol.roles[order.role].role].actions[order.action]
         self.now += self.luck.choice((0.0, 10.0, 1e6 if self.luck.random() < 0.1 else 1.0))
         self.orders.pop(step)
