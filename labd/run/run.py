@@ -129,6 +129,8 @@ class Run(Life):
                 self._post("protocol.decided", told)
             elif self._waiting and not isinstance(command, (m.Sleep, m.Cancel)):
                 self._deferred.append(command)
+                if isinstance(command, m.HoldRun) and self._machine_holds:
+                    self.cause = f"{self.cause}; {command.reason}"  # one word of a person lets all lines go on
             elif not self.over or self._cleaning:
                 self._obey(command)
         for bound in self._bounds.values():
