@@ -22,7 +22,7 @@ from labd.protocol.proofs.timing import timing_problems
 from labd.protocol.proofs.values import value_problems
 
 _BROKEN_GRAPH = frozenset({"P301"})
-_BESIDE_THE_WAY = frozenset({"P302", "P501"})
+_BESIDE_THE_WAY = frozenset({"P302", "P307", "P310", "P311", "P501"})
 """Problems that leave the ways through a protocol as they are: proofs hold all the same."""
 _PROOFS = (value_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
 
@@ -73,7 +73,8 @@ def compiled(protocol: Protocol, facts: LabFacts | None = None) -> Program:
 def _compiled(protocol: Protocol, facts: LabFacts) -> tuple[Program, list[Problem]]:
     program, problems = compile_protocol(protocol, facts)
     if not any(problem.code in _BROKEN_GRAPH for problem in problems):
-        problems += check_graph(program, protocol.source, whole=not problems)
+        whole = {problem.code for problem in problems} <= _BESIDE_THE_WAY
+        problems += check_graph(program, protocol.source, whole=whole)
     return program, problems
 
 

@@ -252,3 +252,19 @@ def test_the_shipped_protocols_are_sound(path: Path) -> None:
     protocol = load(path, library=library(path.parent))
     assert [problem for problem in check(protocol) if problem.severity == "error"] == []
     assert protocol.name == path.stem
+
+
+def test_what_leaves_the_ways_as_they_are_hides_no_proof() -> None:
+    text = spoilt("within: 60 s\n    as: pressed", "within: 60 s\n    retry: {times: 2}\n    as: pressed")
+    text = text.replace("{force: =force,", "{force: =force / (tries - later),").replace(
+        "- wait: 5 s", "- wait: 5 s\n          - set: {later: 1}"
+    )
+    text = text.replace("start: dose\n", WINDOW + "start: dose\n").replace("- wait: 1 s", "- wait: 2 min")
+    assert [problem.code for problem in problems_of(text.replace("- wait: 5 s", "- wait: 3 min"))] == [
+        "P312",
+        "P307",
+        "P311",
+    ]
+
+
+WINDOW = "windows: [{from: dose.start, to: crimp.start, within: 1 min, otherwise: scrap}]\n"
