@@ -14,7 +14,7 @@ from language import language
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from labd.protocol.schema import protocol_schema
+from labd.protocol.views.schema import protocol_schema
 from labd.sdk import ROLES
 from labd.sdk.quantities import unit_of
 from labd.telemetry import payloads

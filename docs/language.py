@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from labd.expr.closures import FUNCTIONS
 from labd.files import CODES
 from labd.protocol import model
-from labd.protocol.keys import bare, forms, keys_of, told
 from labd.protocol.names import RUN, SAMPLE
+from labd.protocol.views.keys import bare, forms, keys_of, told
 from labd.sdk import units
 
 EXAMPLES = Path(__file__).parent / "reference" / "examples"

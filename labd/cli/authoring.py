@@ -47,7 +47,7 @@ def lay_out(
 def _lay_out(file: str, *, check: bool) -> int:
     """One file; gives the exit status."""
     from labd.files import InputErrors, decode, read_file
-    from labd.protocol.layout import LayoutError, laid_out
+    from labd.protocol.exchange.layout import LayoutError, laid_out
 
     name = "<stdin>" if file == STDIN else file
     try:
@@ -83,8 +83,8 @@ def import_unicycler(
 ) -> None:
     """Make a protocol of a cycling protocol of aurora-unicycler."""
     from labd.files import InputErrors, read_file
+    from labd.protocol.exchange.unicycler import imported
     from labd.protocol.model import NAME
-    from labd.protocol.unicycler import imported
 
     if name is not None and not re.fullmatch(NAME, name):
         raise CliError(f"{name!r} is no protocol's name; it has letters, digits and _, a letter first", BAD_INPUT)

@@ -36,7 +36,7 @@ def explain(protocol: Protocol, *, lab: OfLab = None) -> None:
 def _told(protocol: Loaded, facts: LabFacts | None) -> str:
     from labd.cli.verdict import needs_told, time_told
     from labd.protocol import compiled, estimate, needs
-    from labd.protocol.telling import tell
+    from labd.protocol.views.telling import tell
 
     program = compiled(protocol, facts)
     found = estimate(program)
@@ -55,8 +55,8 @@ def diagram(
     lab: OfLab = None,
 ) -> None:
     """Draw a protocol: its states and the ways between them."""
-    from labd.protocol.diagram import mermaid
-    from labd.protocol.svg import svg
+    from labd.protocol.views.diagram import mermaid
+    from labd.protocol.views.svg import svg
 
     _write(_made(protocol, lab, svg if form == "svg" else mermaid), output)
 
@@ -71,7 +71,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of protocols, or of lab.yaml, for editors."""
     from labd.lab.models import lab_schema
-    from labd.protocol.schema import protocol_schema
+    from labd.protocol.views.schema import protocol_schema
 
     found = lab_schema() if of == "lab" else protocol_schema(_facts(lab))
     _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)

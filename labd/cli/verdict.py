@@ -10,7 +10,7 @@ from labd.cli.files import load_named, rest_named
 from labd.files.problems import in_order
 from labd.protocol import Estimate, InputErrors, Needs, Problem, check, compiled, estimate, needs
 from labd.protocol.facts import LabFacts
-from labd.protocol.material import Amount
+from labd.protocol.proofs.material import Amount
 
 YEAR = 365 * 86400.0
 

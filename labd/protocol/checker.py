@@ -8,13 +8,13 @@ from typing import Any
 from labd.files.problems import InputErrors, Problem, in_order
 from labd.protocol.compiler import compile_protocol
 from labd.protocol.facts import LabFacts, standard_facts
-from labd.protocol.graph import check_graph
 from labd.protocol.loader import Protocol
 from labd.protocol.model import CallStep, steps_of
 from labd.protocol.parameters import bind_parameters
 from labd.protocol.program import Program
 from labd.protocol.proofs.branches import branch_problems, loop_problems
 from labd.protocol.proofs.case import Case
+from labd.protocol.proofs.graph import check_graph
 from labd.protocol.proofs.hints import hints
 from labd.protocol.proofs.outcomes import outcome_problems
 from labd.protocol.proofs.stocks import stock_problems
@@ -22,7 +22,7 @@ from labd.protocol.proofs.timing import timing_problems
 from labd.protocol.proofs.values import value_problems
 
 _BROKEN_GRAPH = frozenset({"P301"})
-_BESIDE_THE_WAY = frozenset({"P302", "P501"})
+_BESIDE_THE_WAY = frozenset({"P302", "P307", "P310", "P311", "P501"})
 """Problems that leave the ways through a protocol as they are: proofs hold all the same."""
 _PROOFS = (value_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
 
@@ -77,7 +77,8 @@ def _compiled(protocol: Protocol, facts: LabFacts) -> tuple[Program, list[Proble
             [way for window in protocol.file.windows if isinstance(way := window.otherwise, str)] if problems else []
         )
         led = [name for name in besides if name in program.states]
-        problems += check_graph(program, protocol.source, whole=not problems, besides=led)
+        whole = {problem.code for problem in problems} <= _BESIDE_THE_WAY
+        problems += check_graph(program, protocol.source, whole=whole, besides=led)
     return program, problems
 
 

@@ -195,6 +195,14 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """An order that was on its way has come to nothing for certain: as if `Sent` had not been said. It may follow."""
+
+    step_id: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Signals have changed; `Machine.update` has told how."""
 
@@ -256,4 +264,4 @@ class Resume:
     token: str = ""
 
 
-Event = Entered | Sent | Done | Failed | Answered | Elapsed | Expired | Observed | Resume
+Event = Entered | Sent | Unsent | Done | Failed | Answered | Elapsed | Expired | Observed | Resume

@@ -19,7 +19,7 @@ from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.policy import Reaction, backoff, failure_kind, reaction
 from labd.run.recorder import Recorder, Rows
 from labd.run.reservations import Bound
-from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, Verdict
+from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, Unreachable, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,7 @@ class Performer:
         generator: for the jitter of retries.
         on_quiet: called when an attempt has ended and another waits: nothing of it is on the wire.
         on_sent: called with the step of an order that is on its way to its device.
+        on_unsent: called with it when that order has come to nothing for certain, and may be given again.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Performer:
         generator: random.Random,
         on_quiet: Callable[[], None] = lambda: None,
         on_sent: Callable[[str], None] = lambda _: None,
+        on_unsent: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.lab = lab
         self.journal = journal
         self.recorder = Recorder(lab, journal, signals)
         self.on_quiet = on_quiet
         self.on_sent = on_sent
+        self.on_unsent = on_unsent
         self._generator = generator
         self._numbers: Iterator[int] = itertools.count(1)
         self._works: list[_Work] = []
@@ -117,6 +120,8 @@ class Performer:
                 work.attempting = False
             if not isinstance(settled, DeviceError):
                 return settled
+            if work.sent and (work.order.action.effect is Effect.ONCE or isinstance(settled, Unreachable)):
+                self.on_unsent(work.order.step)
             self.on_quiet()
             wait = backoff(attempt, self._generator)
             if self._watch.elapsed + wait > work.until:

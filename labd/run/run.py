@@ -70,6 +70,7 @@ class Run(Life):
         self._cleaning = False
         self._cleaned = asyncio.Event()
         performer.on_sent = self._sent
+        performer.on_unsent = self._unsent
         self._deaf = performer.lab.bus.subscribe(self._heard)
 
     @property
@@ -128,6 +129,8 @@ class Run(Life):
                 self._post("protocol.decided", told)
             elif self._waiting and not isinstance(command, (m.Sleep, m.Cancel)):
                 self._deferred.append(command)
+                if isinstance(command, m.HoldRun) and self._machine_holds:
+                    self.cause = f"{self.cause}; {command.reason}"  # one word of a person lets all lines go on
             elif not self.over or self._cleaning:
                 self._obey(command)
         for bound in self._bounds.values():
@@ -252,6 +255,9 @@ class Run(Life):
     def _sent(self, step: str) -> None:
         self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Sent(step)))
 
+    def _unsent(self, step: str) -> None:
+        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Unsent(step)))
+
     async def _perform(self, command: m.Do, order: Order) -> None:
         settled = await self._performer.perform(order)
         self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
@@ -333,6 +339,8 @@ class Run(Life):
             conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
         else:
             recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+        if choice == "not done":
+            self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
         match choice:
             case "done":
                 if known is None:

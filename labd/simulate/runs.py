@@ -49,6 +49,8 @@ def simulate(dries: Sequence[Dry], jobs: int | None = None) -> Iterator[Story]:
         try:
             for done in concurrent.futures.as_completed(waiting):
                 yield done.result()
+        except concurrent.futures.BrokenExecutor:
+            raise DryRunError(f"a dry run was killed, perhaps for want of memory: try --jobs {jobs // 2}") from None
         finally:
             for future in waiting:
                 future.cancel()

@@ -35,6 +35,7 @@ from labd.protocol.messages import (
     Resume,
     Sent,
     Sleep,
+    Unsent,
 )
 from labd.protocol.program import Program
 from labd.sdk import ROLES, Effect
@@ -237,6 +238,9 @@ class Fake:
         if step not in self.sent and self.luck.random() < 0.8:
             self.sent.add(step)
             return Sent(step)
+        if step in self.sent and self.luck.random() < 0.1:
+            self.sent.discard(step)
+            return Unsent(step)
         action = ROLES[self.protocol.roles[order.role].role].actions[order.action]
         self.now += self.luck.choice((0.0, 10.0, 1e6 if self.luck.random() < 0.1 else 1.0))
         self.orders.pop(step)
@@ -294,7 +298,7 @@ class Fake:
             case ListOf(item=item):
                 return [self.some(item) for _ in range(self.luck.randint(0, 3))]
             case Number(integer=True):
-                return self.luck.randint(0, 5)
+                return self.luck.choice((0, 1, 2, 3, 4, 5, 20))  # all that strategies compare with comes about
             case Measure() | Number():
                 return self.luck.choice((0.0, self.luck.uniform(0, 20), 5.0))
             case Text(choices=choices):

@@ -29,7 +29,7 @@ from labd.expr import (
     measure,
     record_of,
 )
-from labd.protocol.layout import written
+from labd.protocol.exchange.layout import written
 from labd.sdk import ROLES, Action, Effect
 from labd.sdk.quantities import bounds_of
 

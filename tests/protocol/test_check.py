@@ -262,3 +262,19 @@ def test_an_unknown_unit_is_told_also_where_a_text_could_stand() -> None:
     assert (
         problems_of(spoilt("- set: {tries: 0}", "- set: {tries: 0, most: '5 gzz', grade: A4, day: 2026-01-01}")) == []
     )
+
+
+def test_what_leaves_the_ways_as_they_are_hides_no_proof() -> None:
+    text = spoilt("within: 60 s\n    as: pressed", "within: 60 s\n    retry: {times: 2}\n    as: pressed")
+    text = text.replace("{force: =force,", "{force: =force / (tries - later),").replace(
+        "- wait: 5 s", "- wait: 5 s\n          - set: {later: 1}"
+    )
+    text = text.replace("start: dose\n", WINDOW + "start: dose\n").replace("- wait: 1 s", "- wait: 2 min")
+    assert [problem.code for problem in problems_of(text.replace("- wait: 5 s", "- wait: 3 min"))] == [
+        "P312",
+        "P307",
+        "P311",
+    ]
+
+
+WINDOW = "windows: [{from: dose.start, to: crimp.start, within: 1 min, otherwise: scrap}]\n"

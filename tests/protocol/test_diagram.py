@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labd.protocol import InputErrors, load, mermaid
-from labd.protocol.placing import Link, Placed, Size, place
-from labd.protocol.svg import svg, width_of
+from labd.protocol.views.placing import Link, Placed, Size, place
+from labd.protocol.views.svg import svg, width_of
 from tests.protocol.sound import SOUND, spoilt
 from tests.protocol.told import FILES, protocol
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labd.protocol import InputErrors
-from labd.protocol.layout import laid_out
+from labd.protocol.exchange.layout import laid_out
 from tests.protocol.sound import SOUND
 from tests.protocol.written import written
 

@@ -373,6 +373,13 @@ class TestStocks:
         loop = f"      - repeat: {{times: {times}}}\n        steps:\n          {step}\n"
         assert [code for code, _ in errors(dose(loop), facts=facts())] == codes
 
+    @pytest.mark.parametrize(("most", "codes"), [(3, []), (4, ["P503"])])
+    def test_as_often_as_an_operator_may_say(self, most: int, codes: list[str]) -> None:
+        step = (STEP % ("LP57", "=sample.position", "1 µL", ", new_tip: always")).strip()
+        ask = f"      - {{ask: How often?, input: {{type: integer, min: 0, max: {most}}}, as: often}}\n"
+        loop = f"{ask}      - repeat: {{times: =often.value}}\n        steps:\n          {step}\n"
+        assert [code for code, _ in errors(dose(loop), facts=facts())] == codes
+
     def test_a_part_lies_at_a_place_once(self) -> None:
         loop = "      - repeat: {over: [tray/A1, tray/A2], as: lid}\n"
         loop += "        steps: [{do: arm.pick, with: {place: =lid}}]\n"

@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from labd.files import Reader, Source
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
-from labd.protocol.keys import keys_of, told
 from labd.protocol.model import STATE_KINDS, STEP_KINDS, ProtocolFile
-from labd.protocol.schema import protocol_schema
+from labd.protocol.views.keys import keys_of, told
+from labd.protocol.views.schema import protocol_schema
 from labd.sdk import Bounds
 from tests.protocol.sound import SOUND, spoilt
 from tests.protocol.told import FILES

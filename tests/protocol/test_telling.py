@@ -6,7 +6,7 @@ import pytest
 
 from labd.protocol import InputErrors, load
 from labd.protocol.checker import compiled
-from labd.protocol.telling import met, tell
+from labd.protocol.views.telling import met, tell
 from tests.protocol.sound import spoilt
 from tests.protocol.told import DATA, FILES, protocol
 

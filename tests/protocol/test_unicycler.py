@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from labd.files import InputErrors, Problem
-from labd.protocol.layout import laid_out
-from labd.protocol.unicycler import imported
+from labd.protocol.exchange.layout import laid_out
+from labd.protocol.exchange.unicycler import imported
 
 DATA = Path(__file__).parent / "data" / "unicycler"
 FILES = sorted(DATA.glob("*.json"))

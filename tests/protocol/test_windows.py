@@ -52,9 +52,45 @@ def test_it_begins_with_the_first_order_that_is_sent_and_ends_with_the_next_stat
     to_rest(walk)
     walk.wait(60)
     assert "window:0:1" in walk.timers
-    walk.sent("press.crimp")
-    assert walk.timers == {}
+    walk.done("press.crimp")
     assert walk.cancelled == ["window:0:1"]
+
+
+class TestAnOrderThatComesToNothing:
+    def test_does_not_end_the_window_to_its_state(self) -> None:
+        walk = to_rest(window())
+        walk.wait(60)
+        walk.sent("press.crimp")
+        walk.unsent("press.crimp")
+        walk.wait(240)
+        walk.failed("press.crimp", "cancelled", sent=False)
+        assert walk.states[-1] == "late"
+
+    def test_the_window_may_have_expired_meanwhile(self) -> None:
+        walk = to_rest(window())
+        walk.wait(60)
+        walk.sent("press.crimp")
+        walk.wait(240)
+        assert walk.states[-1] == "crimp"
+        walk.unsent("press.crimp")
+        walk.failed("press.crimp", "cancelled", sent=False)
+        assert walk.states[-1] == "late"
+
+    def test_one_that_comes_through_in_time_is_in_time_whatever_it_takes(self) -> None:
+        walk = to_rest(window())
+        walk.wait(60)
+        walk.sent("press.crimp")
+        walk.wait(240)
+        walk.done("press.crimp")
+        assert "late" not in walk.states
+
+    def test_begins_no_window(self) -> None:
+        walk = window()
+        walk.sent("press.open")
+        walk.unsent("press.open")
+        assert walk.timers == {}
+        walk.sent("press.open")
+        assert list(walk.timers) == ["window:0:2"]
 
 
 def test_it_expires_and_leads_elsewhere() -> None:

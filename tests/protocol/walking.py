@@ -31,6 +31,7 @@ from labd.protocol.messages import (
     Resume,
     Sent,
     Sleep,
+    Unsent,
 )
 from tests.protocol.walk import OUTSIDE, RESULTS
 
@@ -161,6 +162,10 @@ class Walk:
     def sent(self, name: str) -> None:
         """The order of an action, by its name or step, is on its way."""
         self.feed(Sent(self._step(name)))
+
+    def unsent(self, name: str) -> None:
+        """That order has come to nothing, and may be given again."""
+        self.feed(Unsent(self._step(name)))
 
     def done(self, name: str, **result: Any) -> list[Command]:
         """An action was sent, if it was not before, and done."""

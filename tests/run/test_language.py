@@ -76,6 +76,19 @@ class TestParallel:
             assert (await lab.engine.wait(run)).outcome == "complete"
             assert lab.toy("arm").happened == ["home", "home"]
 
+    async def test_who_lets_it_go_on_is_told_of_all_branches_that_failed(self, bench: BenchMaker) -> None:
+        async with bench() as lab:
+            lab.toy("press").script["crimp"] = [Rejected("the guard is open")]
+            lab.toy("arm").script["home"] = [Rejected("a joint is stiff")]
+            run = await lab.start(protocol(BRANCHES.replace("    catch: {rejected: scrap}\n", "")))
+            await until(lab, run, "Held")
+            await asyncio.sleep(5)
+            cause = (await lab.engine.state(run)).cause or ""
+            assert "the guard is open; " in cause
+            assert "a joint is stiff" in cause
+            await lab.engine.command(run, Command.UNHOLD, by="eva")
+            assert (await lab.engine.wait(run)).cause is None
+
     async def test_a_branch_that_fails_holds_the_run_while_the_other_ends(self, bench: BenchMaker) -> None:
         async with bench() as lab:
             lab.toy("press").script["crimp"] = [30.0]

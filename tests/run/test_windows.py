@@ -8,7 +8,7 @@ import pytest
 
 from labd import clock
 from labd.run.lifecycle import Command
-from labd.sdk import Rejected
+from labd.sdk import Rejected, Unreachable
 from tests.run.conftest import BenchMaker
 from tests.run.test_language import protocol
 from tests.run.waiting import until, until_busy
@@ -46,6 +46,21 @@ async def test_in_time_nothing_happens(bench: BenchMaker) -> None:
     async with bench() as lab:
         run = await lab.start(windowed("{from: work.start, to: crimp.start, within: 70 s, otherwise: scrap}"))
         assert (await lab.engine.wait(run)).outcome == "complete"
+
+
+@pytest.mark.parametrize(("device", "action"), [("press", "press.crimp"), ("arm", "arm.home")])
+async def test_an_action_that_never_reached_its_device_is_not_in_time(
+    bench: BenchMaker, device: str, action: str
+) -> None:
+    given = "    with: {force: 5 kN}\n" if action == "press.crimp" else ""
+    states = STATES.replace("press.crimp\n    with: {force: 5 kN}\n", f"{action}\n{given}    within: 10 min\n")
+    async with bench() as lab:
+        lab.toy(device).script[action.partition(".")[2]] = [Unreachable("no link")] * 40
+        run = await lab.start(windowed("{from: work.start, to: crimp.start, within: 90 s, otherwise: scrap}", states))
+        start = clock.monotonic()
+        assert (await lab.engine.wait(run)).outcome == "scrapped"
+        assert clock.monotonic() - start == pytest.approx(90, abs=3)
+        assert lab.toy(device).happened in (["open"], [])
 
 
 class TestHeldByAPerson:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from labd.expr import Expression, narrowed
 from labd.files.problems import Problem
 from labd.files.source import Path
-from labd.protocol.blocks import Block, Either, Loop, Together, blocks, leaves
-from labd.protocol.knowledge import Place
 from labd.protocol.program import (
     AskOp,
     CallOp,
@@ -22,7 +20,9 @@ from labd.protocol.program import (
     WaitOp,
     way_states,
 )
+from labd.protocol.proofs.blocks import Block, Either, Loop, Together, blocks, leaves
 from labd.protocol.proofs.case import Case
+from labd.protocol.proofs.knowledge import Place
 from labd.protocol.proofs.values import places
 
 MOST_TURNS = 1_000

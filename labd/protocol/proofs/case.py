@@ -25,11 +25,11 @@ from labd.expr import (
 from labd.files.problems import Problem
 from labd.files.source import Path
 from labd.protocol.facts import LabFacts
-from labd.protocol.knowledge import Guard, Known, Place, knowledge
 from labd.protocol.loader import Protocol
 from labd.protocol.program import Program
-from labd.protocol.ranges import Ranges, declared_ranges, default_ranges, point
-from labd.protocol.walk import Walk
+from labd.protocol.proofs.knowledge import Guard, Known, Place, knowledge
+from labd.protocol.proofs.ranges import Ranges, declared_ranges, default_ranges, point
+from labd.protocol.proofs.walk import Walk
 from labd.sdk import Bounds
 
 COUNTERS = frozenset({"index", "visits"})

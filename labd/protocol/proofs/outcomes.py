@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from labd.files.problems import Problem
 from labd.protocol.program import DoOp
 from labd.protocol.proofs.case import Case
-from labd.protocol.walk import Failure, Node, Walk
+from labd.protocol.proofs.walk import Failure, Node, Walk
 
 CARRYING = frozenset({"arm"})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from labd.files.problems import Problem
-from labd.protocol.material import SAMPLE, TIPS, Amount, Key, Ledger, Needs
 from labd.protocol.proofs.case import Case
+from labd.protocol.proofs.material import SAMPLE, TIPS, Amount, Key, Ledger, Needs
 from labd.sdk import labware
 
 SLACK = 1e-9

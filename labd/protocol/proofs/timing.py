@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from labd.files.problems import Problem
-from labd.protocol.blocks import Block, blocks, leaves
-from labd.protocol.durations import span_of
-from labd.protocol.paths import Shortest
 from labd.protocol.program import CallOp, DoOp, WindowRule
+from labd.protocol.proofs.blocks import Block, blocks, leaves
 from labd.protocol.proofs.case import Case
+from labd.protocol.proofs.durations import span_of
+from labd.protocol.proofs.paths import Shortest
+from labd.protocol.proofs.ranges import Ranges
+from labd.protocol.proofs.times import Times
 from labd.protocol.proofs.values import not_so, places
-from labd.protocol.ranges import Ranges
-from labd.protocol.times import Times
 from labd.sdk import units
 
 SLACK = 1e-9

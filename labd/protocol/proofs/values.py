@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from labd.expr import Example, Measure, as_values, show
 from labd.files.problems import Problem
-from labd.protocol.knowledge import Place
 from labd.protocol.program import AskOp, CallOp, DoOp, Op, RepeatOp, UntilOp, WaitOp
 from labd.protocol.proofs.case import COUNTERS, Case
+from labd.protocol.proofs.knowledge import Place
 from labd.protocol.values import FREE, Slot
 
 ORDERED: tuple[tuple[str, str, str], ...] = (("lower", "<", "upper"), ("f_min", "<=", "f_max"))

@@ -12,7 +12,7 @@ from labd.files.problems import InputErrors, Problem
 from labd.files.reader import Reader
 from labd.files.source import Path, Source
 from labd.protocol import check, load
-from labd.protocol.layout import written
+from labd.protocol.exchange.layout import written
 from tests.protocol.mutants import quantities, stocks, ways, words
 from tests.protocol.mutants.kinds import CODES, KINDS, PROOFS, Mutant
 from tests.protocol.mutants.sound import Sound, corpus

@@ -17,7 +17,7 @@ from labd.files.problems import Problem
 from labd.files.reader import Reader
 from labd.files.source import Path, Source
 from labd.protocol import LabFacts, Protocol, check, load
-from labd.protocol.layout import written
+from labd.protocol.exchange.layout import written
 from labd.protocol.model import DoStep, Step, steps_of
 from labd.sdk import ROLES, Action
 from tests.protocol import sound

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from labd.expr import ExpressionError
-from labd.protocol.decider import Decider
+from labd.protocol.machine.decider import Decider
 from labd.protocol.messages import Cancel, Command, Sleep
 from labd.protocol.program import Program, WatchRule, Way, WindowRule
 
@@ -36,11 +36,15 @@ class Watched:
 
 @dataclass(slots=True)
 class Opened:
-    """One window: its timers, "" while they do not run; `late` when it expired while nothing could be done."""
+    """One window: its timers, "" while they do not run; `late` when it expired while nothing could be done.
+
+    `met` when the action that ends it is on its way, which may still come to nothing.
+    """
 
     within: str = ""
     least: str = ""
     late: bool = False
+    met: bool = False
 
 
 @dataclass(slots=True)
@@ -110,12 +114,33 @@ class Vigil:
 
     # ── windows ──────────────────────────────────────────────────────────────────────────────────────────────────
     def began(self, state: str) -> None:
-        """The first action of a state was sent.
+        """The first action of a state is on its way: windows to it are met, and end once that is `sure`.
 
         Raises:
             ExpressionError: a time of a window has no value now.
         """
-        self._edge(state, "start")
+        for index, rule in enumerate(self.program.windows):
+            if rule.finish == (state, "start"):
+                self.windows[index].met = True
+            if rule.begin == (state, "start"):
+                self._open(index, rule)
+
+    def sure(self) -> None:
+        """What was on its way has come to its device."""
+        for index, opened in enumerate(self.windows):
+            if opened.met:
+                self._close(index)
+
+    def undone(self, state: str, *, able: bool) -> Alarm | None:
+        """What was on its way has come to nothing: the state has not begun, and its windows are open as before."""
+        alarm: Alarm | None = None
+        for index, (rule, opened) in enumerate(zip(self.program.windows, tuple(self.windows), strict=True)):
+            if rule.begin == (state, "start"):
+                self._close(index)
+            opened.met = False
+            if opened.late and able and alarm is None and rule.finish == (state, "start"):
+                alarm = self._expired(index)
+        return alarm
 
     def acted(self, state: str) -> None:
         """An action of a state has ended; if it is the last, the state has. Raises as `began`."""
@@ -134,13 +159,6 @@ class Vigil:
         for index, inside in enumerate(self.program.inside):
             if state not in inside:
                 self._close(index)
-
-    def _edge(self, state: str, side: str) -> None:
-        for index, rule in enumerate(self.program.windows):
-            if rule.finish == (state, side):
-                self._close(index)
-            if rule.begin == (state, side):
-                self._open(index, rule)
 
     def _open(self, index: int, rule: WindowRule) -> None:
         self._close(index)
@@ -168,7 +186,7 @@ class Vigil:
     def late(self) -> Alarm | None:
         """A window that expired while the run was held."""
         for index, opened in enumerate(self.windows):
-            if opened.late:
+            if opened.late and not opened.met:
                 return self._expired(index)
         return None
 
@@ -190,7 +208,7 @@ class Vigil:
                 opened.least = ""
             elif opened.within == timer:
                 opened.within = ""
-                if able:
+                if able and not opened.met:
                     return self._expired(index)
                 opened.late = True
         return None

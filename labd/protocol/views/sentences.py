@@ -28,7 +28,7 @@ from labd.protocol.model import (
     Working,
 )
 from labd.protocol.parameters import declared
-from labd.protocol.phrases import (
+from labd.protocol.views.phrases import (
     action_words,
     is_name,
     kind_words,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from labd.files.problems import Problem
 from labd.files.source import Source
-from labd.protocol.knowledge import unset
 from labd.protocol.program import Hold, Program, StateProgram
+from labd.protocol.proofs.knowledge import unset
 
 
 def check_graph(program: Program, source: Source, *, whole: bool, besides: Iterable[str] = ()) -> Iterator[Problem]:

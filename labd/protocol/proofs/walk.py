@@ -31,7 +31,7 @@ from labd.protocol.program import (
     Way,
     op_assigns,
 )
-from labd.protocol.ranges import Ranges, point
+from labd.protocol.proofs.ranges import Ranges, point
 
 MOST = 20_000
 """Places that are looked at; a protocol with more is not walked to its end, and nothing is said of it."""

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from labd.expr import ExpressionError
-from labd.protocol.decider import Decider
-from labd.protocol.lines import Line, Loop
+from labd.protocol.machine.decider import Decider
+from labd.protocol.machine.lines import Line, Loop
+from labd.protocol.machine.snapshot import to_json
+from labd.protocol.machine.vigil import Vigil
 from labd.protocol.messages import Ask, Await, Command, Decided, Do, Done, Failed, Sleep
 from labd.protocol.program import (
     AgainOp,
@@ -33,12 +35,10 @@ from labd.protocol.program import (
     WaitOp,
     Way,
 )
-from labd.protocol.snapshot import to_json
 from labd.protocol.values import argument
-from labd.protocol.vigil import Vigil
 
 if TYPE_CHECKING:
-    from labd.protocol.machine import Machine
+    from labd.protocol.machine.machine import Machine
 
 _ON, _STOP = object(), object()  # the line goes on with its next operation; it does not, for now
 
@@ -57,6 +57,7 @@ class Stepper(ABC):
         self._visits: dict[str, int] = {}
         self._attempts: dict[str, int] = {}  # how often each step of this visit was begun, by label
         self._acted = False  # whether an action of this visit was sent
+        self._unsure = ""  # the step of that action, while it may still come to nothing
         self._cleaning: frozenset[str] | None = None  # the roles that cleanup may use, while it is under way
         self._out: list[Command] = []
 

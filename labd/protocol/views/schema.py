@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from labd.protocol.facts import LabFacts, standard_facts
-from labd.protocol.keys import bare, forms, keys_of, told
 from labd.protocol.model import NAME, STATE_KINDS, STEP_KINDS, DoState, DoStep, HoldTarget, Parameter, ProtocolFile
-from labd.protocol.schema_values import CONDITION, DURATION, EXPRESSION, QUANTITY, VALUE, action_rules, ref
+from labd.protocol.views.keys import bare, forms, keys_of, told
+from labd.protocol.views.schema_values import CONDITION, DURATION, EXPRESSION, QUANTITY, VALUE, action_rules, ref
 from labd.sdk import ROLES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from labd.protocol.chart import Arrow, Box, Chart, chart
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
-from labd.protocol.placing import Link, Route, Size, place
+from labd.protocol.views.chart import Arrow, Box, Chart, chart
+from labd.protocol.views.placing import Link, Route, Size, place
 
 _FONT = "DejaVu Sans, Verdana, Segoe UI, Arial, sans-serif"
 _TITLE, _TEXT = 13.0, 11.0  # px

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labd.expr import Choices, Env, Interval, Range
-from labd.protocol.blocks import Block, Either, Leaf, Loop, Sum, blocks, leaves
-from labd.protocol.durations import span_of
-from labd.protocol.paths import Shortest, costliest, usual_way
 from labd.protocol.program import AskOp, CallOp, DoOp, Program, StateProgram, UntilOp, WaitOp
-from labd.protocol.ranges import Ranges, declared_ranges, default_ranges, point
+from labd.protocol.proofs.blocks import Block, Either, Leaf, Loop, Sum, blocks, leaves
+from labd.protocol.proofs.durations import span_of
+from labd.protocol.proofs.paths import Shortest, costliest, usual_way
+from labd.protocol.proofs.ranges import Ranges, declared_ranges, default_ranges, point
 from labd.protocol.values import Slot
 
 

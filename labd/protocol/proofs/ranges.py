@@ -21,6 +21,7 @@ from labd.expr import (
     Measure,
     Number,
     Range,
+    Record,
     Text,
     Type,
     compile_expression,
@@ -28,10 +29,10 @@ from labd.expr import (
     interval,
 )
 from labd.expr.nodes import Name, parts_of
-from labd.protocol.blocks import Block, Either, Loop, Together, blocks
-from labd.protocol.knowledge import Place
 from labd.protocol.parameters import Declared
-from labd.protocol.program import Op, Program, RepeatOp, SetOp, op_assigns
+from labd.protocol.program import AskOp, Op, Program, RepeatOp, SetOp, op_assigns
+from labd.protocol.proofs.blocks import Block, Either, Loop, Together, blocks
+from labd.protocol.proofs.knowledge import Place
 from labd.protocol.values import Slot
 
 _DEEPEST = 8  # variables that are set by variables
@@ -77,6 +78,24 @@ def default_ranges(declared: Mapping[str, Declared], given: Mapping[str, Any] | 
     return found
 
 
+def answers(program: Program) -> dict[str, Range]:
+    """All that an operator may answer, by the answer's name (`more.value`), where one question alone gives it."""
+    asked: dict[str, list[Op]] = {}
+    for state in program.states.values():
+        for op in state.ops:
+            for name in op_assigns(op):
+                asked.setdefault(name, []).append(op)
+    found: dict[str, Range] = {}
+    for name, ops in asked.items():
+        if len(ops) == 1 and isinstance(ops[0], AskOp) and ops[0].input is not None:
+            kind = program.types[name]
+            value = kind.fields.get("value") if isinstance(kind, Record) else None
+            known = of_type(value, ops[0].input.min, ops[0].input.max) if value is not None else None
+            if known is not None:
+                found[f"{name}.value"] = known
+    return found
+
+
 @dataclass(slots=True)
 class Ranges:
     """One program with its parameters' ranges.
@@ -100,6 +119,7 @@ class Ranges:
                 self._once[name] = slot.expression
             elif (known := point(slot.fixed)) is not None:
                 self.base[name] = known
+        self.base |= answers(self.program)
 
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────
     def at(self, place: Place) -> Env:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import transitions
 
 from labd.expr import ExpressionError
-from labd.protocol.flow import HELD, OUTSIDE, Flow, to
-from labd.protocol.lines import Line
+from labd.protocol.machine.flow import HELD, OUTSIDE, Flow, to
+from labd.protocol.machine.lines import Line
+from labd.protocol.machine.snapshot import to_json
+from labd.protocol.machine.stepper import Stepper
+from labd.protocol.machine.vigil import Alarm
 from labd.protocol.messages import (
     Ask,
     Await,
@@ -27,11 +30,9 @@ from labd.protocol.messages import (
     Resume,
     Sent,
     Sleep,
+    Unsent,
 )
 from labd.protocol.program import CallOp, Goto, Hold, StateProgram, Way
-from labd.protocol.snapshot import to_json
-from labd.protocol.stepper import Stepper
-from labd.protocol.vigil import Alarm
 
 MAIN = ""
 
@@ -167,7 +168,7 @@ class Mover(Stepper):
         program = self._program.states[state]
         self._visits[state] = self._visits.get(state, 0) + 1
         self._vigil.came(state)
-        self._lines, self._attempts, self._acted = {}, {}, False
+        self._lines, self._attempts, self._acted, self._unsure = {}, {}, False, ""
         if program.end is not None:
             self._end(program.end, state, because)
         else:
@@ -233,9 +234,13 @@ class Mover(Stepper):
         """An outcome of a state that is being left."""
         assert self._leaving is not None
         left = self._leaving.waiting[event.step_id]  # type: ignore[union-attr]
+        if isinstance(event, Unsent):
+            left.sent = False
+            self._unmark(event.step_id)
+            return
         left.sent = left.sent or isinstance(event, (Sent, Done))
         if left.sent:
-            self._mark(ended=not isinstance(event, Sent))
+            self._mark(event.step_id, ended=not isinstance(event, Sent))  # type: ignore[union-attr]
         if isinstance(event, (Done, Failed)):
             del self._leaving.waiting[event.step_id]
             if isinstance(event, Done) and left.as_ is not None:
@@ -257,16 +262,26 @@ class Mover(Stepper):
         else:
             self._go(Goto(leaving.to), leaving.because)
 
-    def _mark(self, *, ended: bool) -> None:
+    def _mark(self, step: str, *, ended: bool) -> None:
         """An action of the present state was sent, or has ended."""
         try:
             if not self._acted:
-                self._acted = True
+                self._acted, self._unsure = True, step
                 self._vigil.began(self.state)
+            if self._unsure and (ended or step != self._unsure):
+                self._unsure = ""
+                self._vigil.sure()
             if ended:
                 self._vigil.acted(self.state)
         except ExpressionError as error:
             self._hold_whole(str(error), ())
+
+    def _unmark(self, step: str) -> None:
+        """An action of the present state was not sent after all; if it was the first, the state has not begun."""
+        if step == self._unsure:
+            self._acted, self._unsure = False, ""
+            able = not self.held and self._leaving is None
+            self._alarm(self._vigil.undone(self.state, able=able))
 
     # ── holds ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _hold_line(self, line: Line, reason: str, continue_at: tuple[str, ...], again: str) -> None:

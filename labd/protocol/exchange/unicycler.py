@@ -16,9 +16,8 @@ from typing import Any
 from labd.expr import did_you_mean
 from labd.files import InputErrors, Path, Problem, Source
 from labd.files.commented import Document, Noted, tree_of
-from labd.protocol.layout import laid_out, written
-from labd.protocol.model import NAME
-from labd.protocol.unicycler_file import (
+from labd.protocol.exchange.layout import laid_out, written
+from labd.protocol.exchange.unicycler_file import (
     VERSIONS,
     ConstantCurrent,
     ConstantVoltage,
@@ -31,6 +30,7 @@ from labd.protocol.unicycler_file import (
     read_unicycler,
     told,
 )
+from labd.protocol.model import NAME
 
 LONGEST = 100 * 3600.0
 """s; ends a step whose file gives no time and no capacity to reckon one from."""

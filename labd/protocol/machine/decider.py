@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labd.expr import Expression, ExpressionError, Flaw
+from labd.protocol.machine.snapshot import to_json
 from labd.protocol.messages import Decided
-from labd.protocol.snapshot import to_json
 from labd.protocol.values import Slot, argument, out_of_bounds
 
 

@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 
 from labd.expr import Interval
 from labd.files.source import Path
-from labd.protocol.blocks import Either, Leaf, Loop, Sum, blocks, leaves
 from labd.protocol.facts import LabFacts, standard_facts
-from labd.protocol.paths import Shortest, costliest, usual_way
 from labd.protocol.program import CallOp, DoOp, Program
-from labd.protocol.ranges import Ranges, declared_ranges, default_ranges
-from labd.protocol.times import called_ranges
+from labd.protocol.proofs.blocks import Either, Leaf, Loop, Sum, blocks, leaves
+from labd.protocol.proofs.paths import Shortest, costliest, usual_way
+from labd.protocol.proofs.ranges import Ranges, declared_ranges, default_ranges
+from labd.protocol.proofs.times import called_ranges
 from labd.protocol.values import Slot
 
 SAMPLE = "sample"

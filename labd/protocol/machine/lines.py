@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from labd.protocol.machine.snapshot import command_from_json, to_json
 from labd.protocol.messages import Command
-from labd.protocol.snapshot import command_from_json, to_json
 
 if TYPE_CHECKING:
-    from labd.protocol.machine import Machine
+    from labd.protocol.machine.machine import Machine
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labd.protocol.chart import Arrow, Box, chart
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
+from labd.protocol.views.chart import Arrow, Box, chart
 
 _LONGEST = 70
 _ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", ">": "#gt;", '"': "#quot;"})

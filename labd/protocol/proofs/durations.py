@@ -11,7 +11,7 @@ from typing import Any
 
 from labd.expr import Env, Interval
 from labd.protocol.program import DoOp
-from labd.protocol.ranges import Ranges
+from labd.protocol.proofs.ranges import Ranges
 
 _CORNERS = 6  # parameters up to which all corners of their ranges are tried
 

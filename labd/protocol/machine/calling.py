@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labd.expr import ExpressionError
-from labd.protocol.lines import Line
+from labd.protocol.machine.lines import Line
+from labd.protocol.machine.moving import MAIN, Mover
 from labd.protocol.messages import (
     Clean,
     Command,
@@ -18,11 +19,10 @@ from labd.protocol.messages import (
     Entered,
     HoldRun,
 )
-from labd.protocol.moving import MAIN, Mover
 from labd.protocol.program import CallOp
 
 if TYPE_CHECKING:
-    from labd.protocol.machine import Machine
+    from labd.protocol.machine.machine import Machine
 
 
 class Caller(Mover):

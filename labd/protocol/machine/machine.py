@@ -12,13 +12,17 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from labd.protocol.calling import Caller
 from labd.protocol.checker import compiled
-from labd.protocol.decider import Decider
 from labd.protocol.facts import LabFacts
-from labd.protocol.flow import OUTSIDE, moves_of
-from labd.protocol.lines import Line
 from labd.protocol.loader import Protocol
+from labd.protocol.machine.calling import Caller
+from labd.protocol.machine.decider import Decider
+from labd.protocol.machine.flow import OUTSIDE, moves_of
+from labd.protocol.machine.lines import Line
+from labd.protocol.machine.moving import MAIN, Leaving, LeftOver, OutOfTurn
+from labd.protocol.machine.progress import Remaining
+from labd.protocol.machine.snapshot import command_from_json, to_json
+from labd.protocol.machine.vigil import Vigil
 from labd.protocol.messages import (
     Answered,
     Await,
@@ -33,12 +37,9 @@ from labd.protocol.messages import (
     Observed,
     Resume,
     Sent,
+    Unsent,
 )
-from labd.protocol.moving import MAIN, Leaving, LeftOver, OutOfTurn
 from labd.protocol.program import AskOp, CallOp, DoOp, ForkOp, Goto, Hold, Op, Program, UntilOp
-from labd.protocol.progress import Remaining
-from labd.protocol.snapshot import command_from_json, to_json
-from labd.protocol.vigil import Vigil
 
 SNAPSHOT = 2
 
@@ -250,7 +251,7 @@ class Machine(Caller):
         self._out.append(command)
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _happened(self, event: Sent | Done | Failed | Answered | Elapsed | Expired) -> None:
+    def _happened(self, event: Sent | Unsent | Done | Failed | Answered | Elapsed | Expired) -> None:
         if self._leaving is not None and event.step_id in self._leaving.waiting:
             self._left_over(event)
             return
@@ -263,7 +264,7 @@ class Machine(Caller):
                 return
             if line.waits_for(event.step_id):
                 self._edges(line, event)
-                if not isinstance(event, Sent):
+                if not isinstance(event, (Sent, Unsent)):
                     with self._at(line):
                         self._outcome(line, event)
                 return
@@ -277,14 +278,18 @@ class Machine(Caller):
 
     def _edges(self, line: Line, event: Event) -> None:
         """Begins and ends windows."""
-        if self._cleaning is not None or not isinstance(event, (Sent, Done, Failed)):
+        if self._cleaning is not None or not isinstance(event, (Sent, Unsent, Done, Failed)):
             return
         if isinstance(event, Failed) and not line.sent:
             return  # it never came to its device
         if not isinstance(self._op(line), (DoOp, CallOp)):
             return
+        if isinstance(event, Unsent):
+            line.sent = line.sent and line.child is not None and event.step_id != self._unsure
+            self._unmark(event.step_id)
+            return
         line.sent = True
-        self._mark(ended=not isinstance(event, Sent))
+        self._mark(event.step_id, ended=not isinstance(event, Sent))
 
     def _outcome(self, line: Line, event: Done | Failed | Answered | Elapsed | Expired) -> None:
         op = self._op(line)
@@ -382,6 +387,7 @@ class Machine(Caller):
             "to_clean": [line.as_json() for line in self._to_clean],
             "attempts": dict(self._attempts),
             "acted": self._acted,
+            "unsure": self._unsure,
             "visits": dict(self._visits),
             "results": to_json(self._known.results),
             "vigil": self._vigil.as_json(),
@@ -418,7 +424,7 @@ class Machine(Caller):
         self._later = tuple(data["later"]) if data["later"] is not None else None
         self._cleaning = frozenset(data["cleaning"]) if data["cleaning"] is not None else None
         self._attempts = dict(data["attempts"])
-        self._acted = data["acted"]
+        self._acted, self._unsure = data["acted"], data["unsure"]
         self._visits = dict(data["visits"])
         self._known.results = dict(data["results"])
         self._vigil.take_up(data["vigil"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from labd.protocol.program import AgainOp, AskOp, Goto, Hold, Program, Way
-from labd.protocol.ranges import Ranges
+from labd.protocol.proofs.ranges import Ranges
 
 Costs: TypeAlias = Mapping[str, float]
 """By state: seconds, µL, pieces."""

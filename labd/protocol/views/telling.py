@@ -10,9 +10,9 @@ from labd.protocol.facts import LabFacts, standard_facts
 from labd.protocol.loader import Protocol
 from labd.protocol.model import EndState, State
 from labd.protocol.parameters import parameter_types
-from labd.protocol.phrases import kind_words, listed, role_words, sentence, value_words, whole
 from labd.protocol.program import Goto, Program
-from labd.protocol.sentences import Line, Sentences
+from labd.protocol.views.phrases import kind_words, listed, role_words, sentence, value_words, whole
+from labd.protocol.views.sentences import Line, Sentences
 
 WIDTH = 100
 

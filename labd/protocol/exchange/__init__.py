@@ -1,0 +1,1 @@
+"""Protocol files laid out alike, and made of files of other programs."""
