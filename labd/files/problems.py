@@ -49,6 +49,7 @@ CODES: dict[str, str] = {
     "P314": "a `watch` on what cannot change",
     "P315": "a loop that takes no time and goes round too often",
     "P316": "an end that is `complete` though an action that is done once has failed, and nobody has looked",
+    "P317": "a division by zero for some values of the parameters",
     "P401": "a run's parameter that is missing, unknown or wrong",
     "P501": "more units of a role than the lab has",
     "P502": "more of a material than the lab has",

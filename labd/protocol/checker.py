@@ -14,6 +14,7 @@ from labd.protocol.parameters import bind_parameters
 from labd.protocol.program import Program
 from labd.protocol.proofs.branches import branch_problems, loop_problems
 from labd.protocol.proofs.case import Case
+from labd.protocol.proofs.divisions import division_problems
 from labd.protocol.proofs.graph import check_graph
 from labd.protocol.proofs.hints import hints
 from labd.protocol.proofs.outcomes import outcome_problems
@@ -24,7 +25,7 @@ from labd.protocol.proofs.values import value_problems
 _BROKEN_GRAPH = frozenset({"P301"})
 _BESIDE_THE_WAY = frozenset({"P302", "P307", "P310", "P311", "P501"})
 """Problems that leave the ways through a protocol as they are: proofs hold all the same."""
-_PROOFS = (value_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
+_PROOFS = (value_problems, division_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
 
 
 def check(

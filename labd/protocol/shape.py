@@ -139,6 +139,9 @@ def _unknown_key(source: Source, tree: Any, loc: tuple[str | int, ...], path: Pa
         what = "a step" if kinds is STEP_KINDS else "a state"
         mend = "put the steps into a list: `steps: [..]`" if tag != "end" else "an end does nothing more"
         return source.problem("P114", f"{what} has `{tag}` or `{key}`, not both", path, mend, key=True)
+    if model is RepeatSpec and key == "steps":
+        mend = "write it as a key of the step, at the depth of `repeat`"
+        return source.problem("P111", "`steps` stands beside `repeat`, not in it", path, mend, key=True)
     parent: Any = tree
     for part in path[:-1]:
         parent = parent.get(part) if isinstance(parent, dict) else parent[int(part)]

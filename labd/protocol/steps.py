@@ -186,7 +186,7 @@ class Steps:
             self.slots.tell("P309", "`at_most` and `otherwise` belong to `until`", at, "delete them")
         if (spec.over is None) != (spec.as_ is None):
             self.slots.tell("P309", "`over` and `as` belong together", at, "write `{over: [..], as: item}`")
-        if spec.otherwise is not None:
+        if isinstance(spec.otherwise, str) and spec.otherwise != "hold":  # a hold leaves nothing
             self._no_way_out("`otherwise`", (*at, "otherwise"))
         times = over = None
         if spec.times is not None:

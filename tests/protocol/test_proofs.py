@@ -10,7 +10,7 @@ import pytest
 from labd.files import InputErrors
 from labd.files.library import Library
 from labd.protocol import LabFacts, check, compiled, estimate, load, needs, ready, standard_facts
-from tests.protocol.sound import problems_of, told_of, warnings_of
+from tests.protocol.sound import problems_of, spoilt, told_of, warnings_of
 
 HEAD = """\
 labd: 1
@@ -513,3 +513,26 @@ def test_the_shipped_protocols_have_a_time(path: Path) -> None:
     found = estimate(compiled(load(path)))
     assert 0 <= found.least <= found.expected
     assert found.greatest is None or found.greatest >= found.expected
+
+
+class TestDivisions:
+    """A divisor that may be zero is told with the values for which it is; one that is guarded is not."""
+
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            ("=10 min / cycles", None),  # from 1 to 500
+            ("=10 min / (cycles - 5)", "with cycles = 5 `cycles - 5` is zero"),
+            ("=10 min / (cycles - 5) if cycles != 5 else 10 min", None),
+            ("=10 min * (volume / (volume - 50 µL))", "with volume = 50 µL `volume - 50 µL` is zero"),
+            ("=10 min / (1 + dosed.volume / volume)", None),
+        ],
+    )
+    def test_of_a_duration(self, value: str, told: str | None) -> None:
+        problems = [p for p in problems_of(spoilt("- wait: 1 s", f'- wait: "{value}"')) if p.code == "P317"]
+        assert [p.message.removeprefix("a division by zero: ") for p in problems] == ([told] if told else [])
+
+    def test_of_a_condition_that_an_and_guards(self) -> None:
+        text = spoilt("if: dosed.volume < 0.5 * volume", 'if: "cycles != 5 and 10 / (cycles - 5) > 1"')
+        assert problems_of(text) == []
+        assert [p.code for p in problems_of(text.replace("cycles != 5 and ", ""))] == ["P317"]
