@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import JsonValue, ValidationError, field_validator
@@ -37,6 +38,7 @@ from labd.sdk import (
     Settings,
     Setup,
     Source,
+    TipRange,
     Verdict,
     Volume,
     action,
@@ -117,6 +119,19 @@ class Opentrons(PipettingRobot):
                 raise Rejected(f"the {mount} mount should carry {wanted}, and the robot has {there} there")
         mounts = self.settings.pipettes or found
         return tuple(found[mount] for mount in sorted(mounts))
+
+    def tips_by_volume(self) -> tuple[TipRange, ...]:
+        """By the pipettes of lab.yaml and the racks on the deck; empty where a pipette has racks of two sizes."""
+        found: list[TipRange] = []
+        for name in self.settings.pipettes.values():
+            sizes = {size for size, _ in self._session.racks(name)}
+            most = plan.nominal(name)
+            if len(sizes) != 1 or most is None:
+                return ()
+            (size,) = sizes
+            found.append(TipRange(size, 0.0, min(most, float(size))))
+        found.sort(key=lambda one: one.most)
+        return tuple(replace(one, above=found[n - 1].most if n else 0.0) for n, one in enumerate(found))
 
     async def close(self) -> None:
         await self._robot.close()

@@ -59,6 +59,12 @@ class Well:
     name: str
 
 
+def nominal(pipette: str) -> float | None:
+    """The greatest volume (µL) that a pipette's name tells, `p300_single_gen2`; None for a name that tells none."""
+    digits = pipette.partition("_")[0].removeprefix("p")
+    return float(digits) if digits.isdigit() else None
+
+
 def choose(pipettes: Sequence[Pipette], volume: float) -> tuple[Pipette, int]:
     """The smallest pipette that takes the volume at once; else the largest that takes it in equal strokes.
 

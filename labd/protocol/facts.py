@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from labd.sdk import ROLES, Action, Bounds, Signals
+from labd.sdk import ROLES, Action, Bounds, Signals, TipRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class LabFacts:
         usable_at: what can be drawn from a place; 0 when it has expired.
         material_at: which material is at a place.
         tips: how many tips stand on a device's deck, by device and by the µL that they take.
+        tip_ranges: which of them it takes for which volumes, by device, where it can tell.
         parts: how many there are of each part, on trays and in stock.
         stock: which part lies at a place.
         name: what the lab is called; empty where no lab is known.
@@ -57,6 +58,7 @@ class LabFacts:
     usable_at: Mapping[str, float] | None = None
     material_at: Mapping[str, str] | None = None
     tips: Mapping[str, Mapping[int, int]] | None = None
+    tip_ranges: Mapping[str, tuple[TipRange, ...]] | None = None
     parts: Mapping[str, int] | None = None
     stock: Mapping[str, str] | None = None
     name: str = ""

@@ -39,6 +39,7 @@ def facts_of(lab: Lab) -> LabFacts:
         usable_at=usable,
         material_at={place: liquid.material for place, liquid in liquids},
         tips=_tips(lab),
+        tip_ranges={name: found for name, device in lab.devices.items() if (found := device.driver.tips_by_volume())},
         parts=dict(Counter(stock.values()) + Counter(lab.config.parts)),
         stock=stock,
         name=lab.config.lab,

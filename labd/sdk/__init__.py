@@ -12,6 +12,7 @@ from labd.sdk.driver import (
     Settings,
     Setup,
     Signals,
+    TipRange,
     Verdict,
 )
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
@@ -90,6 +91,7 @@ __all__ = [
     "Speed",
     "Temperature",
     "Thermostat",
+    "TipRange",
     "UnitError",
     "Unreachable",
     "Verdict",

@@ -80,6 +80,15 @@ class Setup:
     deck: tuple[Labware, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TipRange:
+    """The volumes, in µL, that a robot moves with tips of one size: above `above` (or from it, when 0) up to `most`."""
+
+    size: int
+    above: float
+    most: float
+
+
 class Verdict(StrEnum):
     """What a device says about an action that was ordered before."""
 
@@ -141,6 +150,10 @@ class Driver(ABC):
         """Where a sample sits when this unit works on it (`press/nest`, `stat1/cell`), or None."""
         del unit
         return None
+
+    def tips_by_volume(self) -> tuple[TipRange, ...]:
+        """Which tips a pipetting robot takes for which volumes, the smallest first; empty where it cannot tell."""
+        return ()
 
     @abstractmethod
     async def connect(self) -> About:

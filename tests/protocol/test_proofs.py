@@ -10,6 +10,7 @@ import pytest
 from labd.files import InputErrors
 from labd.files.library import Library
 from labd.protocol import LabFacts, check, compiled, estimate, load, needs, ready, standard_facts
+from labd.sdk import TipRange
 from tests.protocol.sound import problems_of, spoilt, told_of, warnings_of
 
 HEAD = """\
@@ -372,6 +373,23 @@ class TestStocks:
         step = (STEP % ("LP57", "=sample.position", "1 µL", f", new_tip: {policy}")).strip()
         loop = f"      - repeat: {{times: {times}}}\n        steps:\n          {step}\n"
         assert [code for code, _ in errors(dose(loop), facts=facts())] == codes
+
+    @pytest.mark.parametrize(
+        ("volume", "times", "told"),
+        [
+            ("10 µL", 3, None),
+            ("10 µL", 4, "4 tips of 20 µL on the worst path, the robot's deck has 3"),
+            ("20 µL", 4, "4 tips of 20 µL on the worst path, the robot's deck has 3"),
+            ("21 µL", 4, None),
+            ("21 µL", 6, "6 tips of 300 µL on the worst path, the robot's deck has 5"),
+        ],
+    )
+    def test_tips_of_the_size_that_a_volume_takes(self, volume: str, times: int, told: str | None) -> None:
+        ranges = {"ot2": (TipRange(20, 0.0, 20.0), TipRange(300, 20.0, 300.0))}
+        known = facts(tips={"ot2": {20: 3, 300: 5}}, tip_ranges=ranges, volumes={"LP57": 1e6})
+        step = (STEP % ("LP57", "=sample.position", volume, "")).strip()
+        loop = f"      - repeat: {{times: {times}}}\n        steps:\n          {step}\n"
+        assert errors(dose(loop), facts=known) == ([("P503", f"this needs {told}")] if told else [])
 
     @pytest.mark.parametrize(("most", "codes"), [(3, []), (4, ["P503"])])
     def test_as_often_as_an_operator_may_say(self, most: int, codes: list[str]) -> None:

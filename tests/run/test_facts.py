@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import pytest
 
+from labd.lab.check import check_lab
 from labd.lab.config import LabConfig
 from labd.lab.lab import Lab
 from labd.protocol.facts import LabFacts
 from labd.run.facts import facts_of
-from labd.sdk import Bounds, Call, Duration, Force
+from labd.sdk import Bounds, Call, Duration, Force, TipRange
 from labd.sdk.roles import CrimpResult
 from tests.toys import TOYS, ToyPress, toy_lab
 
@@ -150,3 +151,9 @@ def test_an_expired_vial_is_the_last_to_be_taken(tmp_path: Path) -> None:
         }
     ]
     assert toy_lab(tmp_path, {"press": "press"}, deck=deck).locate("LP57") == "press/3/B1"
+
+
+def test_which_tips_a_robot_takes_follows_from_its_pipettes_and_racks() -> None:
+    lab = check_lab(Path("examples/simulated-lab/lab.yaml")).lab
+    assert lab is not None
+    assert facts_of(lab).tip_ranges == {"ot2": (TipRange(20, 0.0, 20.0), TipRange(300, 20.0, 300.0))}

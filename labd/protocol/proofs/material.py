@@ -26,9 +26,12 @@ SAMPLE = "sample"
 
 
 class Key(NamedTuple):
-    """One thing that is counted: drawn of a material or from a place, put into a place, tips, picks where parts lie."""
+    """One thing that is counted: drawn of a material or from a place, put into a place, tips, picks where parts lie.
 
-    kind: Literal["material", "place", "into", "tips", "pick"]
+    `tips` are all of them; `tip` are those of one size, whose µL are the name.
+    """
+
+    kind: Literal["material", "place", "into", "tips", "tip", "pick"]
     name: str = ""
 
 
@@ -195,12 +198,31 @@ class Ledger:
                 yield from self._shared([Key("into", name) for name in where], use)
         tips = _tips(op)
         if tips is not None:
-            yield TIPS, Use(Interval(tips.low, tips.high * again), tips.high, (*op.path, "do"))
+            use = Use(Interval(tips.low, tips.high * again), tips.high, (*op.path, "do"))
+            yield TIPS, use
+            if volume is not None:
+                yield from self._sized(volume, use, place)
         if op.action.name == "pick" and "place" in op.parameters:
             names = self._names(op.parameters["place"], place)
             found = [Key("pick", name) for name in names if name in (self.facts.stock or {})]
             share = Use(Interval(1, 1), 1, (*op.path, "with", "place"))
             yield from self._shared(found, share, len(names))
+
+    def _sized(self, volume: Slot, use: Use, place: tuple[str, int]) -> Iterator[tuple[Key, Use]]:
+        """The tips of each size that one action may take; nothing where several robots could serve."""
+        known = self.facts.tip_ranges or {}
+        if len(known) != 1 or len(self.facts.tips or known) != 1:
+            return
+        (ranges,) = known.values()
+        every, usual = self._volume(volume, self.ranges, place), self._volume(volume, self.usual, place)
+        middle = (usual.low + usual.high) / 2 if usual.bounded else usual.low
+        for number, one in enumerate(ranges):
+            most = one.most if number < len(ranges) - 1 else math.inf  # the largest takes the rest in strokes
+            if every.high <= one.above or every.low > most:
+                continue
+            surely = one.above < every.low and every.high <= most
+            low, middling = use.every.low if surely else 0.0, use.usual if one.above < middle <= most else 0.0
+            yield Key("tip", str(one.size)), Use(Interval(low, use.every.high), middling, use.path)
 
     def _shared(self, keys: list[Key], use: Use, among: int = 0) -> Iterator[tuple[Key, Use]]:
         """What goes to each of a list's items in turn: of all turns each has its share."""
@@ -238,12 +260,16 @@ class Ledger:
             if len(sources) != 1:
                 continue
             for at, op in once[1:]:
-                self.uses[state_name, at][TIPS] = Use(Interval(0, 0), 0, (*op.path, "do"))
+                self._set_tips((state_name, at), Use(Interval(0, 0), 0, (*op.path, "do")))
             at, op = once[0]
             turns = 1.0
             for loop in self.ranges.loops((state_name, at)):
                 turns *= max(1.0, self.ranges.turns(loop, self.ranges.at((state_name, at))).high)
-            self.uses[state_name, at][TIPS] = Use(Interval(0, 1 / turns), 1 / turns, (*op.path, "do"))
+            self._set_tips((state_name, at), Use(Interval(0, 1 / turns), 1 / turns, (*op.path, "do")))
+
+    def _set_tips(self, place: tuple[str, int], use: Use) -> None:
+        for key in [key for key in self.uses[place] if key.kind in ("tips", "tip")]:
+            self.uses[place][key] = use
 
 
 def _policy(op: DoOp) -> str | None:

@@ -27,6 +27,8 @@ def stock_problems(case: Case) -> Iterator[Problem]:
                 yield from _picks(case, found, key, amount)
             case "tips":
                 yield from _tips(case, found, amount)
+            case "tip":
+                yield from _sized_tips(case, found, key, amount)
 
 
 def _drawn(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Problem]:
@@ -81,11 +83,23 @@ def _picks(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Probl
 
 def _tips(case: Case, found: Needs, amount: Amount) -> Iterator[Problem]:
     has = _most_tips(case)
+    if any(key.kind == "tip" for key in found.amounts):
+        return  # each size is looked at by itself
     if has is None or amount.greatest is None or amount.greatest <= has + SLACK:
         return
     message = f"this needs {amount.greatest:g} tips on the worst path, the robot's deck has {has}"
     mend = f"put more racks there, or need fewer{_usually(amount, '')}"
     yield case.problem("P503", message, found.paths[TIPS], mend)
+
+
+def _sized_tips(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Problem]:
+    """Tips of one size, of the one robot that there is."""
+    has = sum(sizes.get(int(key.name), 0) for sizes in (case.facts.tips or {}).values())
+    if amount.greatest is None or amount.greatest <= has + SLACK:
+        return
+    message = f"this needs {amount.greatest:g} tips of {key.name} µL on the worst path, the robot's deck has {has}"
+    mend = f"put more racks of them there, or need fewer{_usually(amount, '')}"
+    yield case.problem("P503", message, found.paths[key], mend)
 
 
 def _most_tips(case: Case) -> int | None:
