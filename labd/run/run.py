@@ -7,31 +7,29 @@ own group, and feeds what happens back to them, one happening at a time, the mos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
-from labd.lab.limit import Limit
 from labd.protocol import messages as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.protocol.machine import Machine
 from labd.run.agenda import Urgency
-from labd.run.life import Life
-from labd.run.lifecycle import PAUSED, CommandRefusedError, State
+from labd.run.asking import Asking
+from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
-from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
+from labd.run.questions import SETTLE, OpenOutcome
 from labd.run.reservations import Bound, Reservations
-from labd.run.waits import Waits
 
 ENTERING = "enters"
 CLEANUP_LIMIT = 1800.0  # s; how long the steps of `cleanup` may take together
 
 
-class Run(Life):
+class Run(Asking):
     """A run from Idle to its end. `main()` is its task; commands and answers come from any other.
 
     Args:
@@ -59,12 +57,10 @@ class Run(Life):
         self.home = home
         self.machine = Machine(protocol, parameters, facts)
         self._reservations = reservations
-        self._desk = Desk(id, self._post)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
         self._late: list[tuple[Urgency, m.Elapsed]] = []  # timers of watches and windows that ended while it was held
-        self._waits = Waits(self._agenda)
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
         self._looking = False  # signals were read, and are looked at next
         self._cleaning = False
@@ -72,11 +68,6 @@ class Run(Life):
         performer.on_sent = self._sent
         performer.on_unsent = self._unsent
         self._deaf = performer.lab.bus.subscribe(self._heard)
-
-    @property
-    def question(self) -> Question | None:
-        """What it asks a person now."""
-        return self._desk.question
 
     async def main(self) -> None:
         """As of any life; it listens to its devices until it ends."""
@@ -120,7 +111,7 @@ class Run(Life):
         self._refresh()
         self._dispatch(self.machine.feed(event))
 
-    def _dispatch(self, commands: list[m.Command]) -> None:
+    def _dispatch(self, commands: Sequence[m.Command]) -> None:
         """Obeys; while the run is held nothing new starts, but waits begin and what waits can be called off."""
         for command in commands:
             if isinstance(command, m.Decided):
@@ -213,19 +204,6 @@ class Run(Life):
             expired = m.Expired(command.step_id, token=command.token)
             self._agenda.put(Urgency.RESULT, lambda: self._feed(expired))
 
-    async def _expires(self, within: float) -> bool:
-        """Waits so long; the time stands still while the run is held."""
-        limit = Limit(within)
-        forget = self._performer.keep(limit)
-        try:
-            async with limit:
-                await asyncio.Event().wait()
-        except TimeoutError:
-            return True
-        finally:
-            forget()
-        return False
-
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
         """Something was read from a device, or its health has changed."""
@@ -293,68 +271,6 @@ class Run(Life):
                 return m.Failed(command.step_id, kind, message, token=command.token)
             case Unsettled(_, _, message, _):
                 return m.Failed(command.step_id, "fault", message, token=command.token)
-
-    # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
-    def _ask(self, command: m.Ask) -> None:
-        question = self._desk.ask(command)
-        if command.within is not None:
-            work = self._expire(command, question, command.within)
-            self._waits.begin(command.step_id, work, f"question in {command.step_id}")
-
-    async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
-        if await self._expires(within):
-            self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
-
-    def _expired(self, command: m.Ask, question: Question) -> None:
-        if self._desk.expire(question):
-            self._feed(m.Expired(command.step_id, token=command.token))
-
-    def _ask_outcome(self, asked: OpenOutcome) -> None:
-        self._desk.ask_outcome(asked)
-        if self.lifecycle.at is State.EXECUTE:
-            self._hold(f"the outcome of {asked.order.name} is unknown: {asked.unsettled.message}")
-
-    def answer(self, choice: str, value: Any, by: str) -> None:
-        """Answers the open question.
-
-        Raises:
-            CommandRefusedError: there is none, or the answer is not among its choices.
-        """
-        question, value = self._desk.answer(choice, value, by)
-        if question.kind == "outcome":
-            self._agenda.put(Urgency.RESULT, lambda: self._settle(question, choice, by))
-        else:
-            self._waits.call_off(question.step)
-            answered = m.Answered(question.step, choice, value, by, token=question.token)
-            self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
-
-    def _settle(self, question: Question, choice: str, by: str) -> None:
-        """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""
-        asked = self._desk.settled(question)
-        if asked is None:
-            return  # the run was ended meanwhile
-        command, order, known = asked.command, asked.order, asked.unsettled.result
-        recorder, intent, conflict = self._performer.recorder, asked.unsettled.intent, None
-        if choice == "done" and known is not None:
-            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
-        else:
-            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
-        if choice == "not done":
-            self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
-        match choice:
-            case "done":
-                if known is None:
-                    conflict = recorder.moved(order, None)
-                self.cause = conflict or self.cause
-                values = known.model_dump() if known else dict.fromkeys(order.action.result.model_fields)
-                self._feed(m.Done(command.step_id, values, token=command.token))
-            case "not done" if not self.machine.awaited(command.step_id):
-                self._feed(m.Failed(command.step_id, "cancelled", "it was not done", token=command.token))
-            case "not done":
-                self._dispatch([command])
-            case _:
-                self._final = "scrapped"
-                self._stop(by, "scrapped by the operator")
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
     def _check_unhold(self, at: str | None) -> None:

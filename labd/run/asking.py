@@ -1,0 +1,117 @@
+"""What a run asks people: the protocol's questions, and what became of an action that nobody knows about."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from labd.lab.limit import Limit
+from labd.protocol import messages as m
+from labd.protocol.machine import Machine
+from labd.run.agenda import Urgency
+from labd.run.life import Life
+from labd.run.lifecycle import State
+from labd.run.performer import Performer
+from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
+from labd.run.waits import Waits
+
+
+class Asking(Life):
+    """The questions of one run, and how their answers lead on."""
+
+    machine: Machine
+
+    def __init__(self, id: str, sample: str, performer: Performer) -> None:  # noqa: A002 - the word of the field
+        super().__init__(id, sample, performer)
+        self._desk = Desk(id, self._post)
+        self._waits = Waits(self._agenda)
+
+    @property
+    def question(self) -> Question | None:
+        """What it asks a person now."""
+        return self._desk.question
+
+    @abstractmethod
+    def _feed(self, event: m.Event) -> None:
+        """Tells the machine what has happened."""
+
+    @abstractmethod
+    def _dispatch(self, commands: Sequence[m.Command]) -> None:
+        """Does what the machine says."""
+
+    async def _expires(self, within: float) -> bool:
+        """Waits so long; the time stands still while the run is held."""
+        limit = Limit(within)
+        forget = self._performer.keep(limit)
+        try:
+            async with limit:
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return True
+        finally:
+            forget()
+        return False
+
+    # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _ask(self, command: m.Ask) -> None:
+        question = self._desk.ask(command)
+        if command.within is not None:
+            work = self._expire(command, question, command.within)
+            self._waits.begin(command.step_id, work, f"question in {command.step_id}")
+
+    async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
+        if await self._expires(within):
+            self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
+
+    def _expired(self, command: m.Ask, question: Question) -> None:
+        if self._desk.expire(question):
+            self._feed(m.Expired(command.step_id, token=command.token))
+
+    def _ask_outcome(self, asked: OpenOutcome) -> None:
+        self._desk.ask_outcome(asked)
+        if self.lifecycle.at is State.EXECUTE:
+            self._hold(f"the outcome of {asked.order.name} is unknown: {asked.unsettled.message}")
+
+    def answer(self, choice: str, value: Any, by: str) -> None:
+        """Answers the open question.
+
+        Raises:
+            CommandRefusedError: there is none, or the answer is not among its choices.
+        """
+        question, value = self._desk.answer(choice, value, by)
+        if question.kind == "outcome":
+            self._agenda.put(Urgency.RESULT, lambda: self._settle(question, choice, by))
+        else:
+            self._waits.call_off(question.step)
+            answered = m.Answered(question.step, choice, value, by, token=question.token)
+            self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
+
+    def _settle(self, question: Question, choice: str, by: str) -> None:
+        """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""
+        asked = self._desk.settled(question)
+        if asked is None:
+            return  # the run was ended meanwhile
+        command, order, known = asked.command, asked.order, asked.unsettled.result
+        recorder, intent, conflict = self._performer.recorder, asked.unsettled.intent, None
+        if choice == "done" and known is not None:
+            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
+        else:
+            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+        if choice == "not done":
+            self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
+        match choice:
+            case "done":
+                if known is None:
+                    conflict = recorder.moved(order, None)
+                self.cause = conflict or self.cause
+                values = known.model_dump() if known else dict.fromkeys(order.action.result.model_fields)
+                self._feed(m.Done(command.step_id, values, token=command.token))
+            case "not done" if not self.machine.awaited(command.step_id):
+                self._feed(m.Failed(command.step_id, "cancelled", "it was not done", token=command.token))
+            case "not done":
+                self._dispatch([command])
+            case _:
+                self._final = "scrapped"
+                self._stop(by, "scrapped by the operator")
