@@ -37,6 +37,10 @@ def rest_of(
     except InputErrors:
         return []
     lost: set[str] = set()
+    states = tree.get("states")
+    first = next(iter(states), "") if isinstance(states, dict) else ""
+    for key, stand_in in (("protocol", "half"), ("version", "0.0.0"), ("start", first)):
+        tree.setdefault(key, stand_in)
     file = _sound(tree, lost)
     if file is None:
         return []
