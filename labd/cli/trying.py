@@ -32,7 +32,9 @@ def simulate(
     lab: Annotated[Path, typer.Option(help="The lab whose devices are simulated, also a real one.")] = Path("lab.yaml"),
     runs: Annotated[int, typer.Option(min=1, max=100_000, help="How many dry runs.")] = 10,
     seed: Annotated[int, typer.Option(help="Another seed tells other stories; the same one the same.")] = 7,
-    position: Annotated[str | None, typer.Option(help="Where the sample is at the start, `ot2/3/A1`.")] = None,
+    position: Annotated[
+        str | None, typer.Option(help="Where the sample is at the start, `ot2/3/A1`; in a channel a sound cell lies.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time (default: the machine's cores).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -94,6 +96,9 @@ def _prepared(
     roles: dict[str, int] = {}
     for use in loaded.roles.values():
         roles[use.role] = roles.get(use.role, 0) + use.channels
+    if position is None and "potentiostat" in roles and "arm" not in roles:
+        device, unit = checked.lab.units_for("potentiostat")[0]
+        position = checked.lab.place_of(device, unit)  # nothing carries the cell there: it is in its channel
     return [
         Dry(
             lab.resolve(),

@@ -81,6 +81,7 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
     daemon = Daemon(config, outward=False)
     async with daemon.open():
         await _wait_for_devices(daemon)
+        _lay_cell(daemon, dry.position)
         operator = Operator(daemon, random.Random(f"{dry.seed}/operator"))
         began = clock.monotonic()
         run = await daemon.engine.start(
@@ -100,6 +101,13 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
         materials = facts_of(daemon.lab).material_at or {}
         outcome = "held" if operator.gave_up else str(state.outcome)
         return read_story(events, dry.seed, outcome, operator.gave_up or state.cause, seconds, materials)
+
+
+def _lay_cell(daemon: Daemon, position: str | None) -> None:
+    """A sample that begins in a channel is a finished cell: somebody has put a well-made one there."""
+    channels = {daemon.lab.place_of(device, unit) for device, unit in daemon.lab.units_for("potentiostat")}
+    if position in channels:
+        daemon.host.world.lay_cell(position, clock.now().timestamp())
 
 
 async def _wait_for_devices(daemon: Daemon) -> None:

@@ -203,6 +203,17 @@ class World:
             return None
         return there
 
+    def lay_cell(self, place: str, at: float) -> bool:
+        """Lays a well-made, crimped, never charged cell where nothing lies (False: something does).
+
+        Args:
+            place: where.
+            at: when it was crimped, in lab seconds since the epoch.
+        """
+        made = {"electrolyte": {"LP57": 40.0}, "wetted_at": at - 240.0, "crimped_at": at}
+        cell = Cell(id=f"cell:{place}", parts=[HALF_CELL, LID], crimp_force=7.8, crimp_dwell=2.0, **made)
+        return self.item(place) is None and self.put(place, cell)
+
     # ── liquids ──────────────────────────────────────────────────────────────────────────────────────────────────
     def well(self, place: str) -> Well | None:
         """The liquid at a place, or None."""

@@ -140,6 +140,14 @@ def test_what_cannot_be_run_is_refused_with_its_mend(lab: Path, asking: Path, ar
     assert told in result.output
 
 
+def test_a_cell_that_begins_in_its_channel_is_a_sound_one(lab: Path) -> None:
+    lab.write_text(REAL, encoding="utf-8")
+    command = ["simulate", "eis_after_rest", "--lab", str(lab), "--runs", "1", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)["outcomes"]) == ["complete"]
+
+
 def test_a_lab_that_lacks_a_role_is_told_before_anything_runs(lab: Path) -> None:
     result = CliRunner().invoke(app, ["simulate", "cr2032_dose_crimp_form", "--lab", str(lab)])
     assert result.exit_code == 2
