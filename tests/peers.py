@@ -35,9 +35,14 @@ class Peer:
         if self.master >= 0:
             os.write(self.master, data)
 
-    def unplug(self) -> None:
+    def hush(self) -> None:
+        """Says nothing of what it was about to say."""
         for timer in self._timers:
             timer.cancel()
+        self._timers.clear()
+
+    def unplug(self) -> None:
+        self.hush()
         if self.master >= 0:
             self._loop.remove_reader(self.master)
             os.close(self.slave)

@@ -19,10 +19,11 @@ from labd.daemon import Daemon
 from labd.demo.pace import keep_pace
 from labd.demo.show import Show, table_of
 from labd.lab.background import background
-from labd.lab.bus import Happening, RunState
-from labd.lab.config import LabError, load_lab
+from labd.lab.bus import RunState
+from labd.lab.config import load_lab
 from labd.records.export import export
 from labd.records.results import CellRow, cell_rows, profiles
+from labd.run.attention import Attention
 from labd.run.lifecycle import Command
 from labd.run.shipped import find_protocol
 
@@ -81,7 +82,7 @@ async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Conso
             show.hear(device.state())
         with show:
             operator = Operator(daemon)
-            await wait_for_devices(daemon)
+            await daemon.lab.wait_ready(READY_LIMIT)
             if watch:
                 await tell_where(daemon, console)
             runs = [await start(daemon, number) for number in range(cells)]
@@ -98,18 +99,6 @@ async def play(lab: Path, cells: int, show: Show, *, watch: bool, console: Conso
         if watch:
             await stay(console)
     return played
-
-
-async def wait_for_devices(daemon: Daemon) -> None:
-    """Waits until all devices are there. Raises LabError."""
-    devices = daemon.lab.devices.values()
-    try:
-        async with asyncio.timeout(READY_LIMIT):
-            await asyncio.gather(*(device.wait_ready() for device in devices))
-    except TimeoutError:
-        states = [device.state() for device in devices]
-        missing = "; ".join(f"{state.device}: {state.problem}" for state in states if state.health != "ok")
-        raise LabError(f"not all devices came up within {READY_LIMIT:g} s of lab time: {missing}") from None
 
 
 def tell_result(played: Played, directory: Path, console: Console) -> None:
@@ -158,21 +147,11 @@ class Operator:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._asked: asyncio.Queue[RunState] = asyncio.Queue()
-        self._seen: set[tuple[str, str]] = set()
-        daemon.lab.bus.subscribe(self._hear)
-
-    def _hear(self, happening: Happening) -> None:
-        if not isinstance(happening, RunState):
-            return
-        what = happening.question["id"] if happening.question else happening.since
-        if (happening.question or happening.state == "Held") and (happening.run, what) not in self._seen:
-            self._seen.add((happening.run, what))
-            self._asked.put_nowait(happening)
+        self._attention = Attention(daemon.lab.bus)
 
     async def answer_all(self) -> None:
         while True:
-            state = await self._asked.get()
+            state = await self._attention.next()
             await asyncio.sleep(LOOKS)
             if state.question is not None:
                 choice = state.question["choices"][-1]  # a cell that is in doubt is not worth a channel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +61,17 @@ class Lab:
         if names is None:
             names = [name for name, device in self.devices.items() if device.driver.role == role]
         return [(self.devices[name], unit) for name in names for unit in self.devices[name].driver.units]
+
+    async def wait_ready(self, limit: float) -> None:
+        """Waits until all devices are there; after so many seconds of lab time raises LabError with what is missing."""
+        devices = self.devices.values()
+        try:
+            async with asyncio.timeout(limit):
+                await asyncio.gather(*(device.wait_ready() for device in devices))
+        except TimeoutError:
+            states = [device.state() for device in devices]
+            missing = "; ".join(f"{state.device}: {state.problem}" for state in states if state.health != "ok")
+            raise LabError(f"not all devices came up within {limit:g} s of lab time: {missing}") from None
 
     def place_of(self, device: Device, unit: str) -> str | None:
         """Where a sample is while a unit has it: a nest, a channel's holder, an arm's gripper."""

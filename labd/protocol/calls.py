@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labd.expr import ANYTHING, Measure, Record, Text, did_you_mean
+from labd.expr import Record, did_you_mean
 from labd.files.source import Path
 from labd.protocol.loader import Protocol
 from labd.protocol.model import CallStep
 from labd.protocol.parameters import Declared, parameter_types
 from labd.protocol.program import Program
 from labd.protocol.slots import Slots
-from labd.protocol.values import Slot
+from labd.protocol.values import Slot, example
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,12 @@ def call_parameters(step: CallStep, callee: Callee, slots: Slots, path: Path) ->
         if name in step.with_:
             continue
         if kind.default is None:
-            mend = f"add `with: {{{name}: {_example(kind)}}}`"
+            mend = f"add `with: {{{name}: {example(kind.type)}}}`"
             at = (*path, "with") if step.with_ else (*path, "call")
             slots.tell("P204", f"`{step.call}` needs `{name}`", at, mend)
         else:
             found[name] = Slot(kind.type, kind.default, bounds=kind.bounds)
     return found
-
-
-def _example(kind: Declared) -> str:
-    if isinstance(kind.type, Measure):
-        return f"1 {kind.type.dimension.unit}"
-    if isinstance(kind.type, Text):
-        return kind.type.choices[0] if kind.type.choices else "…"
-    return "true" if kind.type == ANYTHING else "1"
 
 
 def call_roles(step: CallStep, callee: Callee, caller: Protocol, slots: Slots, path: Path) -> Mapping[str, str]:

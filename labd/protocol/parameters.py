@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from labd.expr import BOOLEAN, INTEGER, NUMBER, TEXT, Measure, Text, Type, accepts, did_you_mean, measure
+from labd.expr import BOOLEAN, INTEGER, NUMBER, TEXT, Measure, Text, Type, did_you_mean, measure
 from labd.files.problems import InputErrors, Problem
 from labd.files.source import Path
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol as LoadedProtocol
 from labd.protocol.model import InputSpec, Parameter
-from labd.protocol.values import FREE, BadValue, expression_of, literal, out_of_bounds, without_example
+from labd.protocol.values import FREE, BadValue, example, expression_of, literal, out_of_bounds, without_example
 from labd.sdk import Bounds, UnitError, units
 
 _TYPES: dict[str, Type] = {
@@ -161,7 +161,8 @@ def bind_parameters(
         given = values.get(name)
         if given is None:
             if kind.default is None:
-                mend = f"write `{name}={_example(kind.type)}`"
+                quote = "'" if isinstance(kind.type, Measure) else ""  # a shell parts `35 µL` at its space
+                mend = f"write `{name}={quote}{example(kind.type)}{quote}`"
                 problems.append(Problem("P401", f"the parameter `{name}` has no value", mend=mend))
             else:
                 bound[name] = kind.default
@@ -214,14 +215,6 @@ def check_named(value: str, kind: Text, facts: LabFacts) -> None:
     if known and value not in known:
         what = {"place": "place", "material": "material", "source": "place or material"}[kind.names]
         raise BadValue("P210", f"the lab has no {what} `{value[:60]}`", did_you_mean(value, known, "it has"))
-
-
-def _example(kind: Type) -> str:
-    if isinstance(kind, Measure):
-        return f"'1 {kind.dimension.unit}'"
-    if isinstance(kind, Text):
-        return kind.choices[0] if kind.choices else "…"
-    return "true" if accepts(kind, BOOLEAN) else "1"
 
 
 def told(protocol: LoadedProtocol, values: Mapping[str, Any]) -> dict[str, Any]:

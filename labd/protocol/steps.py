@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
-from labd.expr import ANYTHING, BOOLEAN, INTEGER, ListOf, Measure, Template, Text, did_you_mean, field_type, nearest
+from labd.expr import ANYTHING, BOOLEAN, INTEGER, ListOf, Measure, Template, did_you_mean, field_type, nearest
 from labd.files.source import Path
 from labd.protocol.calls import Callee, call_parameters, call_roles
 from labd.protocol.facts import RoleFacts
@@ -52,7 +50,7 @@ from labd.protocol.program import (
     op_assigns,
 )
 from labd.protocol.slots import INDEX, SECONDS, Slots
-from labd.protocol.values import FREE, Slot
+from labd.protocol.values import FREE, Slot, example
 from labd.sdk import Action, Bounds, Effect
 from labd.sdk.quantities import bounds_of
 
@@ -325,7 +323,7 @@ class Steps:
             slots[name] = self.slots.slot(raw, field_type(fields[name]), at, bounds, optional=optional)
         for name, declared_field in fields.items():
             if declared_field.is_required() and name not in step.with_ and name not in meant:
-                mend = f"add `with: {{{name}: {example(declared_field)}}}`"
+                mend = f"add `with: {{{name}: {example(field_type(declared_field))}}}`"
                 at = (*path, "with") if step.with_ else (*path, "do")
                 self.slots.tell("P204", f"`{step.do}` needs `{name}`", at, mend)
         return slots
@@ -378,11 +376,3 @@ def _some_turns(times: Slot | None, over: Slot | None) -> bool:
 def _first_field(action: Action) -> str:
     names = list(action.result.model_fields)
     return f"`done.{names[0]}`" if names else "`rejected`"
-
-
-def example(field_info: FieldInfo) -> str:
-    """A value that a parameter could have, for a mend."""
-    kind = field_type(field_info)
-    if isinstance(kind, Measure):
-        return f"1 {kind.dimension.unit}"
-    return kind.choices[0] if isinstance(kind, Text) and kind.choices else "…"

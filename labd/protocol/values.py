@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labd.expr import (
+    BOOLEAN,
     Anything,
     Boolean,
     Expression,
@@ -17,6 +18,7 @@ from labd.expr import (
     Text,
     Type,
     Values,
+    accepts,
     an,
     did_you_mean,
 )
@@ -68,6 +70,15 @@ class Slot:
 def expression_of(raw: object) -> str | None:
     """The expression in `=expression`, or None for a literal."""
     return raw[1:] if isinstance(raw, str) and raw.startswith("=") else None
+
+
+def example(kind: Type) -> str:
+    """A value that somebody could write, for a mend; `…` for a text that only the lab knows."""
+    if isinstance(kind, Measure):
+        return f"1 {kind.dimension.unit}"
+    if isinstance(kind, Text):
+        return kind.choices[0] if kind.choices else "…"
+    return "true" if accepts(kind, BOOLEAN) else "1"
 
 
 def argument(value: Any, kind: Type) -> Argument:

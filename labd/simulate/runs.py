@@ -17,9 +17,10 @@ import structlog
 from labd import clock
 from labd.daemon import Daemon, configure_logs, first_of
 from labd.files import InputErrors
-from labd.lab.bus import Happening, RunState
+from labd.lab.bus import RunState
 from labd.lab.config import LabConfig, LabError, load_lab
 from labd.lab.equipment import find_driver
+from labd.run.attention import Attention
 from labd.run.engine import EngineError
 from labd.run.facts import facts_of
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -80,7 +81,7 @@ def one_run(dry: Dry) -> Story:
 async def _run(config: LabConfig, dry: Dry) -> Story:
     daemon = Daemon(config, outward=False)
     async with daemon.open():
-        await _wait_for_devices(daemon)
+        await daemon.lab.wait_ready(READY_LIMIT)
         _lay_cell(daemon, dry.position)
         operator = Operator(daemon, random.Random(f"{dry.seed}/operator"))
         began = clock.monotonic()
@@ -110,17 +111,6 @@ def _lay_cell(daemon: Daemon, position: str | None) -> None:
         daemon.host.world.lay_cell(position, clock.now().timestamp())
 
 
-async def _wait_for_devices(daemon: Daemon) -> None:
-    devices = daemon.lab.devices.values()
-    try:
-        async with asyncio.timeout(READY_LIMIT):
-            await asyncio.gather(*(device.wait_ready() for device in devices))
-    except TimeoutError:
-        states = [device.state() for device in devices]
-        missing = "; ".join(f"{state.device}: {state.problem}" for state in states if state.health != "ok")
-        raise DryRunError(f"not all simulated devices came up: {missing}") from None
-
-
 class Operator:
     """Answers what is asked with any of the choices, so that all ways are seen; sends held runs on a few times."""
 
@@ -128,23 +118,13 @@ class Operator:
         self.gave_up: str | None = None
         self._daemon = daemon
         self._dice = dice
-        self._asked: asyncio.Queue[RunState] = asyncio.Queue()
-        self._seen: set[str] = set()
+        self._attention = Attention(daemon.lab.bus)
         self._holds = 0
-        daemon.lab.bus.subscribe(self._hear)
-
-    def _hear(self, happening: Happening) -> None:
-        if not isinstance(happening, RunState):
-            return
-        what = happening.question["id"] if happening.question else happening.since
-        if (happening.question or happening.state == "Held") and what not in self._seen:
-            self._seen.add(what)
-            self._asked.put_nowait(happening)
 
     async def answer_all(self) -> None:
         """Answers until cancelled."""
         while True:
-            state = await self._asked.get()
+            state = await self._attention.next()
             await asyncio.sleep(LOOKS)
             try:
                 await (self._answer(state) if state.question is not None else self._send_on(state))

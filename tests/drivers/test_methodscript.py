@@ -4,70 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pty
-import tty
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
 from drivers.methodscript import DRIVER, MethodScript
 from labd import clock
-from labd.io.transcript import Player, Transcript
 from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Rejected, Setup, Unreachable, Verdict
-
-TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
-
-
-class Peer:
-    """The instrument's end of a pty."""
-
-    def __init__(self) -> None:
-        self.master, self.slave = pty.openpty()
-        tty.setraw(self.slave)
-        os.set_blocking(self.master, False)
-        self.port = os.ttyname(self.slave)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.master, lambda: self.hear(os.read(self.master, 4096)))
-        self._timers: list[asyncio.TimerHandle] = []
-
-    def hear(self, data: bytes) -> None:
-        raise NotImplementedError
-
-    def say(self, text: str, after: float = 0.0) -> None:
-        self._timers.append(self._loop.call_later(after, self._write, text.encode("latin-1")))
-
-    def _write(self, data: bytes) -> None:
-        if self.master >= 0:
-            os.write(self.master, data)
-
-    def hush(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-
-    def unplug(self) -> None:
-        self.hush()
-        if self.master >= 0:
-            self._loop.remove_reader(self.master)
-            os.close(self.slave)
-            os.close(self.master)
-            self.master = -1
-
-
-class Scripted(Peer):
-    """Plays a transcript."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.player = Player(Transcript.read(TRANSCRIPTS / name))
-
-    def hear(self, data: bytes) -> None:
-        delay = 0.0
-        for entry in self.player.take(data):
-            delay += entry.dt
-            self.say(entry.data, delay)
+from tests.peers import Peer, Scripted
 
 
 def volt(value: float) -> str:

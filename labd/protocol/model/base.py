@@ -37,6 +37,18 @@ def tag(kinds: Mapping[type, str], otherwise: str) -> Discriminator:
     return Discriminator(form)
 
 
+def by_key(kinds: Mapping[str, type[Part]]) -> Discriminator:
+    """Tells the kinds of a step or state apart by the key that only one of them has; the first in the table counts."""
+
+    def found(value: object) -> str | None:
+        for key, kind in kinds.items():
+            if isinstance(value, kind) or (isinstance(value, dict) and key in value):
+                return f"@{key}"
+        return None
+
+    return Discriminator(found)
+
+
 # ── parameters and roles ─────────────────────────────────────────────────────────────────────────────────────────
 class Parameter(Part):
     """What whoever starts a run fills in. A quantity's dimension is that of its default or bounds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from pydantic import Discriminator, Field, StrictInt, Tag
+from pydantic import Field, StrictInt, Tag
 
 from labd.protocol.messages import Ending
 from labd.protocol.model.base import (
@@ -17,6 +17,7 @@ from labd.protocol.model.base import (
     Text,
     Value,
     VisitLimit,
+    by_key,
     tag,
 )
 from labd.protocol.model.steps import (
@@ -162,13 +163,6 @@ STATE_KINDS: dict[str, type[Part]] = {
 """The key that tells what kind a state is."""
 
 
-def _state_tag(value: object) -> str | None:
-    for key, kind in STATE_KINDS.items():
-        if isinstance(value, kind) or (isinstance(value, dict) and key in value):
-            return f"@{key}"
-    return None
-
-
 State: TypeAlias = Annotated[
     Annotated[EndState, Tag("@end")]
     | Annotated[StepsState, Tag("@steps")]
@@ -179,5 +173,5 @@ State: TypeAlias = Annotated[
     | Annotated[CallState, Tag("@call")]
     | Annotated[ParallelState, Tag("@parallel")]
     | Annotated[RepeatState, Tag("@repeat")],
-    Discriminator(_state_tag),
+    by_key(STATE_KINDS),
 ]

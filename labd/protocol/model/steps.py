@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, StrictInt, Tag
+from pydantic import Field, StrictInt, Tag
 
 from labd.protocol.model.base import (
     Condition,
@@ -13,6 +13,7 @@ from labd.protocol.model.base import (
     Target,
     Text,
     Value,
+    by_key,
     tag,
 )
 
@@ -210,13 +211,6 @@ STEP_KINDS: dict[str, type[Part]] = {
 """The key that tells what kind a step is."""
 
 
-def _step_tag(value: object) -> str | None:
-    for key, kind in STEP_KINDS.items():
-        if isinstance(value, kind) or (isinstance(value, dict) and key in value):
-            return f"@{key}"
-    return None
-
-
 Step: TypeAlias = Annotated[
     Annotated[DoStep, Tag("@do")]
     | Annotated[WaitStep, Tag("@wait")]
@@ -226,7 +220,7 @@ Step: TypeAlias = Annotated[
     | Annotated[CallStep, Tag("@call")]
     | Annotated[ParallelStep, Tag("@parallel")]
     | Annotated[RepeatStep, Tag("@repeat")],
-    Discriminator(_step_tag),
+    by_key(STEP_KINDS),
 ]
 
 for kind in (IfStep, ParallelStep, RepeatStep):
