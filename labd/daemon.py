@@ -142,6 +142,7 @@ class Daemon:
             yield device.describe()
             yield device.state()
         yield from self.engine.known()
+        yield from self.lab.alarms.active
 
     async def _stop_runs(self) -> None:
         why = "the daemon is stopping"

@@ -14,7 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,13 @@ _COLUMNS = "seq, at, run, kind, data, hash"
 
 @dataclass(slots=True)
 class _Work:
-    """What the writer is to do: events (at, run, kind, data as JSON), a mark, or nothing but to say it got there."""
+    """What the writer is to do: events (at, run, kind, data as JSON), a mark, a value to keep under a name (None: no
+    more), or nothing but to say that it got there.
+    """
 
     events: Sequence[tuple[str, str | None, str, str]] = ()
     mark: tuple[str, int] | None = None
+    keep: tuple[str, str | None] | None = None
     done: asyncio.Future[list[Event]] | None = None
 
 
@@ -101,6 +104,17 @@ class Journal:
             JournalError: the journal is broken or closed.
         """
         self._submit(_Work([_told(event)]))
+
+    def keep(self, name: str, value: Mapping[str, Any] | None) -> None:
+        """Keeps a value under a name in place of the one before (None: keeps none any more).
+
+        It becomes durable in the order of `post`: what was posted before it is durable when it is. Unlike events it is
+        replaced, so it is for what can be told again from them at a price: the position of a run.
+
+        Raises:
+            JournalError: a value that JSON has no word for; the journal is broken or closed.
+        """
+        self._submit(_Work(keep=(name, None if value is None else encode(name, value))))
 
     async def set_mark(self, name: str, value: int) -> None:
         """Keeps a reader's position; durable when this returns. Raises JournalError as `append` does."""
@@ -175,6 +189,7 @@ class Journal:
         results: list[list[Event]] = []
         rows: list[tuple[int, str, str | None, str, str, str]] = []
         marks: list[tuple[str, int]] = []
+        kept: dict[str, str | None] = {}
         seq, last = self._seq, self._hash
         for work in drained:
             written: list[Event] = []
@@ -185,11 +200,17 @@ class Journal:
                 written.append(Event(seq, at, run, kind, json.loads(data), last))
             if work.mark is not None:
                 marks.append(work.mark)
+            if work.keep is not None:
+                kept |= [work.keep]
             results.append(written)
-        if rows or marks:
+        if rows or marks or kept:
             with schema.transaction(self._connection) as connection:
                 connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
                 connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", marks)
+                now = [(name, value) for name, value in kept.items() if value is not None]
+                connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", now)
+                gone = [(name,) for name, value in kept.items() if value is None]
+                connection.executemany("DELETE FROM kept WHERE name = ?", gone)
         self._seq, self._hash = seq, last
         return results
 
@@ -247,6 +268,10 @@ class Journal:
         """A reader's position; 0 when it was never set."""
         return await self._read(self._mark, name)
 
+    async def kept(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """What is kept under names that begin so."""
+        return await self._read(self._kept, prefix)
+
     async def verify(self) -> int | None:
         """The seq of the first event that does not fit to the ones before it, or None when the chain is whole."""
         return await self._read(self._first_broken)
@@ -292,6 +317,10 @@ class Journal:
 
     def _mark(self, name: str) -> int:
         return next((int(value) for (value,) in self._rows("SELECT value FROM marks WHERE name = ?", [name])), 0)
+
+    def _kept(self, prefix: str) -> dict[str, dict[str, Any]]:
+        rows = self._rows("SELECT name, value FROM kept WHERE substr(name, 1, ?) = ?", [len(prefix), prefix])
+        return {name: json.loads(value) for name, value in rows}
 
     def _first_broken(self) -> int | None:
         before, expected = GENESIS, 1

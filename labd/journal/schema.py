@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labd.journal.events import JournalError
@@ -24,6 +24,7 @@ class Format:
         synchronous: SQLite's own setting.
         tables: what a new one is made with.
         error: what is raised when it cannot be opened.
+        steps: by an older version, the SQL that makes the next one of it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Format:
     synchronous: str
     tables: str
     error: type[Exception]
+    steps: Mapping[int, str] = field(default_factory=dict)
 
     def connect(self, path: Path) -> sqlite3.Connection:
         """Opens a file of this kind for writing, and creates it where there is none.
@@ -69,15 +71,20 @@ class Format:
             marks = f"PRAGMA application_id = {self.application_id}; PRAGMA user_version = {self.version};"
             connection.executescript(f"BEGIN; {self.tables} {marks} COMMIT;")
             _sync_directory(path.parent)
+            return
+        for older in range(version, self.version):
+            connection.executescript(f"BEGIN; {self.steps[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 
+
+_KEPT = "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 
 JOURNAL = Format(
     name="journal",
-    version=1,
+    version=2,
     application_id=0x6C616264,  # "labd"
     # A commit is on the disk when it returns. Group commit makes it cheap, so there is no reason for less.
     synchronous="FULL",
-    tables="""
+    tables=f"""
 CREATE TABLE events (
     seq  INTEGER PRIMARY KEY,
     at   TEXT NOT NULL,
@@ -92,8 +99,10 @@ CREATE TRIGGER events_never_change BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER events_never_go BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+{_KEPT}
 """,
     error=JournalError,
+    steps={1: _KEPT},
 )
 
 

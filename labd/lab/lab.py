@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labd import clock
+from labd.lab.alarms import Alarms
 from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
 from labd.lab.deck import Liquid
@@ -38,6 +39,7 @@ class Lab:
     ) -> None:
         self.config = config
         self.bus = Bus()
+        self.alarms = Alarms(self.bus)
         self.places = Places()
         self.devices: dict[str, Device] = {}
         findings = config.findings()

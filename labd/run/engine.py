@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -240,6 +240,28 @@ class Engine:
         self._live(run_id).answer(choice, value, by)
         await self._accept(run_id, {"command": "answer", "by": by, "choice": choice})
         return await self.state(run_id)
+
+    async def command_all(
+        self, command: Command, *, by: str, cause: str | None = None, devices: Collection[str] | None = None
+    ) -> list[str]:
+        """Gives every run a command that it can take now; taken and durable when this returns. Gives their ids.
+
+        Args:
+            command: hold, stop or abort.
+            by: who, or what, gives it.
+            cause: why.
+            devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
+        """
+        ordered: list[str] = []
+        for run in list(self._runs.values()):
+            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices)):
+                run.command(command, by, cause)
+                ordered.append(run.id)
+        if ordered:
+            told = {"command": command.value, "by": by, "cause": cause, "at": None}
+            await asyncio.sleep(0)  # the runs take it up
+            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in ordered))
+        return ordered
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
         await asyncio.sleep(0)  # the run takes it up

@@ -7,7 +7,7 @@ own group, and feeds what happens back to them, one happening at a time, the mos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from labd.expr import Missing
@@ -368,6 +368,12 @@ class Run(Asking):
     def waits_for(self) -> str | None:
         """Why it waits, in words, or None."""
         return self._reservations.waiting(self.id)
+
+    def uses(self, devices: Collection[str]) -> bool:
+        """Whether it works with one of these devices now, or one of them holds its sample."""
+        here = self._performer.lab.places.place_of(self.sample) or ""
+        bound = {name for one in self._bounds.values() for name, _ in one.keys}
+        return not bound.isdisjoint(devices) or here.partition("/")[0] in devices
 
     def told(self) -> RunState:
         ended = self.ended

@@ -287,3 +287,37 @@ def test_what_was_acknowledged_outlives_a_killed_daemon(path: Path) -> None:
     kept, broken = clock.run(look())
     assert broken is None
     assert all(kept[int(seq)] == hash_ for seq, hash_ in told)
+
+
+async def test_what_is_kept_is_replaced_and_outlives_the_daemon(path: Path) -> None:
+    journal = await Journal.open(path)
+    try:
+        journal.keep("run/run-0001", {"state": "a"})
+        journal.keep("run/run-0002", {"state": "b"})
+        journal.keep("run/run-0001", {"state": "c"})
+        journal.keep("run/run-0002", None)
+        assert await journal.kept("run/") == {"run/run-0001": {"state": "c"}}
+    finally:
+        await journal.close()
+    journal = await Journal.open(path)
+    try:
+        assert await journal.kept("run/") == {"run/run-0001": {"state": "c"}}
+        assert await journal.kept("other/") == {}
+    finally:
+        await journal.close()
+
+
+async def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
+    journal = await Journal.open(path)
+    await journal.append(NewEvent("daemon.started", {}))
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.executescript("DROP TABLE kept; PRAGMA user_version = 1;")
+    journal = await Journal.open(path)
+    try:
+        journal.keep("run/run-0001", {})
+        assert list(await journal.kept("run/")) == ["run/run-0001"]
+        assert [event.kind for event in await journal.events()] == ["daemon.started"]
+        assert await journal.verify() is None
+    finally:
+        await journal.close()

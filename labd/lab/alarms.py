@@ -1,0 +1,46 @@
+"""What a person should know now: each alarm under an id of its own, until what it is about is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from labd import clock
+from labd.lab.bus import Alarm, Bus
+
+Severity = Literal["warning", "problem", "critical"]
+
+
+@dataclass(slots=True)
+class Alarms:
+    """The alarms of one lab that have not ended."""
+
+    bus: Bus
+    _active: dict[str, Alarm] = field(default_factory=dict)
+
+    def tell(self, id: str, severity: Severity, about: str, text: str) -> None:  # noqa: A002 - the word of the field
+        """Says that something is so; said again with other words, they replace the first, under its time.
+
+        Args:
+            id: of `[a-z0-9_-]{1,64}`, such as `disk` or `interlock-oxygen`.
+            severity: how much it matters.
+            about: the device, the run, or `lab`.
+            text: what is so, and what to do.
+        """
+        before = self._active.get(id)
+        if before is not None and (before.severity, before.text) == (severity, text):
+            return
+        since = before.since if before is not None else clock.stamp()
+        self._active[id] = alarm = Alarm(id, severity, about, text, since)
+        self.bus.tell(alarm)
+
+    def end(self, id: str) -> None:  # noqa: A002
+        """Says that it is over. Harmless when nobody said that it is so."""
+        alarm = self._active.pop(id, None)
+        if alarm is not None:
+            self.bus.tell(replace(alarm, ended=True))
+
+    @property
+    def active(self) -> tuple[Alarm, ...]:
+        """Those that have not ended, the oldest first."""
+        return tuple(self._active.values())
