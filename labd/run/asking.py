@@ -15,6 +15,7 @@ from labd.run.life import Life
 from labd.run.lifecycle import State
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
+from labd.run.times import Times
 from labd.run.waits import Waits
 
 
@@ -27,6 +28,7 @@ class Asking(Life):
         super().__init__(id, sample, performer)
         self._desk = Desk(id, self._post)
         self._waits = Waits(self._agenda)
+        self._times = Times()
 
     @property
     def question(self) -> Question | None:
@@ -41,9 +43,8 @@ class Asking(Life):
     def _dispatch(self, commands: Sequence[m.Command]) -> None:
         """Does what the machine says."""
 
-    async def _expires(self, within: float) -> bool:
+    async def _expires(self, limit: Limit) -> bool:
         """Waits so long; the time stands still while the run is held."""
-        limit = Limit(within)
         forget = self._performer.keep(limit)
         try:
             async with limit:
@@ -58,14 +59,18 @@ class Asking(Life):
     def _ask(self, command: m.Ask) -> None:
         question = self._desk.ask(command)
         if command.within is not None:
-            work = self._expire(command, question, command.within)
-            self._waits.begin(command.step_id, work, f"question in {command.step_id}")
+            self._let_expire(command, question, command.within)
 
-    async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
-        if await self._expires(within):
+    def _let_expire(self, command: m.Ask, question: Question, within: float) -> None:
+        work = self._expire(command, question, self._times.limit(command.step_id, within))
+        self._waits.begin(command.step_id, work, f"question in {command.step_id}")
+
+    async def _expire(self, command: m.Ask, question: Question, limit: Limit) -> None:
+        if await self._expires(limit):
             self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
 
     def _expired(self, command: m.Ask, question: Question) -> None:
+        self._times.over(command.step_id)
         if self._desk.expire(question):
             self._feed(m.Expired(command.step_id, token=command.token))
 
@@ -86,7 +91,11 @@ class Asking(Life):
         else:
             self._waits.call_off(question.step)
             answered = m.Answered(question.step, choice, value, by, token=question.token)
-            self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
+            self._agenda.put(Urgency.RESULT, lambda: self._answered(answered))
+
+    def _answered(self, answered: m.Answered) -> None:
+        self._times.over(answered.step_id)
+        self._feed(answered)
 
     def _settle(self, question: Question, choice: str, by: str) -> None:
         """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""

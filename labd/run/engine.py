@@ -231,9 +231,17 @@ class Engine:
         """
         if command is Command.CLEAR:
             return await self._clear(run_id, by)
-        self._live(run_id).command(command, by, cause, at)
+        run = self._live(run_id)
+        await self._obeyed(run, run.command(command, by, cause, at))
         await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
         return await self.state(run_id)
+
+    async def _obeyed(self, run: Run, order: asyncio.Future[None]) -> None:
+        """Waits until a run has taken an order up, so that what it does for it is durable before it is acknowledged."""
+        task = self._tasks[run.id]
+        await asyncio.wait({order, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not order.done():
+            raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
 
     async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
         """Answers a run's question; durable when this returns. Raises as `command` does."""
@@ -252,19 +260,19 @@ class Engine:
             cause: why.
             devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
         """
-        ordered: list[str] = []
-        for run in list(self._runs.values()):
-            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices)):
-                run.command(command, by, cause)
-                ordered.append(run.id)
-        if ordered:
+        orders = {
+            run.id: (self._tasks[run.id], run.command(command, by, cause))
+            for run in list(self._runs.values())
+            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices))
+        }
+        for task, order in orders.values():
+            await asyncio.wait({task, order}, return_when=asyncio.FIRST_COMPLETED)
+        if orders:
             told = {"command": command.value, "by": by, "cause": cause, "at": None}
-            await asyncio.sleep(0)  # the runs take it up
-            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in ordered))
-        return ordered
+            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
+        return list(orders)
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
-        await asyncio.sleep(0)  # the run takes it up
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
 
     async def _clear(self, run_id: str, by: str) -> RunState:
