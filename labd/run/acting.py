@@ -9,6 +9,7 @@ from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
+from labd.sdk import Outcome, Verdict
 
 
 class Acting(Asking):
@@ -72,3 +73,25 @@ class Acting(Asking):
                 return m.Failed(command.step_id, kind, message, token=command.token)
             case Unsettled(_, _, message, _):
                 return m.Failed(command.step_id, "fault", message, token=command.token)
+
+    # ── devices that come back ───────────────────────────────────────────────────────────────────────────────────
+    def _ask_again(self, device: str) -> None:
+        """A device is well again: it may know now what people are asked about."""
+        for asked in self._desk.outcomes:
+            if asked.order.bound.device.id == device and asked.unsettled.kind == "unknown" and not self.over:
+                self._agenda.spawn(self._ask_device(asked), f"asks {device}")
+
+    async def _ask_device(self, asked: OpenOutcome) -> None:
+        outcome = await self._performer.ask(asked.order, asked.unsettled.intent)
+        if outcome.verdict in (Verdict.DONE, Verdict.NOT_DONE):
+            self._agenda.put(Urgency.RESULT, lambda: self._device_told(asked, outcome))
+
+    def _device_told(self, asked: OpenOutcome, outcome: Outcome) -> None:
+        """The device knows: the question is taken back. The run stays held, for somebody may be at the device."""
+        done = outcome.verdict is Verdict.DONE
+        if self.over or (done and outcome.result is None):
+            return
+        if self._desk.tell_outcome(asked.unsettled.intent.id, f"the device has told: {outcome.why}") is None:
+            return
+        self._apply(asked, "done" if done else "not done", outcome.result, {"by": "device", "why": outcome.why})
+        self.cause = f"{asked.order.name}: {outcome.verdict.value.replace('_', ' ')}, the device has told since; unhold"

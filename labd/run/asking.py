@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labd.lab.limit import Limit
@@ -17,6 +17,7 @@ from labd.run.performer import Performer
 from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
 from labd.run.times import Times
 from labd.run.waits import Waits
+from labd.sdk import Result
 
 
 class Asking(Life):
@@ -102,12 +103,23 @@ class Asking(Life):
         asked = self._desk.settled(question)
         if asked is None:
             return  # the run was ended meanwhile
-        command, order, known = asked.command, asked.order, asked.unsettled.result
+        self._apply(asked, choice, asked.unsettled.result, {"by": by})
+
+    def _apply(self, asked: OpenOutcome, choice: str, known: Result | None, told: Mapping[str, Any]) -> None:
+        """An action that nobody knew about is settled.
+
+        Args:
+            asked: the action.
+            choice: `done`, `not done` or `scrap`.
+            known: its result, where there is one.
+            told: who says so, for the journal.
+        """
+        command, order = asked.command, asked.order
         recorder, intent, conflict = self._performer.recorder, asked.unsettled.intent, None
         if choice == "done" and known is not None:
-            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
+            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], **told)
         else:
-            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], **told)
         if choice == "not done":
             self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
         match choice:
@@ -123,4 +135,4 @@ class Asking(Life):
                 self._dispatch([command])
             case _:
                 self._final = "scrapped"
-                self._stop(by, "scrapped by the operator")
+                self._stop(str(told["by"]), "scrapped by the operator")

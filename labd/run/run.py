@@ -7,15 +7,13 @@ own group, and feeds what happens back to them, one happening at a time, the mos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
 from labd.lab.limit import Limit
 from labd.protocol import messages as m
-from labd.protocol.facts import LabFacts
-from labd.protocol.loader import Protocol
 from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
 from labd.run.acting import Acting
@@ -36,7 +34,7 @@ class Run(Acting):
     Args:
         id: its name.
         order: its place in the line for devices; the least goes first.
-        protocol, parameters: what it executes.
+        machine: what it executes.
         sample, home: what it works on, and where that was at the start.
     """
 
@@ -44,19 +42,17 @@ class Run(Acting):
         self,
         id: str,  # noqa: A002 - the word of the field
         order: int,
-        protocol: Protocol,
-        parameters: Mapping[str, Any],
+        machine: Machine,
         sample: str,
         home: str,
         performer: Performer,
         reservations: Reservations,
-        facts: LabFacts | None = None,
     ) -> None:
         super().__init__(id, sample, performer)
         self.order = order
-        self.protocol = protocol
+        self.machine = machine
+        self.protocol = machine.protocol
         self.home = home
-        self.machine = Machine(protocol, parameters, facts)
         self._reservations = reservations
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
@@ -221,6 +217,8 @@ class Run(Acting):
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
         """Something was read from a device, or its health has changed."""
+        if isinstance(happening, DeviceState) and happening.health == "ok":
+            self._ask_again(happening.device)
         if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
             return
         if any(bound.device.id == happening.device for bound in self._bounds.values()):
