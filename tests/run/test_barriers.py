@@ -10,7 +10,7 @@ from labd.lab.barriers import Barriers
 from labd.run.engine import CommandRefusedError, EngineError
 from labd.run.lifecycle import Command
 from tests.run.conftest import BenchMaker
-from tests.run.waiting import until_busy
+from tests.run.waiting import until, until_busy
 
 
 def test_a_barrier_is_about_its_devices_or_about_all() -> None:
@@ -47,6 +47,7 @@ async def test_a_held_run_goes_on_only_once_the_barrier_is_lifted(bench: BenchMa
         run = await lab.start()
         await until_busy(lab, "press")
         await lab.engine.command(run, Command.HOLD, by="test")
+        await until(lab, run, "Held")
         lab.lab.barriers.set("estop", "press: estop", {"press"})
         with pytest.raises(CommandRefusedError, match=r"cannot go on: press: estop"):
             await lab.engine.command(run, Command.UNHOLD, by="test")
