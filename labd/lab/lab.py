@@ -9,6 +9,7 @@ from typing import Any
 
 from labd import clock
 from labd.lab.alarms import Alarms
+from labd.lab.barriers import Barriers
 from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
 from labd.lab.deck import Liquid
@@ -40,6 +41,7 @@ class Lab:
         self.config = config
         self.bus = Bus()
         self.alarms = Alarms(self.bus)
+        self.barriers = Barriers()
         self.places = Places()
         self.devices: dict[str, Device] = {}
         findings = config.findings()

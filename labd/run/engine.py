@@ -169,6 +169,9 @@ class Engine(Roll):
         """
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
+        barred = self.lab.barriers.reason_for()
+        if barred is not None:
+            raise EngineError(f"no run is started now: {barred}")
         protocol = load(source, name, library().under(Library(called or {})))
         facts = facts_of(self.lab)
         values = ready(protocol, parameters, facts)

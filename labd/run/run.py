@@ -236,6 +236,9 @@ class Run(Acting):
         if self._desk.outcome is not None:
             choices = " | ".join(SETTLE)
             raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
+        barred = self._performer.lab.barriers.reason_for(self._devices)
+        if barred is not None:
+            raise CommandRefusedError(f"{self.id} cannot go on: {barred}")
         holds = self.machine.hold if self._machine_holds or self.machine.held else None
         if at is None:
             done = self.machine.repeats
@@ -353,9 +356,13 @@ class Run(Acting):
 
     def uses(self, devices: Collection[str]) -> bool:
         """Whether it works with one of these devices now, or one of them holds its sample."""
+        return not self._devices.isdisjoint(devices)
+
+    @property
+    def _devices(self) -> set[str]:
+        """The devices that it works with now, and the one that holds its sample."""
         here = self._performer.lab.places.place_of(self.sample) or ""
-        bound = {name for one in self._bounds.values() for name, _ in one.keys}
-        return not bound.isdisjoint(devices) or here.partition("/")[0] in devices
+        return self._reservations.held_by(self.id) | {here.partition("/")[0]} - {""}
 
     def told(self) -> RunState:
         ended = self.ended
