@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ class ToyStat(Toy, Potentiostat):
 TOYS: dict[str, type[Driver]] = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat}
 
 
-def toy_lab(tmp_path: Path, devices: dict[str, str], **more: Any) -> Lab:
+def toy_lab(tmp_path: Path, devices: dict[str, str], toys: Mapping[str, type[Driver]] = TOYS, **more: Any) -> Lab:
     """A lab of toys: kind (`press`, `arm`, `stat`) by device name."""
     config = LabConfig.model_validate(
         {
@@ -227,4 +228,4 @@ def toy_lab(tmp_path: Path, devices: dict[str, str], **more: Any) -> Lab:
             **more,
         }
     )
-    return Lab(config, find=TOYS.__getitem__)
+    return Lab(config, find=toys.__getitem__)

@@ -89,13 +89,15 @@ class Engine(Roll):
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
-        self._parked = {state.run: replace(state, cause=NOT_YET) for state in history.unfinished}
+        cause = {} if self._resumes else {"cause": NOT_YET}
+        self._parked = {state.run: replace(state, **cause) for state in history.unfinished}
 
     async def _take_up(self) -> list[Run]:
         """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
         runs: list[Run] = []
         end = await last_end(self.journal)
-        for state in sorted(self._parked.values(), key=lambda one: number_of(one.run)):
+        unfinished = fold(await self.journal.events(kinds=FOLDED)).unfinished
+        for state in unfinished:
             try:
                 run = await take_up(self.lab, self.journal, self.signals, self.reservations, state, end)
             except CannotGoOnError as error:

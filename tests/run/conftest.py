@@ -14,7 +14,8 @@ from labd.journal import Event, Journal, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
-from tests.toys import Toy, toy_lab
+from labd.sdk import Driver
+from tests.toys import TOYS, Toy, toy_lab
 
 ASSEMBLE = """\
 labd: 1
@@ -120,25 +121,44 @@ class Bench:
 BenchMaker = Callable[..., AbstractAsyncContextManager[Bench]]
 
 
+DEVICES = {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    path: Path, devices: dict[str, str], toys: Mapping[str, type[Driver]] = TOYS, *, wait: bool = True
+) -> AsyncIterator[Bench]:
+    """A lab of toys for the time of a block; the same folder again is the same lab after a restart.
+
+    Args:
+        path: its folder.
+        devices: kind by name.
+        toys: driver by kind.
+        wait: until all devices are there.
+    """
+    lab = toy_lab(path, devices, toys, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
+    async with contextlib.AsyncExitStack() as stack:
+        journal = await Journal.open(path / "journal.sqlite")
+        stack.push_async_callback(journal.close)
+        signals = await SignalStore.open(path / "signals.sqlite")
+        stack.push_async_callback(signals.close)
+        for device in lab.devices.values():
+            await stack.enter_async_context(background(device.run(), device.id))
+            if wait:
+                await device.wait_ready()
+        engine = Engine(lab, journal, signals)
+        await stack.enter_async_context(background(engine.run(), "engine"))
+        await engine.ready.wait()
+        yield Bench(lab, engine, journal)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> BenchMaker:
     """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart."""
 
     @contextlib.asynccontextmanager
     async def make(**devices: str) -> AsyncIterator[Bench]:
-        devices = devices or {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
-        lab = toy_lab(tmp_path, devices, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
-        async with contextlib.AsyncExitStack() as stack:
-            journal = await Journal.open(tmp_path / "journal.sqlite")
-            stack.push_async_callback(journal.close)
-            signals = await SignalStore.open(tmp_path / "signals.sqlite")
-            stack.push_async_callback(signals.close)
-            for device in lab.devices.values():
-                await stack.enter_async_context(background(device.run(), device.id))
-                await device.wait_ready()
-            engine = Engine(lab, journal, signals)
-            await stack.enter_async_context(background(engine.run(), "engine"))
-            await engine.ready.wait()
-            yield Bench(lab, engine, journal)
+        async with at_work(tmp_path, devices or DEVICES) as lab:
+            yield lab
 
     return make
