@@ -89,8 +89,8 @@ class Engine(Roll):
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
-        cause = {} if self._resumes else {"cause": NOT_YET}
-        self._parked = {state.run: replace(state, **cause) for state in history.unfinished}
+        why = None if self._resumes else NOT_YET
+        self._parked = {state.run: replace(state, cause=why or state.cause) for state in history.unfinished}
 
     async def _take_up(self) -> list[Run]:
         """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
