@@ -107,9 +107,12 @@ class Desk:
         question = self._pose("outcome", asked.text, tuple(SETTLE), command.step_id, command.token, more=more)
         self._outcomes[question.id] = asked
 
-    def take_up(self, question: Question, count: int, asked: OpenOutcome | None = None) -> None:
-        """A question that was put before a restart, the how many-eth of the run, is open as it was."""
-        self._count = max(self._count, count)
+    def count_from(self, before: int) -> None:
+        """So many questions were put before a restart: those that follow have other ids."""
+        self._count = before
+
+    def take_up(self, question: Question, asked: OpenOutcome | None = None) -> None:
+        """A question that was put before a restart is open as it was."""
         self._open.append(question)
         if asked is not None:
             self._outcomes[question.id] = asked

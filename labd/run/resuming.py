@@ -88,6 +88,7 @@ class ResumedRun(Run):
         self._deferred = [command_from_json(command) for command in position["deferred"]]
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
+        self._desk.count_from(before.past.questions)
         self._unknown = list(position["unknown"])
         if position["cleaned"]:
             self._cleaned.set()
@@ -117,14 +118,21 @@ class ResumedRun(Run):
             tried = self._before.past.tried.get(command.step_id) if isinstance(command, m.Do) else None
             if tried is not None and (tried.open or tried.done):
                 self._feed(m.Sent(tried.intended.data["step"]))
+        asked = [command for command in waiting if self._was_asked(command)]
+        for command in asked:
+            self._take_up_command(command)
         self._take_up_times()  # a window that is over leads elsewhere before anything is ordered
         for command in waiting:
-            if command in self.machine.pending:
+            if command in self.machine.pending and command not in asked:
                 self._take_up_command(command)
         for step in self.machine.outstanding:
             self._take_up_left(step)
         self._dispatch([])  # so that devices know who watches them
         self._check_quiet()
+
+    def _was_asked(self, command: m.Command) -> bool:
+        """Whether people have seen this question: what leads elsewhere takes it back."""
+        return isinstance(command, m.Ask) and self._before.past.question(command.step_id)[0] is not None
 
     def _take_up_times(self) -> None:
         sleeps = self._before.position["times"]["sleeps"]
@@ -164,7 +172,7 @@ class ResumedRun(Run):
             return
         question = question_of(asked, command.token)
         if closed is None:
-            self._desk.take_up(question, self._before.past.questions)
+            self._desk.take_up(question)
             if command.within is not None:
                 self._let_expire(command, question, self._left(command.step_id, command.within))
         elif closed.kind == "question.answered":
@@ -224,7 +232,7 @@ class ResumedRun(Run):
         assert tried.asked is not None
         question = question_of(tried.asked, asked.command.token)
         if tried.answer is None:
-            self._desk.take_up(question, self._before.past.questions, asked)
+            self._desk.take_up(question, asked)
             if self.lifecycle.at is State.EXECUTE:
                 self._hold(f"the outcome of {asked.order.name} is unknown")
             return
