@@ -281,6 +281,7 @@ class Performer:
         if not isinstance(settled, DeviceError):
             return settled
         self.on_unsent(order.step)
+        self.on_quiet()
         return Failed("cancelled", left) if left is not None else await self.perform(order)
 
     async def _settle_anew(self, work: _Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:

@@ -128,7 +128,11 @@ class ResumedRun(Run):
         for step in self.machine.outstanding:
             self._take_up_left(step)
         self._dispatch([])  # so that devices know who watches them
-        self._check_quiet()
+        self._agenda.spawn(self._look_whether_quiet(), "looks whether it is quiet")
+
+    async def _look_whether_quiet(self) -> None:
+        """Begins after all that was taken up: what is still on the wire counts."""
+        self._agenda.put(Urgency.RESULT, self._check_quiet)
 
     def _was_asked(self, command: m.Command) -> bool:
         """Whether people have seen this question: what leads elsewhere takes it back."""

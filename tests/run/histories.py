@@ -10,8 +10,8 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Coroutine
-from contextlib import ExitStack
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,10 @@ TIMES = st.sampled_from([0.0, 0.003, 0.06, 0.2, 1.0, 2.5, 7.0, 40.0, 300.0, 1500
 DEVICE = st.sampled_from(sorted(DEVICES))
 FUSE = st.sampled_from([0, 0, 0, 0, 1, 2, 3, 5])
 """At which commit after a command the daemon is killed; 0: it is not."""
+END = st.sampled_from([Command.STOP, Command.ABORT])
+AT_ONCE = st.lists(
+    st.sampled_from(["hold", "hold", "hold", "unhold", "unhold", "unhold", "stop", "abort"]), min_size=2, max_size=3
+)
 AWAY = st.sampled_from([0.0, 0.0, 3.0, 400.0, 9000.0])
 RUN = st.integers(0, 5)
 
@@ -167,7 +171,7 @@ class Histories(RuleBasedStateMachine):
         self.stack.callback(shutil.rmtree, self.path)
         self.site = Site(self.path, DEVICES, ROUGH)
         self.promises: list[dict[str, str]] = []
-        self.count = 0
+        self.count = self.samples = 0
         self.wrong: list[str] = []
 
     def _judged(self, make_safe: Any) -> Any:
@@ -183,7 +187,7 @@ class Histories(RuleBasedStateMachine):
         return judged
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────
-    @initialize(which=st.lists(WHICH, max_size=3))
+    @initialize(which=st.lists(WHICH, min_size=1, max_size=3))
     def begin(self, which: list[int]) -> None:
         self._up()
         for one in which:
@@ -251,8 +255,11 @@ class Histories(RuleBasedStateMachine):
         self._start(which, fuse)
 
     def _start(self, which: int, fuse: int = 0) -> None:
-        by = self._by()
-        work = self.site.engine.start(protocols()[which], "made.yaml", {}, called=CALLEES, by=by)
+        by, self.samples = self._by(), self.samples + 1
+        home = f"tray/cells/{'ABCDEF'[self.samples // 6 % 6]}{self.samples % 6 + 1}"
+        if self.site.lab.places.sample_at(home) is not None:
+            return
+        work = self.site.engine.start(protocols()[which], "made.yaml", {}, position=home, called=CALLEES, by=by)
         run = self._do(work, fuse=fuse)
         if run is not None:
             self.promises.append({"kind": "run.started", "run": run.id, "by": by})
@@ -275,38 +282,23 @@ class Histories(RuleBasedStateMachine):
         self._command(state, Command.UNHOLD, fuse, ways[luck % len(ways)])
 
     @precondition(lambda self: self.working)
-    @rule(run=RUN, fuse=FUSE)
-    def stop(self, run: int, fuse: int) -> None:
-        state = self._of(run, over=True)
-        if state is not None:
-            self._command(state, Command.STOP, fuse)
-
-    @precondition(lambda self: self.working)
-    @rule(run=RUN, fuse=FUSE)
-    def abort(self, run: int, fuse: int) -> None:
-        state = self._of(run, over=True)
-        if state is not None:
-            self._command(state, Command.ABORT, fuse)
-
-    @precondition(lambda self: self.working)
-    @rule(run=RUN)
-    def abort_and_see(self, run: int) -> None:
-        """From any state it is aborted within a bounded time, and all that it had is made safe."""
-        self._end_and_see(run, Command.ABORT)
-
-    @precondition(lambda self: self.working)
-    @rule(run=RUN)
-    def stop_and_see(self, run: int) -> None:
-        self._end_and_see(run, Command.STOP)
+    @rule(run=RUN, command=END, sees=st.booleans(), fuse=FUSE)
+    def end(self, run: int, command: Command, sees: bool, fuse: int) -> None:
+        """From any state it ends within a bounded time, and all that it had is made safe."""
+        state = self._of(run, over=run > 3)
+        if state is not None and sees:
+            self._end_and_see(run, command)
+        elif state is not None:
+            self._command(state, command, fuse)
 
     def _end_and_see(self, number: int, command: Command) -> None:
         state = self._of(number)
         if state is None:
             return
         self.site.journal.fuse = 0
+        before = len(self._events())
         live = self.site.engine._runs.get(state.run)
         had = {bound.device.id for bound in live._bounds.values()} if live is not None else set()
-        before = len(self._events())
         if self._command(state, command):
             ended = self._do(self.site.engine.wait(state.run), ENDED)
             assert ended.outcome == {"abort": "aborted", "stop": "stopped"}[command.value] or self._may_differ(ended)
@@ -360,13 +352,14 @@ class Histories(RuleBasedStateMachine):
         if told is not None:
             self.promises.append({"kind": "question.answered", "run": state.run, "by": by})
 
-    @rule(command=st.sampled_from([Command.HOLD, Command.HOLD, Command.STOP, Command.ABORT]), device=DEVICE, fuse=FUSE)
+    @precondition(lambda self: self.working)
+    @rule(command=st.sampled_from([*[Command.HOLD] * 6, Command.STOP, Command.ABORT]), device=DEVICE, fuse=FUSE)
     def command_all(self, command: Command, device: str, fuse: int) -> None:
         by = self._by()
         told = self._do(self.site.engine.command_all(command, by=by, devices={device}), fuse=fuse)
         self.promises += [{"kind": "command.accepted", "run": run, "by": by} for run in told or ()]
 
-    @rule(run=RUN, commands=st.lists(st.sampled_from(["hold", "unhold", "stop", "abort"]), min_size=2, max_size=3))
+    @rule(run=RUN, commands=AT_ONCE)
     def at_once(self, run: int, commands: list[str]) -> None:
         """Several people at the same time."""
         state = self._of(run)
@@ -389,9 +382,38 @@ class Histories(RuleBasedStateMachine):
     def let(self, seconds: float) -> None:
         self._do(asyncio.sleep(seconds), seconds + 1)
 
-    @rule(seconds=st.floats(0.0, 12.0))
-    def let_a_little(self, seconds: float) -> None:
-        self._do(asyncio.sleep(seconds), seconds + 1)
+    @rule(commits=st.integers(1, 25), more=st.sampled_from([0.0, 0.0, 0.03, 0.5]))
+    def go_on(self, commits: int, more: float) -> None:
+        """Until so many things have happened, or nothing does for a while."""
+        self._do(self._go_on(commits, more), 4500.0)
+
+    @rule(commits=st.integers(1, 60))
+    def go_on_far(self, commits: int) -> None:
+        self._do(self._go_on(commits, 0.0), 4500.0)
+
+    async def _go_on(self, commits: int, more: float) -> None:
+        enough, left = asyncio.Event(), [commits]
+
+        def heard(_: Any) -> None:
+            left[0] -= 1
+            if not left[0]:
+                enough.set()
+
+        forget = self.site.journal.on_commit(heard)
+        try:
+            async with asyncio.timeout(4400.0):
+                await enough.wait()
+                await asyncio.sleep(more)
+        except TimeoutError:
+            pass
+        finally:
+            forget()
+
+    @rule(luck=st.integers(0, 6))
+    def help(self, luck: int) -> None:
+        """People answer what is asked, and let go on what is held."""
+        for state in self.working:
+            self._help_run(state, luck)
 
     @rule(away=AWAY, patient=st.booleans(), fuse=st.sampled_from([0, 0, 0, 1, 2]))
     def kill(self, away: float, patient: bool, fuse: int) -> None:
@@ -440,7 +462,8 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def nothing_is_wrong(self) -> None:
         if self.site._daemon is not None:
-            self._judge()
+            with self._telling():
+                self._judge()
 
     def _judge(self, *, whole: bool = False) -> None:
         journal = self.site.journal
@@ -451,12 +474,8 @@ class Histories(RuleBasedStateMachine):
         assert not self.site.errors, self.site.errors
         assert not self.wrong, self.wrong
         assert not self.site._daemon.done(), self.site._daemon
-        try:
-            judge(events, self.world)
-            judge_promises(events, self.promises)
-        except AssertionError:
-            note("\n".join(_line(event) for event in events))
-            raise
+        judge(events, self.world)
+        judge_promises(events, self.promises)
         if journal._waiting or journal.cut_off.is_set():
             return
         history = fold(event for event in events if event.kind in FOLDED)
@@ -476,8 +495,9 @@ class Histories(RuleBasedStateMachine):
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
     def teardown(self) -> None:
         try:
-            if self.site._daemon is not None and sys.exc_info()[0] is None:
-                self._finish()
+            if self.site._daemon is not None:
+                with self._telling():
+                    self._finish()
         finally:
             try:
                 self.site.close()
@@ -516,6 +536,16 @@ class Histories(RuleBasedStateMachine):
         assert self.site.lab.places.occupied() == {}
         self._die()
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tells the journal with what is wrong."""
+        try:
+            yield
+        except Exception:
+            events = self.site.journal._select(None, 0, None, None)
+            note("\n".join(map(_line, events)))
+            raise
+
     async def _file(self) -> tuple[Any, Any]:
         return await self.site.journal.kept("run/"), await self.site.journal.verify()
 
@@ -527,16 +557,20 @@ class Histories(RuleBasedStateMachine):
         for state in self.runs:
             if state.ended is not None:
                 self._clear(state)
-            elif state.question is not None:
-                self._answer(state, turn % 7)
-            elif state.state == "Held" and not self._command(state, Command.UNHOLD):
-                ways = self.site.engine.held_at(state.run) or tuple(self._protocol(state).states)
-                self._command(state, Command.UNHOLD, at=ways[-1 - turn % len(ways)])
-            elif turn > PATIENCE / 2 and state.state == "Held":
-                self._command(state, Command.UNHOLD, at="scrap")
+            else:
+                self._help_run(state, turn)
 
-    def _protocol(self, state: RunState) -> Any:
-        return self.site.engine._runs[state.run].protocol
+    def _help_run(self, state: RunState, turn: int) -> None:
+        state = next((now for now in self.working if now.run == state.run), state)
+        if state.question is not None:
+            self._answer(state, turn % 7)
+        elif state.state == "Held" and turn > PATIENCE / 2:
+            self._command(state, Command.UNHOLD, at="scrap")
+        elif state.state == "Held" and not self._command(state, Command.UNHOLD):
+            live = self.site.engine._runs.get(state.run)
+            if live is not None:
+                ways = self.site.engine.held_at(state.run) or tuple(live.protocol.states)
+                self._command(state, Command.UNHOLD, at=ways[-1 - turn % len(ways)])
 
     def _clear(self, state: RunState) -> None:
         places = self.site.lab.places
