@@ -16,7 +16,9 @@ from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
+from labd.lab.guards import Guards
 from labd.lab.lab import Lab
+from labd.lab.rules import Then
 from labd.protocol import load, ready
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
@@ -50,6 +52,7 @@ class Engine:
         self.journal = journal
         self.signals = signals
         self.reservations = Reservations(lab)
+        self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._runs: dict[str, Run] = {}  # those that have not ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -61,10 +64,12 @@ class Engine:
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
+        await self.guards.take_up()
         await self._take_up(fold(await self.journal.events(kinds=FOLDED)))
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -265,6 +270,13 @@ class Engine:
             await asyncio.sleep(0)  # the runs take it up
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in ordered))
         return ordered
+
+    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
+        """What an interlock orders."""
+        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
+
+    def _using(self, device: str) -> list[str]:
+        return [run.id for run in self._runs.values() if run.uses((device,))]
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
         await asyncio.sleep(0)  # the run takes it up
