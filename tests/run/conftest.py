@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from labd.journal import Event, Journal, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
+from labd.sdk import Unreachable
 from tests.toys import Toy, toy_lab
 
 ASSEMBLE = """\
@@ -122,12 +123,18 @@ BenchMaker = Callable[..., AbstractAsyncContextManager[Bench]]
 
 @pytest.fixture
 def bench(tmp_path: Path) -> BenchMaker:
-    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart."""
+    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart.
+
+    `lab_yaml` is more of lab.yaml; devices that are `missing` do not answer.
+    """
 
     @contextlib.asynccontextmanager
-    async def make(**devices: str) -> AsyncIterator[Bench]:
+    async def make(
+        lab_yaml: Mapping[str, Any] | None = None, missing: Collection[str] = (), **devices: str
+    ) -> AsyncIterator[Bench]:
         devices = devices or {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
-        lab = toy_lab(tmp_path, devices, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
+        deck = [{"place": "tray/cells", "labware": "cell_tray_36"}]
+        lab = toy_lab(tmp_path, devices, deck=deck, **(lab_yaml or {}))
         async with contextlib.AsyncExitStack() as stack:
             journal = await Journal.open(tmp_path / "journal.sqlite")
             stack.push_async_callback(journal.close)
@@ -135,7 +142,10 @@ def bench(tmp_path: Path) -> BenchMaker:
             stack.push_async_callback(signals.close)
             for device in lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
-                await device.wait_ready()
+                if device.id not in missing:
+                    await device.wait_ready()
+                else:
+                    device.driver.refuse_connect = Unreachable("nobody answers")  # type: ignore[attr-defined]
             engine = Engine(lab, journal, signals)
             await stack.enter_async_context(background(engine.run(), "engine"))
             await engine.ready.wait()
