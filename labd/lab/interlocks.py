@@ -17,6 +17,7 @@ from labd.expr import did_you_mean
 from labd.journal import Journal, NewEvent
 from labd.lab.bus import DeviceState, Happening, SignalsRead
 from labd.lab.conditions import Found
+from labd.lab.device import POLL_LIMIT, Device
 from labd.lab.lab import Lab
 from labd.lab.rules import Rule, Then
 
@@ -274,7 +275,7 @@ class Interlocks:
             self._watch_closely(watch, on=False)
 
     async def clear(self, name: str, by: str) -> Watch:
-        """Clears a latched interlock; durable when this returns.
+        """Clears a latched interlock, once its devices were read anew; durable when this returns.
 
         Raises:
             UnknownNameError: there is no such interlock.
@@ -287,6 +288,7 @@ class Interlocks:
             raise GuardError(f"interlock {name} has not tripped: there is nothing to clear")
         if watch.acting is not None:
             await asyncio.wait([watch.acting])
+        await asyncio.gather(*(_read_anew(self.lab.devices[name]) for name in watch.rule.condition.devices))
         self._look(watch)
         if watch.found.holds is not False and watch.tripped is not None:
             text, so = watch.rule.condition.text, "still holds" if watch.found.holds else "cannot be told now"
@@ -295,3 +297,18 @@ class Interlocks:
         if watch.tripped is not None:
             self._forget(watch)
         return watch
+
+
+async def _read_anew(device: Device) -> None:
+    """Has a device polled now, and waits for that; not for long, and not at all while it is down."""
+    before, read = device.read_at, asyncio.Event()
+    forget = device.bus.subscribe(lambda _: read.set() if device.read_at != before else None)
+    device.watch("clear", on=True)
+    try:
+        async with asyncio.timeout(POLL_LIMIT if device.connected else 0.0):
+            await read.wait()
+    except TimeoutError:
+        pass
+    finally:
+        device.watch("clear", on=False)
+        forget()
