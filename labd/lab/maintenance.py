@@ -43,6 +43,13 @@ class Upkeeps:
             elif written is not None:
                 self._set(name, Upkeep(**written))
 
+    async def say(self, name: str, reason: str | None, by: str) -> None:
+        """Begins a device's maintenance, or (without a reason) ends it. Raises as those do."""
+        if reason is not None:
+            await self.begin(name, reason, by)
+        else:
+            await self.end(name, by)
+
     async def begin(self, name: str, reason: str, by: str) -> None:
         """Takes a device from runs; durable when this returns.
 
