@@ -239,7 +239,7 @@ class ToyBox(Toy):
 TOYS: dict[str, type[Driver]] = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat, "box": ToyBox}
 
 
-def toy_lab(tmp_path: Path, devices: dict[str, str], **more: Any) -> Lab:
+def toy_lab(tmp_path: Path, devices: dict[str, str], /, **more: Any) -> Lab:
     """A lab of toys: kind (`press`, `arm`, `stat`, `box`) by device name; `more` of lab.yaml."""
     config = LabConfig.model_validate(
         {

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from labd.journal import Event
 from labd.lab.bus import Alarm, RunState, Value
@@ -74,6 +74,12 @@ class MaintenanceRequest(_Model):
     on: bool
     reason: Annotated[Words, Field(min_length=1)] | None = None
     by: Who
+
+    @model_validator(mode="after")
+    def _says_why(self) -> MaintenanceRequest:
+        if self.on == (self.reason is None):
+            raise ValueError("say why it is taken with `reason`" if self.on else "`reason` is for taking it only")
+        return self
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,8 +28,9 @@ def clear(
     lab: Lab = None,
     as_json: Json = False,
 ) -> None:
-    """Say that a person has taken the sample of an ended run out of the lab, and clear an aborted run; or, with
-    --interlock, that what tripped an interlock is over.
+    """Say that a person has taken the sample of an ended run out of the lab, and clear an aborted run.
+
+    With --interlock: say that what tripped an interlock is over, so that its devices may act again.
     """
     if (run is None) == (interlock is None):
         raise CliError("name a run, or an interlock with --interlock; `labd status` shows both", BAD_INPUT)

@@ -59,6 +59,12 @@ def show_status(status: Mapping[str, Any]) -> None:
     if status["ended"]:
         say(f"{status['ended']} ended; `labd status --all` shows them", "dim")
     show_alarms(status["alarms"], now)
+    tripped = [one["name"] for one in status["interlocks"] if one["tripped"]]
+    if status["interlocks"]:
+        say(
+            f"interlocks: {len(status['interlocks'])}, tripped: {', '.join(tripped) or 'none'}",
+            "" if tripped else "dim",
+        )
     for device in status["devices"]:
         if device["health"] != "ok" or device["maintenance"]:
             told = f"{device['device']} is {device['health']} since {short_time(device['since'], now)}"

@@ -64,6 +64,7 @@ CODES: dict[str, str] = {
     "W106": "a window that is likely to expire",
     "W107": "a time limit shorter than the action is expected to take",
     "W108": "parameters whose bounds overlap though one bounds the other",
+    "W109": "a role whose devices are all in maintenance",
     # lab.yaml and the files that it names; P101 to P106 are told of them too
     "L101": "an unknown key of lab.yaml",
     "L102": "a key of lab.yaml is missing",
