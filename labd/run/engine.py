@@ -16,7 +16,9 @@ from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
+from labd.lab.guards import Guards
 from labd.lab.lab import Lab
+from labd.lab.rules import Then
 from labd.protocol import load, ready
 from labd.protocol.machine import Machine
 from labd.protocol.parameters import told
@@ -56,6 +58,7 @@ class Engine(Roll):
         self.journal = journal
         self.signals = signals
         self.reservations = Reservations(lab)
+        self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
         self._homes: set[str] = set()
@@ -65,6 +68,7 @@ class Engine(Roll):
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
+        await self.guards.take_up()
         self._restore(fold(await self.journal.events(kinds=FOLDED)))
         resumed = await self._take_up() if self._resumes else []
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
@@ -72,6 +76,7 @@ class Engine(Roll):
             async with asyncio.TaskGroup() as self._group:
                 for run in resumed:
                     await self._begin(run, ())
+                self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -319,6 +324,13 @@ class Engine(Roll):
             told = {"command": command.value, "by": by, "cause": cause, "at": None}
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
         return list(orders)
+
+    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
+        """What an interlock orders."""
+        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
+
+    def _using(self, device: str) -> list[str]:
+        return [run.id for run in self._runs.values() if run.uses((device,))]
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
