@@ -27,21 +27,27 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.urgent import Resume, urgent_routes
 from labd.lab.bus import Happening, RunState
 from labd.records import export as write_files
 from labd.run.engine import Engine
-from labd.run.lifecycle import Command, State
+from labd.run.lifecycle import Command, CommandRefusedError, State
 from labd.version import VERSION
 
 NEEDS_A_PERSON = {State.HELD.value, State.SUSPENDED.value}
 
 
+async def _not_safe(_: str) -> list[str]:
+    raise CommandRefusedError("the lab is not in safe mode: there is nothing to resume")
+
+
 @dataclass(eq=False, slots=True)
 class Services:
-    """What the interface needs of the daemon: its engine, and what it tells of itself."""
+    """What the interface needs of the daemon: its engine, what it tells of itself, and its way out of safe mode."""
 
     engine: Engine
     info: Callable[[], Mapping[str, Any]]
+    resume: Resume = _not_safe
     closing: bool = False
     _waiting: set[asyncio.Event] = field(default_factory=set)
 
@@ -69,7 +75,7 @@ class Services:
         self._waiting.add(changed)
         try:
             with released():
-                async with asyncio.timeout(seconds * (1.0 if clock.is_virtual() else clock.factor())):
+                async with asyncio.timeout(clock.of_machine(seconds)):
                     while not _worth_telling(state := await self.engine.state(run_id), seen) and not self.closing:
                         await changed.wait()
                         changed.clear()
@@ -101,6 +107,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _lab_routes(api, services)
     _run_routes(api, services)
     _order_routes(api, services)
+    urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

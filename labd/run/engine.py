@@ -21,6 +21,7 @@ from labd.protocol import load, ready
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
 from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
+from labd.run.left import end_left, left
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.performer import Performer
 from labd.run.reservations import Reservations
@@ -43,9 +44,14 @@ class UnknownRunError(Exception):
 
 
 class Engine:
-    """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`."""
+    """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`.
 
-    def __init__(self, lab: Lab, journal: Journal, signals: SignalStore) -> None:
+    Args:
+        lab, journal, signals: the daemon's.
+        resume: whether the runs that the last daemon left unfinished are dealt with; else they wait for `resume()`.
+    """
+
+    def __init__(self, lab: Lab, journal: Journal, signals: SignalStore, *, resume: bool = True) -> None:
         self.lab = lab
         self.journal = journal
         self.signals = signals
@@ -58,6 +64,8 @@ class Engine:
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self._resumes = resume
+        self._ending_left = asyncio.Lock()
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -81,11 +89,21 @@ class Engine:
         self._homes = set(history.homes)
         last = max(map(_number, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
+        if not self._resumes:
+            self._past = {run: state if state.ended else left(state) for run, state in history.runs.items()}
+            return
         for state in history.unfinished:
             await self._close(state)
         if history.unfinished:
             history = fold(await self.journal.events(kinds=FOLDED))
         self._past = dict(history.runs)
+
+    async def resume(self) -> list[str]:
+        """Takes up what was left alone so far; gives the runs."""
+        waited = [run for run, state in self._past.items() if state.ended is None]
+        self._resumes = True
+        await self._take_up(fold(await self.journal.events(kinds=FOLDED)))
+        return waited
 
     async def _close(self, state: RunState) -> None:
         """Ends a run that the last daemon left unfinished; what it had sent and not heard of is told as unknown."""
@@ -234,9 +252,21 @@ class Engine:
         """
         if command is Command.CLEAR:
             return await self._clear(run_id, by)
+        if not self._resumes and run_id in self._past:
+            return await self._end_left(run_id, command, by, cause)
         self._live(run_id).command(command, by, cause, at)
         await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
         return await self.state(run_id)
+
+    async def _end_left(self, run_id: str, command: Command, by: str, cause: str | None) -> RunState:
+        """Stops or aborts a run that waits for `resume()`."""
+        async with self._ending_left:
+            state = self._past[run_id]
+            if state.ended is not None:
+                raise CommandRefusedError(f"{run_id} has ended ({state.outcome})")
+            self._past[run_id] = ended = await end_left(self.lab, self.journal, state, command, by, cause)
+            self.lab.bus.tell(ended)
+            return ended
 
     async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
         """Answers a run's question; durable when this returns. Raises as `command` does."""
@@ -325,8 +355,11 @@ class Engine:
         run = self._runs.get(run_id)
         if run is not None:
             return run
-        if run_id in self._past:
-            raise CommandRefusedError(f"{run_id} has ended ({self._past[run_id].outcome})")
+        past = self._past.get(run_id)
+        if past is not None and past.ended is None:
+            raise CommandRefusedError(f"{run_id} is {past.cause}")
+        if past is not None:
+            raise CommandRefusedError(f"{run_id} has ended ({past.outcome})")
         raise UnknownRunError(f"there is no run {run_id!r}")
 
     def known(self) -> list[RunState]:
