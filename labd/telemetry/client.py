@@ -144,9 +144,9 @@ class _Client(aiomqtt.Client):
 
     async def listen_to(self, pattern: str) -> None:
         # As published: else a retained message that comes now looks like any other.
-        options = SubscribeOptions(qos=1, retainAsPublished=True) if self._v5 else None
+        how = {"options": SubscribeOptions(qos=1, retainAsPublished=True)} if self._v5 else {"qos": 1}
         try:
-            granted = await self.subscribe(pattern, 1, options)
+            granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
             raise ConnectionLost(f"{pattern}: {error}") from error
         for code in granted:
