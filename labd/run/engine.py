@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -18,7 +19,11 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol import load, ready
+from labd.protocol.checker import compiled
+from labd.protocol.facts import LabFacts
+from labd.protocol.loader import Protocol
 from labd.protocol.parameters import told
+from labd.protocol.program import Program
 from labd.run.facts import facts_of
 from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
 from labd.run.left import end_left, left
@@ -66,6 +71,8 @@ class Engine:
         self._closing = False
         self._resumes = resume
         self._ending_left = asyncio.Lock()
+        self._reading = asyncio.Lock()  # one protocol at a time
+        self._orders_to_all = 0
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -149,14 +156,16 @@ class Engine:
             InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
-        if self._group is None or self._closing:
-            raise EngineError("the daemon is stopping; no run is started")
-        barred = self.lab.barriers.reason_for()
-        if barred is not None:
-            raise EngineError(f"no run is started now: {barred}")
-        protocol = load(source, name, library().under(Library(called or {})))
+        self._check_open()
         facts = facts_of(self.lab)
-        values = ready(protocol, parameters, facts)
+        orders = self._orders_to_all
+        async with self._reading:
+            # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
+            read = await asyncio.to_thread(_read, source, name, called or {}, parameters, facts)
+        protocol, values, program = read
+        self._check_open()
+        if orders != self._orders_to_all:
+            raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -168,7 +177,7 @@ class Engine:
         home = self._place_sample(sample, position)
         jitter = random.Random(f"{self.lab.config.seed}:{run_id}")
         performer = Performer(self.lab, self.journal, self.signals, jitter)
-        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts)
+        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts, program)
         data = {
             "protocol": protocol.name,
             "version": str(protocol.version),
@@ -187,6 +196,14 @@ class Engine:
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_open(self) -> None:
+        """Raises EngineError where no run is started now."""
+        if self._group is None or self._closing:
+            raise EngineError("the daemon is stopping; no run is started")
+        barred = self.lab.barriers.reason_for()
+        if barred is not None:
+            raise EngineError(f"no run is started now: {barred}")
 
     async def _begin(self, run: Run, events: Sequence[NewEvent]) -> None:
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
@@ -285,6 +302,7 @@ class Engine:
             cause: why.
             devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
         """
+        self._orders_to_all += devices is None
         ordered: list[str] = []
         for run in list(self._runs.values()):
             if command in run.lifecycle.allowed() and (devices is None or run.uses(devices)):
@@ -408,6 +426,14 @@ class Engine:
     def _device_changed(self, happening: Happening) -> None:
         if isinstance(happening, DeviceState):
             self.reservations.reconsider()
+
+
+def _read(
+    source: str, name: str, called: Mapping[str, str], parameters: Mapping[str, object], facts: LabFacts
+) -> tuple[Protocol, Mapping[str, Any], Program]:
+    """A protocol, its values and its program, checked against a lab. Raises InputErrors."""
+    protocol = load(source, name, library().under(Library(called)))
+    return protocol, ready(protocol, parameters, facts), compiled(protocol, facts)
 
 
 def _number(run_id: str) -> int:

@@ -16,6 +16,7 @@ from labd.protocol import messages as m
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
 from labd.protocol.machine import Machine
+from labd.protocol.program import Program
 from labd.run.agenda import Urgency
 from labd.run.asking import Asking
 from labd.run.lifecycle import PAUSED, CommandRefusedError
@@ -37,6 +38,8 @@ class Run(Asking):
         order: its place in the line for devices; the least goes first.
         protocol, parameters: what it executes.
         sample, home: what it works on, and where that was at the start.
+        facts: the lab that the protocol was checked for.
+        program: the protocol's, where it is compiled already.
     """
 
     def __init__(
@@ -50,12 +53,13 @@ class Run(Asking):
         performer: Performer,
         reservations: Reservations,
         facts: LabFacts | None = None,
+        program: Program | None = None,
     ) -> None:
         super().__init__(id, sample, performer)
         self.order = order
         self.protocol = protocol
         self.home = home
-        self.machine = Machine(protocol, parameters, facts)
+        self.machine = Machine(protocol, parameters, facts, program)
         self._reservations = reservations
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
