@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from labd import clock
+from labd.run.engine import EngineError
 from labd.run.lifecycle import Command
 from labd.run.urgent import order_all
 from labd.sdk import Call
@@ -116,3 +119,16 @@ async def test_a_slow_disk_delays_no_safe_state(bench: BenchMaker) -> None:
         assert not ordering.done(), "and nothing is acknowledged before it is durable"
         written.set()
         assert (await ordering).runs == (run,)
+
+
+@pytest.mark.parametrize("command", [Command.HOLD, Command.STOP, Command.ABORT])
+async def test_a_run_whose_protocol_is_still_read_does_not_start_after_an_order_to_all(
+    bench: BenchMaker, command: Command
+) -> None:
+    async with bench() as lab:
+        starting = asyncio.ensure_future(lab.start())
+        await asyncio.sleep(0)
+        await order_all(lab.engine, command, by="eva")
+        with pytest.raises(EngineError, match="while this one was read"):
+            await starting
+        assert (await lab.engine.wait(await lab.start())).outcome == "complete"
