@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -34,13 +34,11 @@ _COLUMNS = "seq, at, run, kind, data, hash"
 
 @dataclass(slots=True)
 class _Work:
-    """What the writer is to do: events (at, run, kind, data as JSON), a mark, a value to keep under a name (None: no
-    more), or nothing but to say that it got there.
-    """
+    """What the writer is to do: events (at, run, kind, data as JSON), a mark, values to keep; or only to answer."""
 
     events: Sequence[tuple[str, str | None, str, str]] = ()
     mark: tuple[str, int] | None = None
-    keep: tuple[str, str | None] | None = None
+    keep: Mapping[str, str | None] = field(default_factory=dict)
     done: asyncio.Future[list[Event]] | None = None
 
 
@@ -65,8 +63,9 @@ class Journal:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._loop = asyncio.get_running_loop()
         self._acquire, self._release = clock.holder()
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[_Work] | None] = queue.SimpleQueue()
         self._pending = 0  # works queued whose results are not back in the loop
+        self._together: list[_Work] | None = None  # what is gathered by `together`
         self._listeners: list[Listener] = []
         self._broken: JournalError | None = None
         self._breaks = asyncio.Event()
@@ -85,8 +84,12 @@ class Journal:
         return cls(path, await asyncio.to_thread(_open, path))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def append(self, *events: NewEvent) -> list[Event]:
+    async def append(self, *events: NewEvent, forget: str | None = None) -> list[Event]:
         """Writes events, all or none, and returns when they are durable. A cancelled waiter's events are written.
+
+        Args:
+            events: what happened.
+            forget: the name of what is not kept any more from then on.
 
         Raises:
             JournalError: they could not be written; nothing is taken from then on.
@@ -94,7 +97,8 @@ class Journal:
         if not events:
             return []
         done: asyncio.Future[list[Event]] = self._loop.create_future()
-        self._submit(_Work([_told(event) for event in events], done=done))
+        kept = {forget: None} if forget is not None else {}
+        self._submit(_Work([_told(event) for event in events], keep=kept, done=done))
         return await done
 
     def post(self, event: NewEvent) -> None:
@@ -114,7 +118,21 @@ class Journal:
         Raises:
             JournalError: a value that JSON has no word for; the journal is broken or closed.
         """
-        self._submit(_Work(keep=(name, None if value is None else encode(name, value))))
+        self._submit(_Work(keep={name: None if value is None else encode(name, value)}))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is posted and kept within becomes durable together, or not at all. Nothing may be awaited within."""
+        if self._together is not None:
+            yield
+            return
+        works: list[_Work] = []
+        self._together = works
+        try:
+            yield
+        finally:
+            self._together = None
+            self._put(works)
 
     async def set_mark(self, name: str, value: int) -> None:
         """Keeps a reader's position; durable when this returns. Raises JournalError as `append` does."""
@@ -143,10 +161,19 @@ class Journal:
             raise JournalError(str(self._broken)) from self._broken
         if self._closed:
             raise JournalError(f"{self.path}: the journal is closed")
+        if self._together is not None:
+            self._together.append(work)
+        else:
+            self._put([work])
+
+    def _put(self, works: Sequence[_Work]) -> None:
+        """Hands works to the writer, who writes them in one transaction."""
+        if not works:
+            return
         if self._pending == 0:
             self._acquire()
-        self._pending += 1
-        self._queue.put(work)
+        self._pending += len(works)
+        self._queue.put(works)
 
     # ── the writer's thread ──────────────────────────────────────────────────────────────────────────────────────
     def _write(self) -> None:
@@ -175,11 +202,11 @@ class Journal:
     def _drain(self) -> tuple[list[_Work], bool]:
         """All that waits, at least one; and whether the end was asked for."""
         drained: list[_Work] = []
-        work = self._queue.get()
-        while work is not None:
-            drained.append(work)
+        works = self._queue.get()
+        while works is not None:
+            drained += works
             try:
-                work = self._queue.get_nowait()
+                works = self._queue.get_nowait()
             except queue.Empty:
                 return drained, False
         return drained, True
@@ -200,8 +227,7 @@ class Journal:
                 written.append(Event(seq, at, run, kind, json.loads(data), last))
             if work.mark is not None:
                 marks.append(work.mark)
-            if work.keep is not None:
-                kept |= [work.keep]
+            kept |= work.keep
             results.append(written)
         if rows or marks or kept:
             with schema.transaction(self._connection) as connection:

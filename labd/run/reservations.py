@@ -91,6 +91,10 @@ class Reservations:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    def restore(self, run: str, bounds: Mapping[str, Bound]) -> None:
+        """Gives a run the units that it had before a restart; before anybody else asks for any."""
+        self._holder |= {key: run for bound in bounds.values() for key in bound.keys}
+
     def take(self, run: str, sample: str, bound: Bound) -> bool:
         """Takes a unit that the run had before, if nobody has it now and no other's sample is in it.
 

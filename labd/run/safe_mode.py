@@ -10,8 +10,7 @@ import structlog
 from labd.journal import Journal, NewEvent
 from labd.lab.device import Device
 from labd.lab.lab import Lab
-from labd.run.history import ACTIONS, FOLDED, fold
-from labd.run.left import Unit, open_units
+from labd.run.history import ACTIONS, FOLDED, fold, open_units
 
 log = structlog.get_logger(__name__)
 
@@ -61,14 +60,14 @@ class SafeMode:
             for task in tasks:
                 task.cancel()
 
-    async def _spared(self) -> set[Unit]:
+    async def _spared(self) -> set[tuple[str, str]]:
         unfinished = fold(await self._journal.events(kinds=FOLDED)).unfinished
-        found: set[Unit] = set()
+        found: set[tuple[str, str]] = set()
         for state in unfinished:
             found |= open_units(await self._journal.events(run=state.run, kinds=ACTIONS), "continue")
         return found
 
-    async def _make_safe(self, device: Device, spared: Collection[Unit]) -> None:
+    async def _make_safe(self, device: Device, spared: Collection[tuple[str, str]]) -> None:
         kept = {unit for name, unit in spared if name == device.id}
         left: Sequence[str | None] = [unit for unit in device.driver.units if unit not in kept] if kept else [None]
         for unit in left:

@@ -321,3 +321,23 @@ async def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None
         assert await journal.verify() is None
     finally:
         await journal.close()
+
+
+async def test_what_is_posted_together_shares_one_transaction(journal: Journal) -> None:
+    commits: list[int] = []
+    journal.on_commit(lambda events: commits.append(len(events)))
+    for number in range(50):
+        with journal.together():
+            journal.post(NewEvent("a", {"number": number}))
+            with journal.together():
+                journal.post(NewEvent("b", {"number": number}))
+            journal.keep("where", {"number": number})
+    assert await journal.kept("where") == {"where": {"number": 49}}
+    assert sum(commits) == 100
+    assert all(count % 2 == 0 for count in commits)
+
+
+async def test_the_end_of_a_thing_and_what_was_kept_of_it_go_together(journal: Journal) -> None:
+    journal.keep("run/run-0001", {"state": "a"})
+    await journal.append(NewEvent("run.ended", {}, "run-0001"), forget="run/run-0001")
+    assert await journal.kept("run/") == {}

@@ -13,7 +13,7 @@ from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
 from labd.run.engine import Engine, EngineError
-from labd.run.left import open_units
+from labd.run.history import open_units
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.safe_mode import AGAIN, SafeMode
 from labd.sdk import Unreachable
@@ -49,8 +49,8 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def in_safe_mode(tmp_path: Path, *events: NewEvent) -> AsyncIterator[Bench]:
-    """A lab in safe mode; the journal holds a run that was cut while it did what `events` say."""
+async def in_safe_mode(tmp_path: Path, *events: NewEvent, begun: bool = True) -> AsyncIterator[Bench]:
+    """A lab in safe mode; the journal holds a run that was cut while it did what `events` say, or before it began."""
     lab = toy_lab(tmp_path, {"press": "press", "stat1": "stat", "arm": "arm"}, deck=DECK)
     async with contextlib.AsyncExitStack() as stack:
         journal = await Journal.open(tmp_path / "journal.sqlite")
@@ -58,8 +58,8 @@ async def in_safe_mode(tmp_path: Path, *events: NewEvent) -> AsyncIterator[Bench
         signals = await SignalStore.open(tmp_path / "signals.sqlite")
         stack.push_async_callback(signals.close)
         moved = {"from": "Starting", "to": "Execute", "command": "done", "by": "labd", "cause": None}
-        begun = [NewEvent("run.started", START, "run-0001"), NewEvent("run.state", moved, "run-0001"), *events]
-        await journal.append(*begun)
+        went = [NewEvent("run.state", moved, "run-0001")] if begun else []
+        await journal.append(NewEvent("run.started", START, "run-0001"), *went, *events)
         safe_mode = SafeMode(lab, journal, DEAD)
         safe_mode.begin()
         for device in lab.devices.values():
@@ -143,17 +143,18 @@ async def test_a_run_that_is_not_resumed_can_be_aborted_and_what_went_on_is_made
         with pytest.raises(CommandRefusedError, match="has ended"):
             await bench.engine.command("run-0001", Command.STOP, by="eva")
         kinds = [event.kind for event in await bench.journal.events(run="run-0001")]
-        assert kinds[-4:] == ["action.unknown", "command.accepted", "run.state", "run.ended"]
+        assert kinds[-4:] == ["device.safe_state", "action.unknown", "run.state", "run.ended"]
         bench.safe_mode.end()
         assert await bench.engine.resume() == []
 
 
 async def test_its_end_takes_up_what_was_left_and_lets_new_runs_begin(tmp_path: Path) -> None:
-    async with in_safe_mode(tmp_path) as bench:
+    async with in_safe_mode(tmp_path, begun=False) as bench:
         await asyncio.sleep(10)
         bench.safe_mode.end()
         assert await bench.engine.resume() == ["run-0001"]
         assert bench.lab.alarms.active == ()
-        assert (await bench.engine.state("run-0001")).cause != "not resumed: safe mode"
+        await bench.engine.command("run-0001", Command.STOP, by="eva")
+        assert (await bench.engine.wait("run-0001")).outcome == "stopped"
         run = await bench.engine.start(ASSEMBLE, "assemble.yaml", {}, by="eva")
         assert run.id == "run-0002"
