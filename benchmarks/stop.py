@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import queue
 import signal
@@ -190,7 +191,7 @@ def lab(devices: int, runs: int, *, slow_disk: float = 0.0, silent: bool = False
 def _tell(figures: Figures, name: str, found: list[float]) -> None:
     ordered = sorted(found)
     figures.add(f"{name}_p50", ordered[len(ordered) // 2], "ms")
-    figures.add(f"{name}_p99", ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], "ms", GOAL, "lower")
+    figures.add(f"{name}_p99", ordered[math.ceil(len(ordered) * 0.99) - 1], "ms", GOAL, "lower")
 
 
 def _rounds(bench: Bench, number: int, order: Callable[[int], list[float]]) -> list[float]:

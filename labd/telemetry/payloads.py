@@ -150,7 +150,7 @@ class Command(Payload):
 
 
 class RunOrder(Payload):
-    """Arguments of hold, stop and abort: one run, or all of the lab. Aborting all makes every device safe."""
+    """One run, or all of the lab; to abort all makes every device safe, too."""
 
     run: Id | None = None
     all: bool = False
@@ -164,7 +164,7 @@ class RunOrder(Payload):
 
 
 class UnholdOrder(Payload):
-    """Arguments of unhold; `at` is the state of the protocol to go on with, where the run asks for one."""
+    """One run; `at` is the state of the protocol to go on with, where the run needs one to be named."""
 
     run: Id
     at: str | None = None
@@ -172,14 +172,14 @@ class UnholdOrder(Payload):
 
 
 class ClearOrder(Payload):
-    """Arguments of clear."""
+    """One run that has ended; its sample has left the lab."""
 
     run: Id
     cause: Words | None = None
 
 
 class AnswerOrder(Payload):
-    """Arguments of answer; `value` where the question asks for one: `"35 µL"`, or a JSON value."""
+    """One run that asks; `value` where the question asks for one: `"35 µL"`, or a JSON value."""
 
     run: Id
     choice: Words = ""
@@ -187,7 +187,7 @@ class AnswerOrder(Payload):
 
 
 class StartOrder(Payload):
-    """Arguments of start: the protocol's YAML text, as over REST. `done` then gives the run's id."""
+    """A protocol's YAML text, with what its parameters are to be. The result of `done` names the run."""
 
     protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
     name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
