@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 import time
 import types
@@ -89,7 +91,7 @@ class LineDevice(Driver):
 
 # ── the devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    name = ""
+    name = "-"
     while line := (await reader.readline()).decode().strip():
         if line in ("STOP", "CANCEL"):
             print(line, name, time.monotonic(), flush=True)  # the clock of all processes of this machine
@@ -130,6 +132,8 @@ def daemon(lab: Path, slow_disk: float) -> int:
 
 
 if __name__ == "__main__":
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)  # as the service's unit says
     if sys.argv[1] == "devices":
         asyncio.run(devices())
     else:
