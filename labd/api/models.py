@@ -47,6 +47,19 @@ class CommandRequest(_Model):
     at: str | None = None
 
 
+class OrderRequest(_Model):
+    """An order to the whole lab."""
+
+    by: Who
+    cause: Words | None = None
+
+
+class ResumeRequest(_Model):
+    """Ends safe mode."""
+
+    by: Who
+
+
 class AnswerRequest(_Model):
     """An operator's answer; `value` where the question asks for a typed one."""
 
@@ -262,6 +275,24 @@ class StatusModel(_Model):
     ended: int
     alarms: list[AlarmModel]
     interlocks: list[InterlockModel]
+
+
+class OrderedModel(_Model):
+    """What an order to the whole lab reached.
+
+    `runs` are those that took it; `safe` names each device that was told to make itself safe, with what went wrong, or
+    null. Devices that are down cannot be told.
+    """
+
+    command: str
+    runs: list[str]
+    safe: dict[str, str | None]
+
+
+class ResumedModel(_Model):
+    """The runs that were taken up at the end of safe mode."""
+
+    runs: list[str]
 
 
 class ExportModel(_Model):

@@ -52,6 +52,8 @@ def show_status(status: Mapping[str, Any]) -> None:
     clock = "" if daemon.get("clock") in (None, "real") else f", clock {value_text(daemon['clock'])}"
     since = short_time(daemon.get("started"), now)
     say(f"{daemon.get('lab')}: {daemon.get('state')} since {since}, labd {daemon.get('version')}{clock}", "bold")
+    if daemon.get("safe_mode"):
+        say(f"SAFE MODE: {daemon['safe_mode']}", "bold red")
     if status["runs"]:
         show_runs(status["runs"], now)
     else:

@@ -10,31 +10,27 @@ from dataclasses import replace
 
 import structlog
 
-from labd import clock
 from labd.expr.spelling import did_you_mean
-from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
 from labd.lab.guards import Guards
 from labd.lab.lab import Lab
 from labd.lab.rules import Then
-from labd.protocol import load, ready
-from labd.protocol.machine import Machine
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
-from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
-from labd.run.life import POSITIONS
+from labd.run.history import FOLDED, History, fold
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
+from labd.run.parked import abort_parked
+from labd.run.reading import read
 from labd.run.reservations import Reservations
 from labd.run.roll import Roll, UnknownRunError, number_of
 from labd.run.run import Run
-from labd.run.shipped import library
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
 
 log = structlog.get_logger(__name__)
 
-NOT_YET = "it has not gone on since labd was started"
+NOT_YET = "not resumed: safe mode"
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 TRAYS = ("cell_tray",)
 """Labware whose wells may be the home of a sample."""
@@ -65,6 +61,9 @@ class Engine(Roll):
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self._reading = asyncio.Lock()  # one protocol at a time
+        self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
+        self._orders_to_all = 0
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -118,34 +117,20 @@ class Engine(Roll):
     async def resume(self) -> list[str]:
         """Takes up the runs that were not taken up at the start; gives their ids."""
         self._resumes = True
-        runs = await self._take_up()
-        for run in runs:
-            await self._begin(run, ())
+        async with self._ending:
+            runs = await self._take_up()
+            for run in runs:
+                await self._begin(run, ())
         return [run.id for run in runs]
 
-    async def _close(self, state: RunState, by: str, cause: str | None) -> None:
-        """Aborts a run that was not taken up; what it had sent and not heard of is told as unknown."""
-        unsettled, silent = open_actions(await self.journal.events(run=state.run, kinds=ACTIONS))
-        told = f"; nobody knows whether {', '.join(unsettled.values())} happened" if unsettled else ""
-        why = f"{cause or f'aborted by {by}'}; it had not gone on since labd ended in {state.protocol_state}{told}; "
-        why += f"look at {state.sample}"
-        moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": by, "cause": why}
-        ended = {"outcome": "aborted", "sample": state.sample, "cause": why}
-        await self.journal.append(
-            *(
-                NewEvent("action.unknown", {"action_id": action_id, "message": "the daemon ended"}, state.run)
-                for action_id in sorted(silent)
-            ),
-            NewEvent("run.state", moved, state.run),
-            NewEvent("run.ended", ended, state.run),
-            forget=f"{POSITIONS}{state.run}",
-        )
-        del self._parked[state.run]
-        stamp = clock.stamp()
-        self._past[state.run] = replace(
-            state, state=State.ABORTED.value, outcome="aborted", cause=why, ended=stamp, question=None, progress=1.0
-        )
-        self.lab.bus.tell(self._past[state.run])
+    async def _close(self, run_id: str, by: str, cause: str | None) -> None:
+        """Aborts a run that was not taken up."""
+        async with self._ending:
+            if run_id in self._parked:
+                ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
+                del self._parked[run_id]
+                self._past[run_id] = ended
+                self.lab.bus.tell(ended)
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -174,14 +159,16 @@ class Engine(Roll):
             InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
-        if self._group is None or self._closing:
-            raise EngineError("the daemon is stopping; no run is started")
-        barred = self.lab.barriers.reason_for()
-        if barred is not None:
-            raise EngineError(f"no run is started now: {barred}")
-        protocol = load(source, name, library().under(Library(called or {})))
+        self._check_open()
         facts = facts_of(self.lab)
-        values = ready(protocol, parameters, facts)
+        orders = self._orders_to_all
+        async with self._reading:
+            # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
+            machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+        protocol = machine.protocol
+        self._check_open()
+        if orders != self._orders_to_all:
+            raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -192,7 +179,6 @@ class Engine(Roll):
             raise EngineError(f"the lab has no place {position!r}; {mend}")
         home = self._place_sample(sample, position)
         performer = performer_of(self.lab, self.journal, self.signals, run_id)
-        machine = Machine(protocol, values, facts)
         run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {
             "protocol": protocol.name,
@@ -212,6 +198,14 @@ class Engine(Roll):
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_open(self) -> None:
+        """Raises EngineError where no run is started now."""
+        if self._group is None or self._closing:
+            raise EngineError("the daemon is stopping; no run is started")
+        barred = self.lab.barriers.reason_for()
+        if barred is not None:
+            raise EngineError(f"no run is started now: {barred}")
 
     async def _begin(self, run: Run, events: Sequence[NewEvent]) -> None:
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
@@ -282,7 +276,7 @@ class Engine(Roll):
         if parked is not None:
             if command not in (Command.STOP, Command.ABORT):
                 raise CommandRefusedError(f"{run_id}: {parked.cause}")
-            await self._close(parked, by, cause)
+            await self._close(run_id, by, cause)
             return await self.state(run_id)
         run = self._live(run_id)
         await self._obeyed(run, run.command(command, by, cause, at))
@@ -313,6 +307,7 @@ class Engine(Roll):
             cause: why.
             devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
         """
+        self._orders_to_all += devices is None
         orders = {
             run.id: (self._tasks[run.id], run.command(command, by, cause))
             for run in list(self._runs.values())

@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 UNREACHABLE_LIMIT = 120.0  # s; how long a device that cannot be reached is tried, where the step sets no limit
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
 RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
-CUT_LIMIT = 5.0  # s; how long a driver may take to let go of an action that is cut
+LET_GO = 0.1  # s; how long drivers may take to let go of what is cut, before their devices are made safe all the same
+CUT_LIMIT = 5.0  # s; how long the slowest of them is waited for
 
 
 @dataclass(slots=True)
@@ -389,14 +390,22 @@ class Performer:
         self._ending = None
 
     async def cut(self, why: str) -> None:
-        """Cuts everything at once; returns when drivers have let go, or after CUT_LIMIT in any case."""
+        """Cuts everything at once; returns when drivers have let go, or after LET_GO in any case."""
         self._ending = why
         self.unhold()
-        works = list(self._works)
-        for work in works:
+        for work in self._works:
             work.task.cancel()
-        if works:
-            await asyncio.wait([work.task for work in works], timeout=CUT_LIMIT)
+        await self._let_go(LET_GO)
+
+    async def late(self) -> bool:
+        """Whether a driver had not let go when `cut` returned; waits until it has, or CUT_LIMIT is over."""
+        was = bool(self._works)
+        await self._let_go(CUT_LIMIT)
+        return was
+
+    async def _let_go(self, limit: float) -> None:
+        if self._works:
+            await asyncio.wait([work.task for work in self._works], timeout=limit)
 
     async def make_safe(self, bound: Bound, run: str, cause: str | None = None) -> None:
         """Brings one unit to its safe state, and journals how that went and, if told, why it was needed."""
