@@ -17,7 +17,7 @@ from drivers.opentrons import plan
 from drivers.opentrons.labware import capacity, tip_size, wells_of
 from drivers.opentrons.orders import HOME, Order, core_count, first_error, trace
 from drivers.opentrons.plan import Pipette, Step, Well, judge, what_of
-from drivers.opentrons.robot import SETTLE, Command, PipetteData, Robot
+from drivers.opentrons.robot import Command, PipetteData, Robot
 from drivers.opentrons.session import Session
 from labd import clock
 from labd.io.http import HttpLink, checked_address
@@ -80,6 +80,7 @@ class Opentrons(PipettingRobot):
         self._pipettes: tuple[Pipette, ...] = ()
         self._trash = TRASH["ot2"]
         self._turn = asyncio.Lock()
+        self._orders = self._robot.orders
 
     # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:
@@ -89,6 +90,7 @@ class Opentrons(PipettingRobot):
             Unreachable: no answer, or a robot that is still booting.
             Rejected: other pipettes are attached than lab.yaml says.
         """
+        self._orders.written()
         health = await self._robot.health()
         self._trash = TRASH["flex" if health.flex else "ot2"]
         self._pipettes = await self._attached()
@@ -139,6 +141,9 @@ class Opentrons(PipettingRobot):
     async def read_state(self) -> PipettingSignals:
         door = await self._robot.door_closed()
         playing = await self._session.playing()
+        if not self._turn.locked():
+            async with self._turn:
+                await self._session.catch_up()  # a tip whose drop was not seen to end may be off
         busy = self._turn.locked() or bool(playing)
         return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
 
@@ -236,25 +241,44 @@ class Opentrons(PipettingRobot):
     async def outcome(self, intent: Intent) -> Outcome:
         """By the keys of the robot's own list of commands.
 
-        Their absence proves that nothing was done if the run of the baseline is there with all its commands: a robot
-        that was restarted in between has lost them. PARTIAL carries the volume that was dispensed.
+        Their absence proves that nothing was done if the run of the baseline is there with all its commands (a robot
+        that was restarted in between has lost them) and no order can still arrive. PARTIAL carries the volume that was
+        dispensed.
         """
         if intent.action not in {"transfer", "mix"}:
             return await super().outcome(intent)
         mine, doubt = await trace(self._robot, intent)
-        if not mine and not doubt:
-            await asyncio.sleep(SETTLE)  # an order that is still on its way shows by then
+        verdict, why, dispensed = self._judged(intent, mine)
+        if not doubt and verdict in {Verdict.NOT_DONE, Verdict.PARTIAL}:
+            await self._orders.arrived()  # a command that is still on its way shows by then
             mine, doubt = await trace(self._robot, intent)
+            verdict, why, dispensed = self._judged(intent, mine)
         if doubt:
             return Outcome(Verdict.UNKNOWN, doubt)
-        if not mine:
-            return Outcome(Verdict.NOT_DONE, "the robot was not restarted, and has no command of this action")
-        verdict, why, dispensed = judge(mine, core_count(intent, mine))
         if verdict is Verdict.RUNNING and not await self._session.active():
             return Outcome(Verdict.UNKNOWN, f"{why}, and its run has ended")
+        if verdict is Verdict.DONE and await self._tip_is_left(intent, mine):
+            return Outcome(Verdict.RUNNING, f"{why}; its tip is still to be dropped")
         if verdict not in {Verdict.DONE, Verdict.PARTIAL}:
             return Outcome(verdict, why)
         return Outcome(verdict, why, self._result(intent, mine, dispensed))
+
+    def _judged(self, intent: Intent, mine: Sequence[Command]) -> tuple[Verdict, str, float]:
+        if not mine:
+            return Verdict.NOT_DONE, "the robot was not restarted, and has no command of this action", 0.0
+        return judge(mine, core_count(intent, mine))
+
+    async def _tip_is_left(self, intent: Intent, mine: Sequence[Command]) -> bool:
+        """Whether an action that was cut after its liquid still has a tip to drop, in a run that still takes orders."""
+        keeps = getattr(intent.parameters, "new_tip", "always") != "always"
+        if keeps or self._session.run != intent.baseline.get("run") or await self._session.playing() is None:
+            return False
+        used = next((str(one.params.get("pipetteId")) for one in mine if what_of(one) in plan.CORE), "")
+        async with self._turn:
+            await self._session.catch_up()
+            tip = self._session.tip_on(self._session.mount_of(used) or "")
+        dropped = any(what_of(one) == "drop-tip" and one.status == "succeeded" for one in mine[-1:])
+        return tip is not None and not dropped
 
     async def attach(self, intent: Intent, call: Call) -> Result:
         """Waits for the command that is under way, and goes on with those that the robot never got."""

@@ -12,6 +12,7 @@ import structlog
 
 from drivers.plc_crimper.profile import HandshakeProfile
 from labd import clock
+from labd.io.arrival import Orders
 from labd.io.modbus import ModbusLink, float32, from_float32, uint32
 from labd.sdk import Call, DeviceError, Fault, Intent, Outcome, OutcomeUnknown, Rejected, Unreachable, Verdict
 from labd.sdk.roles import CrimperSignals, CrimpResult
@@ -21,9 +22,12 @@ log = structlog.get_logger(__name__)
 POLL = 0.1  # s; between two looks at the status while something is waited for
 STILL_POLLS = 2  # polls in a row in which the heartbeat did not beat, before the PLC counts as dead
 BEAT_LOOKS = (0.3, 0.4)  # s; looks within one poll: its period may be a multiple of the beat's
+LET_GO = 0.5  # s that a PLC needs to see that a command was taken back
 SETTLE = 1.0  # s; a start that is still on its way shows within it
 CLOCK_SLACK = (10.0, 0.02)  # s and share by which PLC uptime and our clock may differ
-OPERATOR_CAUSES = frozenset({1, 2, 3})  # alarm codes that a person causes and ends: E-stop, guard, light curtain
+OVER_CAUSES = frozenset({1, 2, 3, 6})
+"""Alarm codes whose cause is over when it is gone: E-stop, guard, light curtain (a person's doing), our heartbeat."""
+BEAT = 1.0  # s between two toggles of our heartbeat while something is waited for
 _UINT32 = 2**32
 
 
@@ -54,8 +58,10 @@ class HandshakePress:
         self._link = link
         self._profile = profile
         self._beat_out = False
+        self._beat_at = 0.0
         self._beat_in: bool | None = None
         self._still = 0
+        self._orders = Orders()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def state(self) -> State:
@@ -90,6 +96,7 @@ class HandshakePress:
     async def check(self) -> None:
         """One look, and a heartbeat. Raises Unreachable when it does not beat."""
         self._beat_in, self._still = None, 0
+        self._orders.written()
         await self.state()
         if not await self._beats():
             raise Unreachable("the PLC answers, and its heartbeat stands still: its program does not run")
@@ -97,8 +104,7 @@ class HandshakePress:
     async def read(self) -> CrimperSignals:
         """One poll: toggles our heartbeat, and looks for the PLC's."""
         state = await self.state()
-        self._beat_out = not self._beat_out
-        await self._link.write_coil(self._profile.coils.heartbeat, on=self._beat_out)
+        await self._beat()
         self._still = 0 if await self._beats() else self._still + 1
         if self._still >= STILL_POLLS:
             raise Unreachable(f"the PLC's heartbeat stood still over {self._still} polls: its program does not run")
@@ -109,6 +115,11 @@ class HandshakePress:
             estop=state["estop"],
             cycles=state.cycles,
         )
+
+    async def _beat(self) -> None:
+        """Toggles our heartbeat: a PLC that watches it stops by itself when labd is gone or hangs."""
+        self._beat_out, self._beat_at = not self._beat_out, clock.monotonic()
+        await self._link.write_coil(self._profile.coils.heartbeat, on=self._beat_out)
 
     async def _beats(self) -> bool:
         for wait in (0.0, *BEAT_LOOKS):
@@ -205,6 +216,7 @@ class HandshakePress:
         coil, seconds = self._profile.coils.start, self._profile.times.start
         try:
             with contextlib.suppress(OutcomeUnknown):  # a reply may be lost and the order not: the status tells
+                self._orders.written()
                 await self._link.write_coil(coil, on=True)
             state, late = await self._watch(lambda s: s["running"] or s.cycles_since(counter) > 0, seconds)
         finally:
@@ -241,9 +253,14 @@ class HandshakePress:
         counter = intent.baseline.get("counter")
         if not isinstance(counter, int):
             return Outcome(Verdict.UNKNOWN, "the cycle counter was not read before the order")
-        await self._link.write_coil(self._profile.coils.start, on=False)  # from here on no start can come about
+        await self._link.write_coil(self._profile.coils.start, on=False)
         await asyncio.sleep(SETTLE)
         state = await self.state()
+        if state.cycles_since(counter) == 0 and not state["running"]:
+            await self._orders.arrived()  # a start that was sent on an earlier connection may still be on its way
+            await self._link.write_coil(self._profile.coils.start, on=False)
+            await asyncio.sleep(SETTLE)
+            state = await self.state()
         counted = state.cycles_since(counter)
         said = f"the cycle counter went from {counter} to {state.cycles}"
         restart = self._restarted(state, intent)
@@ -267,12 +284,15 @@ class HandshakePress:
             return "the cycle counter is unchanged, and the peak values are not: a stroke may have begun"
         if state.uptime is None or intent.baseline.get("uptime") is None:
             return "the cycle counter is unchanged, and a restart would go unseen"
+        if int(intent.baseline["uptime"]) <= _slack((clock.now() - intent.at).total_seconds()):
+            return "the cycle counter is unchanged, and the PLC had run for so short that a restart would go unseen"
         return None
 
     async def attach(self, intent: Intent) -> CrimpResult:
         counter = intent.baseline.get("counter")
         if not isinstance(counter, int):
             raise OutcomeUnknown("the cycle counter was not read before the order")
+        await self._let_go(self._profile.coils.start)  # whoever started it may be gone
         return await self._to_the_end(counter, float(getattr(intent.parameters, "dwell", 0.0)))
 
     def _restarted(self, state: State, intent: Intent) -> str | None:
@@ -280,7 +300,7 @@ class HandshakePress:
         if state.uptime is None or not isinstance(before, int):
             return None
         grown, elapsed = state.uptime - before, (clock.now() - intent.at).total_seconds()
-        if grown < 0 or abs(grown - elapsed) > CLOCK_SLACK[0] + CLOCK_SLACK[1] * elapsed:
+        if grown < 0 or abs(grown - elapsed) > _slack(elapsed):
             return f"the PLC was restarted: it ran {before} s before the order and runs {state.uptime} s now"
         return None
 
@@ -290,6 +310,9 @@ class HandshakePress:
     ) -> None:
         """Sets a command, waits for its status, clears the command, and reads it back. The coil is cleared always."""
         coil = int(getattr(self._profile.coils, name))
+        if (await self._link.read_coils(coil))[0]:  # left by a program that died: its edge would not be seen
+            await self._link.write_coil(coil, on=False)
+            await asyncio.sleep(LET_GO)
         try:
             await self._link.write_coil(coil, on=True)
             _, late = await self._until(met, seconds, guarded=guarded and name != "reset")
@@ -315,6 +338,8 @@ class HandshakePress:
         """Polls until it is met; gives the last look, and whether time ran out. Raises Fault on an alarm."""
         end = clock.monotonic() + seconds
         while True:
+            if clock.monotonic() - self._beat_at >= BEAT:
+                await self._beat()
             state = await self.state()
             if met(state):
                 return state, False
@@ -343,7 +368,7 @@ class HandshakePress:
             raise Fault(self._alarm_words(state))
         if not state["alarm"]:
             return state
-        if state.alarm_code not in OPERATOR_CAUSES:
+        if state.alarm_code not in OVER_CAUSES:
             raise Fault(f"{self._alarm_words(state)}: look at the press, then give it `reset`")
         log.warning("alarm acknowledged, its cause is gone", alarm=self._alarm_words(state))
         await self.reset()
@@ -353,6 +378,11 @@ class HandshakePress:
         words = _cause(state) or self._profile.alarms.get(state.alarm_code)
         words = words or f"the PLC reports alarm {state.alarm_code}"
         return f"{words}, at {state.force:.3g} kN" if state.force and state.force > 0.1 else words
+
+
+def _slack(elapsed: float) -> float:
+    """Seconds by which the PLC's uptime may differ from our clock after so many."""
+    return CLOCK_SLACK[0] + CLOCK_SLACK[1] * abs(elapsed)
 
 
 def _cause(state: State) -> str | None:
