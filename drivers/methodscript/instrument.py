@@ -63,7 +63,9 @@ class Instrument:
                 try:
                     version = await self._version(exchange, heard)
                 except TimeoutError:
-                    request = b"\nt\n"  # it may still wait for the end of a line
+                    # It may still wait for the end of a line, or of a script that was cut off when its program died:
+                    # that must end as one that cannot be read, and never be run.
+                    request = b"?\n\nt\n"
                     continue
                 request = b"t\n"
                 if version is not None:

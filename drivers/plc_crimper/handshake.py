@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import structlog
 
 from drivers.plc_crimper.profile import HandshakeProfile
+from drivers.plc_crimper.state import State, cause_of, result_of, slack
 from labd import clock
 from labd.io.arrival import Orders
 from labd.io.modbus import ModbusLink, float32, from_float32, uint32
@@ -24,31 +24,9 @@ STILL_POLLS = 2  # polls in a row in which the heartbeat did not beat, before th
 BEAT_LOOKS = (0.3, 0.4)  # s; looks within one poll: its period may be a multiple of the beat's
 LET_GO = 0.5  # s that a PLC needs to see that a command was taken back
 SETTLE = 1.0  # s; a start that is still on its way shows within it
-CLOCK_SLACK = (10.0, 0.02)  # s and share by which PLC uptime and our clock may differ
 OVER_CAUSES = frozenset({1, 2, 3, 6})
 """Alarm codes whose cause is over when it is gone: E-stop, guard, light curtain (a person's doing), our heartbeat."""
 BEAT = 1.0  # s between two toggles of our heartbeat while something is waited for
-_UINT32 = 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """One look at the PLC. Floats that are no numbers are None."""
-
-    bits: dict[str, bool]
-    force: float | None
-    ram: float | None
-    peak_force: float | None
-    displacement: float | None
-    cycles: int
-    uptime: int | None
-    alarm_code: int
-
-    def __getitem__(self, name: str) -> bool:
-        return self.bits[name]
-
-    def cycles_since(self, counter: int) -> int:
-        return (self.cycles - counter) % _UINT32
 
 
 class HandshakePress:
@@ -141,7 +119,7 @@ class HandshakePress:
 
     async def reset(self) -> None:
         """Acknowledges an alarm. Raises Fault while its cause lasts."""
-        cause = _cause(await self.state())
+        cause = cause_of(await self.state())
         if cause:
             raise Fault(cause)
         await self._command(
@@ -159,7 +137,7 @@ class HandshakePress:
         if state["running"]:
             await self._command("stop", lambda s: not s["running"], 4.0, "the stroke did not stop", guarded=False)
             state = await self.state()
-        if not state["ram_open"] and not state["alarm"] and _cause(state) is None:
+        if not state["ram_open"] and not state["alarm"] and cause_of(state) is None:
             await self._command("open_ram", lambda s: s["ram_open"], 7.0, "the ram did not open")
 
     async def crimp(self, call: Call, force: float, dwell: float) -> CrimpResult:
@@ -236,7 +214,7 @@ class HandshakePress:
             raise OutcomeUnknown(f"the stroke ended, and its end was not reported within {seconds:g} s")
         if state.cycles_since(counter) != 1:
             raise OutcomeUnknown(f"the cycle counter went from {counter} to {state.cycles} over one stroke")
-        return _result(state, dwell)
+        return result_of(state, dwell)
 
     # ── what became of a stroke ──────────────────────────────────────────────────────────────────────────────────
     async def baseline(self) -> dict[str, int | float | None]:
@@ -269,7 +247,7 @@ class HandshakePress:
         if state["running"] and counted == 0:
             return Outcome(Verdict.RUNNING, "the stroke is under way")
         if counted == 1 and not state["running"]:
-            return Outcome(Verdict.DONE, said, _result(state, float(getattr(intent.parameters, "dwell", 0.0))))
+            return Outcome(Verdict.DONE, said, result_of(state, float(getattr(intent.parameters, "dwell", 0.0))))
         doubt = f"another stroke is under way, or was; {said}" if counted else self._doubt(state, intent)
         if doubt:
             return Outcome(Verdict.UNKNOWN, doubt)
@@ -277,14 +255,15 @@ class HandshakePress:
 
     def _doubt(self, state: State, intent: Intent) -> str | None:
         """Why an unchanged counter does not prove that nothing moved, or None."""
-        if state["alarm"] or _cause(state):
+        if state["alarm"] or cause_of(state):
             return f"{self._alarm_words(state)}: a stroke may have begun"
         peaks = (state.peak_force, state.displacement)
         if peaks != (intent.baseline.get("peak_force"), intent.baseline.get("displacement")):
             return "the cycle counter is unchanged, and the peak values are not: a stroke may have begun"
-        if state.uptime is None or intent.baseline.get("uptime") is None:
+        ran = intent.baseline.get("uptime")
+        if state.uptime is None or not isinstance(ran, int):
             return "the cycle counter is unchanged, and a restart would go unseen"
-        if int(intent.baseline["uptime"]) <= _slack((clock.now() - intent.at).total_seconds()):
+        if ran <= slack((clock.now() - intent.at).total_seconds()):
             return "the cycle counter is unchanged, and the PLC had run for so short that a restart would go unseen"
         return None
 
@@ -300,7 +279,7 @@ class HandshakePress:
         if state.uptime is None or not isinstance(before, int):
             return None
         grown, elapsed = state.uptime - before, (clock.now() - intent.at).total_seconds()
-        if grown < 0 or abs(grown - elapsed) > _slack(elapsed):
+        if grown < 0 or abs(grown - elapsed) > slack(elapsed):
             return f"the PLC was restarted: it ran {before} s before the order and runs {state.uptime} s now"
         return None
 
@@ -343,7 +322,7 @@ class HandshakePress:
             state = await self.state()
             if met(state):
                 return state, False
-            if guarded and (state["alarm"] or _cause(state)):
+            if guarded and (state["alarm"] or cause_of(state)):
                 raise Fault(self._alarm_words(state))
             if clock.monotonic() >= end:
                 return state, True
@@ -364,7 +343,7 @@ class HandshakePress:
 
     async def _clear_for_motion(self, state: State) -> State:
         """Refuses while a guard is open. A latched alarm of a cause that a person has ended is acknowledged."""
-        if _cause(state):
+        if cause_of(state):
             raise Fault(self._alarm_words(state))
         if not state["alarm"]:
             return state
@@ -375,29 +354,9 @@ class HandshakePress:
         return await self.state()
 
     def _alarm_words(self, state: State) -> str:
-        words = _cause(state) or self._profile.alarms.get(state.alarm_code)
+        words = cause_of(state) or self._profile.alarms.get(state.alarm_code)
         words = words or f"the PLC reports alarm {state.alarm_code}"
         return f"{words}, at {state.force:.3g} kN" if state.force and state.force > 0.1 else words
-
-
-def _slack(elapsed: float) -> float:
-    """Seconds by which the PLC's uptime may differ from our clock after so many."""
-    return CLOCK_SLACK[0] + CLOCK_SLACK[1] * abs(elapsed)
-
-
-def _cause(state: State) -> str | None:
-    """What keeps the press from moving now, in words."""
-    if state["estop"]:
-        return "the E-stop is pressed"
-    if not state["guard_closed"]:
-        return "the guard is open"
-    if not state["light_curtain_clear"]:
-        return "the light curtain is broken"
-    return None
-
-
-def _result(state: State, dwell: float) -> CrimpResult:
-    return CrimpResult(peak_force=state.peak_force, dwell=dwell, displacement=state.displacement, cycles=state.cycles)
 
 
 @contextlib.asynccontextmanager
