@@ -16,6 +16,7 @@ from labd.sdk.driver import (
     Verdict,
 )
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
+from labd.sdk.evidence import Evidence, Seen
 from labd.sdk.quantities import (
     Bounds,
     Charge,
@@ -59,6 +60,7 @@ __all__ = [
     "Driver",
     "Duration",
     "Effect",
+    "Evidence",
     "Fault",
     "FlowRate",
     "Force",
@@ -84,6 +86,7 @@ __all__ = [
     "Resistance",
     "Result",
     "ScanRate",
+    "Seen",
     "Settings",
     "Setup",
     "Signals",
