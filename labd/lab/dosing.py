@@ -59,7 +59,7 @@ class WeighedDose:
         if abs(grown - due) <= self.within * due:
             return None
         return (
-            f"{plain(values.volume, 'µL')} weigh {plain(due, 'g')}, and {self.balance.id} saw {grown:.4g} g "
+            f"{plain(values.volume, 'µL')} weigh {plain(due, 'g')}, and {self.balance.id} saw {plain(round(grown, 4), 'g')} "
             f"({(grown / due - 1) * 100:+.3g} %, where {self.within * 100:g} % are allowed)"
         )
 
@@ -101,9 +101,10 @@ def check_doses(
             findings.tell("L302", f"the evidence `{rule.name}` stands twice", (*at, "name"), "name it otherwise")
         seen.add(rule.name)
         _check_action(rule, classes, known, at, findings)
-        if not any(_is_under(rule.to, place) for place in places):
+        stands = any(_is_under(rule.to, place) for place in places)
+        if not stands:
             findings.tell("L208", f"nothing stands at `{rule.to}`", (*at, "to"), did_you_mean(rule.to, places))
-        _check_balance(rule, drivers, known, at, findings)
+        _check_balance(rule, drivers, known, at, findings, stands=stands)
 
 
 def _check_action(
@@ -124,7 +125,13 @@ def _check_action(
 
 
 def _check_balance(
-    rule: MassEvidence, drivers: Mapping[str, Driver], names: tuple[str, ...], at: Place, findings: Findings
+    rule: MassEvidence,
+    drivers: Mapping[str, Driver],
+    names: tuple[str, ...],
+    at: Place,
+    findings: Findings,
+    *,
+    stands: bool,
 ) -> None:
     scales = [name for name, driver in drivers.items() if isinstance(driver, Balance)]
     if rule.mass not in names:
@@ -137,7 +144,7 @@ def _check_balance(
     if not isinstance(balance, Balance):
         message = f"`{rule.mass}` is of the role {balance.role}, no balance"
         findings.tell("L204", message, (*at, "mass"), did_you_mean(rule.mass, scales))
-    elif not _is_under(rule.to, balance.pan):
+    elif stands and not _is_under(rule.to, balance.pan):
         mend = f"write `pan: {rule.to}` into the settings of {rule.mass}, or name the balance that is under it"
         findings.tell("L208", f"{rule.mass} weighs `{balance.pan}`, not `{rule.to}`", (*at, "mass"), mend)
 
