@@ -58,8 +58,9 @@ class WeighedDose:
         grown = await self._mass() - before
         if abs(grown - due) <= self.within * due:
             return None
+        saw = plain(round(grown, 4), "g")
         return (
-            f"{plain(values.volume, 'µL')} weigh {plain(due, 'g')}, and {self.balance.id} saw {plain(round(grown, 4), 'g')} "
+            f"{plain(values.volume, 'µL')} weigh {plain(due, 'g')}, and {self.balance.id} saw {saw} "
             f"({(grown / due - 1) * 100:+.3g} %, where {self.within * 100:g} % are allowed)"
         )
 

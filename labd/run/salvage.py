@@ -195,7 +195,7 @@ class Salvage:
         problem: Exception = TimeoutError(f"no answer within {LIMIT:g} s")
         simulated = self.draft.devices[driver.name].simulator is not None
         try:
-            async with asyncio.timeout(LIMIT * clock.factor()):
+            async with asyncio.timeout(_real(LIMIT)):
                 while True:
                     try:
                         await driver.connect()
@@ -219,7 +219,12 @@ class Salvage:
     @staticmethod
     async def _close(driver: Driver) -> None:
         try:
-            async with asyncio.timeout(CLOSE_LIMIT * clock.factor()):
+            async with asyncio.timeout(_real(CLOSE_LIMIT)):
                 await driver.close()
         except Exception as error:  # noqa: BLE001 - the process ends now, and its links with it
             log.warning("link did not close", device=driver.name, problem=repr(error))
+
+
+def _real(seconds: float) -> float:
+    """So many seconds of real time, in seconds of this loop; on virtual time, where there is none, the same."""
+    return seconds if clock.is_virtual() else seconds * clock.factor()
