@@ -64,6 +64,8 @@ def test_a_lab_that_holds_is_given_back_not_at_work(folder: Path) -> None:
         ("9 kN", "9 V", "L105", "8:33", "V is a voltage, kN a force"),
         ("9 kN", "9 kX", "L105", "8:33", "unknown unit"),
         ("1 min", "900 s", "L206", "8:69", "15 min is looser than the driver's own bound, 2 min"),
+        ("{max: 9 kN}", "{min: 100 N}", "L206", "8:33", "write at least `500 N`, or delete it"),
+        ("9 kN", "16 kN", "L206", "8:33", "write at most `15 kN`, or delete it"),
         ("min: 1 s", "min: 90 s", "L206", "8:59", "the least, 90 s, is above the greatest, 60 s"),
         ("min: 1 s, max: 1 min", "min: 5 min", "L206", "8:40", "leaves nothing of what the driver takes"),
         ("crimper: [press]", "crimpr: [press]", "L203", "11:9", "did you mean `crimper`?"),

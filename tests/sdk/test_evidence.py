@@ -9,7 +9,8 @@ import pytest
 
 from drivers.opentrons import Opentrons
 from drivers.plc_crimper import PlcCrimper
-from labd.sdk import Arm, Crimper, PipettingRobot, Seen, action
+from labd.sdk import ROLES as ROLES_OF_THE_SDK
+from labd.sdk import Arm, Crimper, OnLoss, PipettingRobot, Seen, action
 from labd.sdk.roles import ArmSignals, CrimperSignals, CrimpResult, PipettingSignals
 
 ROLES: dict[str, tuple[type[Any], type[Any]]] = {
@@ -64,3 +65,20 @@ def test_a_driver_has_its_roles_evidence_unless_it_names_its_own() -> None:
             return await super().crimp(call, **values)
 
     assert Own.actions["crimp"].evidence(Seen(None, None, None, None)) == "never"  # type: ignore[misc]
+
+
+def test_what_goes_on_without_the_daemon_is_what_an_instrument_does_by_itself() -> None:
+    """Whatever moves, presses or only measures stops: its data or its end would be seen by nobody."""
+    goes_on = {
+        f"{role}.{name}"
+        for role, driver in ROLES_OF_THE_SDK.items()
+        for name, one in driver.actions.items()
+        if one.on_loss is OnLoss.CONTINUE
+    }
+    assert goes_on == {
+        "potentiostat.open_circuit",
+        "potentiostat.constant_current",
+        "potentiostat.constant_voltage",
+        "potentiostat.cycle",
+        "thermostat.set_temperature",
+    }
