@@ -12,9 +12,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labd import clock
 from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
+from labd.api.guarding import guard_routes
 from labd.api.holding import HoldsClock, released
 from labd.api.marks import LONGEST_WAIT, mark
 from labd.api.models import (
+    AlarmModel,
     AnswerRequest,
     CommandRequest,
     DeviceDetailModel,
@@ -23,6 +25,7 @@ from labd.api.models import (
     EventsModel,
     ExportModel,
     ExportRequest,
+    InterlockModel,
     RunModel,
     StartRequest,
     StatusModel,
@@ -109,6 +112,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _run_routes(api, services)
     _order_routes(api, services)
     urgent_routes(api, services.engine, services.resume)
+    guard_routes(api, services.engine.guards)
     app.include_router(api)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -127,6 +131,8 @@ def _lab_routes(api: APIRouter, services: Services) -> None:
             devices=[DeviceModel.of(device) for device in devices.values()],
             runs=[RunModel.of(state) for state in states if state.ended is None],
             ended=sum(state.ended is not None for state in states),
+            alarms=[AlarmModel.of(alarm) for alarm in services.engine.lab.alarms.active],
+            interlocks=[InterlockModel.of(watch) for watch in services.engine.guards.interlocks.watches.values()],
         )
 
     @api.get("/devices")

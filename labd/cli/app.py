@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from labd.cli import authoring, picturing, trying, urgent
+from labd.cli import authoring, guarding, picturing, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -104,6 +104,7 @@ def check(
 
 authoring.register(app)
 picturing.register(app)
+guarding.register(app)
 
 
 @app.command()
@@ -249,12 +250,6 @@ def unhold(
 ) -> None:
     """Go on with a held run."""
     _order(Client(socket, lab), "unhold", run, as_json=as_json, cause=cause, at=at)
-
-
-@app.command()
-def clear(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """Say that a person has taken the sample of an ended run out of the lab, and clear an aborted run."""
-    _order(Client(socket, lab), "clear", run, as_json=as_json, cause=cause)
 
 
 @app.command()

@@ -14,7 +14,9 @@ from labd.expr.spelling import did_you_mean
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
+from labd.lab.guards import Guards
 from labd.lab.lab import Lab
+from labd.lab.rules import Then
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
@@ -52,6 +54,7 @@ class Engine(Roll):
         self.journal = journal
         self.signals = signals
         self.reservations = Reservations(lab)
+        self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
         self._homes: set[str] = set()
@@ -64,6 +67,7 @@ class Engine(Roll):
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
+        await self.guards.take_up()
         self._restore(fold(await self.journal.events(kinds=FOLDED)))
         resumed = await self._take_up() if self._resumes else []
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
@@ -71,6 +75,7 @@ class Engine(Roll):
             async with asyncio.TaskGroup() as self._group:
                 for run in resumed:
                     await self._begin(run, ())
+                self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -88,13 +93,15 @@ class Engine(Roll):
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
-        self._parked = {state.run: replace(state, cause=NOT_YET) for state in history.unfinished}
+        why = None if self._resumes else NOT_YET
+        self._parked = {state.run: replace(state, cause=why or state.cause) for state in history.unfinished}
 
     async def _take_up(self) -> list[Run]:
         """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
         runs: list[Run] = []
         end = await last_end(self.journal)
-        for state in sorted(self._parked.values(), key=lambda one: number_of(one.run)):
+        unfinished = fold(await self.journal.events(kinds=FOLDED)).unfinished
+        for state in unfinished:
             try:
                 run = await take_up(self.lab, self.journal, self.signals, self.reservations, state, end)
             except CannotGoOnError as error:
@@ -312,6 +319,13 @@ class Engine(Roll):
             told = {"command": command.value, "by": by, "cause": cause, "at": None}
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
         return list(orders)
+
+    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
+        """What an interlock orders."""
+        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
+
+    def _using(self, device: str) -> list[str]:
+        return [run.id for run in self._runs.values() if run.uses((device,))]
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
