@@ -18,11 +18,15 @@ from typing import Any
 
 import pytest
 
-from labd.daemon import Daemon, notify
+from labd import clock
+from labd.daemon import Daemon
 from labd.journal import Journal, NewEvent
+from labd.lab.background import background
 from labd.lab.config import LabError, load_lab
-from labd.run.lifecycle import CommandRefusedError
+from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.starts import DEATHS, STARTS, STEADY, died
+from labd.run.urgent import order_all
+from labd.systemd import notify, watchdog
 
 LAB = """\
 labd: 1
@@ -52,9 +56,9 @@ states:
 """
 
 
-def write_lab(directory: Path, clock: str = "virtual") -> Path:
+def write_lab(directory: Path, kind: str = "virtual") -> Path:
     path = directory / "lab.yaml"
-    path.write_text(LAB.format(clock=clock))
+    path.write_text(LAB.format(clock=kind))
     return path
 
 
@@ -85,9 +89,23 @@ async def test_a_lab_comes_up_and_goes_down_in_order(tmp_path: Path) -> None:
     assert kinds[0] == "daemon.started"
     assert kinds[-1] == "daemon.stopped"
     states = [event.data["to"] for event in events if event.kind == "run.state" and event.run == run.id]
-    assert states[-2:] == ["Stopping", "Stopped"]
-    assert "device.safe_state" in kinds
+    assert states == ["Starting", "Execute"]  # it is left for the next daemon
     assert not (tmp_path / "store" / "labd.sock").exists()
+
+
+async def test_a_restart_in_order_forgets_no_run(tmp_path: Path) -> None:
+    daemon = Daemon(load_lab(write_lab(tmp_path)))
+    async with daemon.open():
+        await daemon.lab.devices["stat1"].wait_ready()
+        run = await daemon.engine.start(REST, "rest.yaml", {}, by="test")
+        await asyncio.sleep(600)
+    async with Daemon(load_lab(write_lab(tmp_path))).open() as again:
+        (resumed,) = await again.journal.events(run=run.id, kinds={"run.resumed"})
+        assert resumed.data["why"] == "the daemon was stopped"
+        assert (await again.engine.state(run.id)).protocol_state == "rest"
+        await order_all(again.engine, Command.STOP, by="test")
+        async with asyncio.timeout(600):
+            assert (await again.engine.wait(run.id)).outcome == "stopped"
 
 
 async def test_a_second_daemon_of_the_same_lab_is_refused(tmp_path: Path) -> None:
@@ -125,6 +143,31 @@ def test_systemd_hears_ready_and_stopping_and_the_end_is_in_order(
             assert daemon.returncode == 0, log
     lines = [json.loads(line) for line in log.splitlines()]
     assert "online" in [line["event"] for line in lines]
+
+
+def test_a_loop_that_is_blocked_does_not_tell_the_watchdog_that_it_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its construction: the loop itself waits for the notification that only it could send."""
+    monkeypatch.setenv("WATCHDOG_USEC", "30000")
+
+    async def main(sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        async with background(watchdog(), "watchdog"):
+            for _ in range(3):
+                assert await loop.run_in_executor(None, sock.recv, 64) == b"WATCHDOG=1"
+            sock.settimeout(0.0)
+            with contextlib.suppress(BlockingIOError):
+                while sock.recv(64):
+                    pass
+            sock.settimeout(0.3)  # ten times what systemd would wait
+            with pytest.raises(TimeoutError):
+                sock.recv(64)
+            sock.settimeout(30)
+            assert await loop.run_in_executor(None, sock.recv, 64) == b"WATCHDOG=1"
+
+    with listen(tmp_path, monkeypatch) as sock:
+        clock.run(main(sock))
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _lab_routes(api, services)
     _run_routes(api, services)
     _order_routes(api, services)
-    urgent_routes(api, services.engine, services.resume)
     guard_routes(api, services.engine.guards)
+    urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

@@ -8,7 +8,7 @@ import typer
 
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, CliError
-from labd.cli.options import AlarmId, Cause, Device, InterlockName, Json, Lab, MaybeRun, Socket
+from labd.cli.options import AlarmId, Cause, Device, InterlockName, Json, Lab, OneRun, Socket
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def clear(
-    run: MaybeRun = None,
+    run: OneRun = None,
     *,
     interlock: InterlockName = None,
     cause: Cause = None,

@@ -65,7 +65,10 @@ Socket = Annotated[
 Lab = Annotated[Path | None, typer.Option(help="The lab.yaml whose daemon is meant (default: ./lab.yaml).")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, `run-0001`.", autocompletion=_runs)]
-MaybeRun = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id, `run-0001`.", autocompletion=_runs)]
+OneRun = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run's id, `run-0001`.", autocompletion=_runs, show_default=False),
+]
 Protocol = Annotated[
     str,
     typer.Argument(help="A protocol's file, or the name of one that ships with labd.", autocompletion=_protocols),

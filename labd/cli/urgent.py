@@ -8,7 +8,7 @@ import typer
 
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
-from labd.cli.options import Cause, Json, Lab, MaybeRun, Socket
+from labd.cli.options import Cause, Json, Lab, OneRun, Socket
 
 All = Annotated[bool, typer.Option("--all", help="Every run of the lab.")]
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def hold(
-    run: MaybeRun = None,
+    run: OneRun = None,
     *,
     every: All = False,
     cause: Cause = None,
@@ -33,7 +33,7 @@ def hold(
 
 
 def stop(
-    run: MaybeRun = None,
+    run: OneRun = None,
     *,
     every: All = False,
     cause: Cause = None,
@@ -46,7 +46,7 @@ def stop(
 
 
 def abort(
-    run: MaybeRun = None,
+    run: OneRun = None,
     *,
     every: All = False,
     cause: Cause = None,

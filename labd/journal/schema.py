@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from labd.journal.events import JournalError
 
@@ -51,6 +52,17 @@ class Format:
         except (OSError, sqlite3.Error) as error:
             raise self.error(f"{path}: the {self.name} cannot be opened: {error}") from error
         return connection
+
+    def look(self, path: Path, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in a file that nobody has open for writing. Raises this format's error."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > self.version:
+                    raise self.error(f"{path}: this {self.name} is of version {version}, written by a newer labd")
+                return connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
 
     def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
