@@ -103,8 +103,13 @@ async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
+async def _until_gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        await _device(reader, writer)
+
+
 async def devices() -> None:
-    server = await asyncio.start_server(_device, "127.0.0.1", 0)
+    server = await asyncio.start_server(_until_gone, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -37,6 +37,8 @@ from labd.version import VERSION
 
 log = structlog.get_logger(__name__)
 
+SWITCH = 0.0005  # s
+
 
 class Daemon:
     """One lab at work.
@@ -82,6 +84,9 @@ class Daemon:
             # What is there now stays: looking through it for garbage would stop everything for 0.2 s each time.
             gc.collect()
             gc.freeze()
+            # A thread that reads a protocol gives the interpreter back after this at the latest, at each of the
+            # loop's many system calls: with Python's own 5 ms a busy loop would crawl beside it.
+            sys.setswitchinterval(SWITCH)
             await self._stop.wait()
             log.info("stopping", lab=self.config.lab)
             self.state = "stopping"

@@ -172,10 +172,23 @@ class UnholdOrder(Payload):
 
 
 class ClearOrder(Payload):
-    """One run that has ended; its sample has left the lab."""
+    """One run that has ended and whose sample has left the lab; or an interlock that has tripped and is over."""
 
-    run: Id
+    run: Id | None = None
+    interlock: str | None = None
     cause: Words | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ClearOrder:
+        if (self.run is None) == (self.interlock is None):
+            raise ValueError('name one run, {"run": "run-0001"}, or one interlock, {"interlock": "oxygen"}')
+        return self
+
+
+class AcknowledgeOrder(Payload):
+    """An alarm that a person has seen."""
+
+    alarm: Id
 
 
 class AnswerOrder(Payload):

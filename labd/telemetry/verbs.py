@@ -8,13 +8,14 @@ from typing import Any
 
 from labd.files import InputErrors
 from labd.lab.bus import Happening, RunState
+from labd.lab.interlocks import GuardError
 from labd.run.engine import Engine, EngineError, UnknownRunError
 from labd.run.lifecycle import Command, CommandRefusedError, State
 from labd.run.urgent import order_all
 from labd.telemetry import payloads
 
-REFUSALS = (UnknownRunError, CommandRefusedError, EngineError, InputErrors)
-"""What the engine refuses a command with; the text says why."""
+REFUSALS = (UnknownRunError, CommandRefusedError, EngineError, GuardError, InputErrors)
+"""What a command is refused with; the text says why."""
 
 
 class FailedError(Exception):
@@ -78,8 +79,19 @@ async def _unhold(engine: Engine, _: asyncio.TaskGroup, user: str, verb: str, ar
 
 
 async def _clear(engine: Engine, _: asyncio.TaskGroup, user: str, verb: str, arguments: payloads.ClearOrder) -> Taken:
+    if arguments.run is None:
+        assert arguments.interlock is not None
+        await engine.guards.interlocks.clear(arguments.interlock, user)
+        return _at_once({"interlock": arguments.interlock})
     state = await engine.command(arguments.run, Command(verb), by=user, cause=arguments.cause)
     return _at_once({"run": arguments.run, "state": state.state})
+
+
+async def _acknowledge(
+    engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.AcknowledgeOrder
+) -> Taken:
+    await engine.guards.acknowledge(arguments.alarm, user)
+    return _at_once({"alarm": arguments.alarm})
 
 
 async def _answer(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.AnswerOrder) -> Taken:
@@ -117,5 +129,6 @@ VERBS: Mapping[str, tuple[type[payloads.Payload], Begin]] = {
     "clear": (payloads.ClearOrder, _clear),
     "answer": (payloads.AnswerOrder, _answer),
     "start": (payloads.StartOrder, _start),
+    "acknowledge": (payloads.AcknowledgeOrder, _acknowledge),
 }
 """By verb: the model of its arguments, and what takes it."""

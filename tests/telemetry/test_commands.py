@@ -84,8 +84,22 @@ async def test_what_is_late_or_wrong_is_rejected_in_words_and_not_done(
 
 async def test_a_verb_that_is_not_there_yet_is_rejected(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        await eva.give("c1", "submit", arguments={"protocol": "cr2032"})
+        assert (await eva.answered("c1"))[0]["reason"] == "labd does not take submit over MQTT yet"
+
+
+async def test_an_alarm_is_acknowledged_and_an_interlock_cleared_by_name(tmp_path: Path) -> None:
+    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        lab.lab.alarms.tell("disk", "problem", "lab", "the disk is nearly full")
         await eva.give("c1", "acknowledge", arguments={"alarm": "disk"})
-        assert (await eva.answered("c1"))[0]["reason"] == "labd does not take acknowledge over MQTT yet"
+        assert await eva.states("c1", 2) == ["accepted", "done"]
+        assert lab.lab.alarms.active[0].acknowledged_by == "eva"
+        await eva.give("c2", "acknowledge", arguments={"alarm": "fire"})
+        assert "there is no alarm 'fire'" in (await eva.answered("c2"))[0]["reason"]
+        await eva.give("c3", "clear", arguments={"interlock": "oxygen"})
+        assert "there is no interlock 'oxygen'" in (await eva.answered("c3"))[0]["reason"]
+        await eva.give("c4", "clear", arguments={})
+        assert "name one run" in (await eva.answered("c4"))[0]["reason"]
 
 
 async def test_a_retained_command_is_rejected_whenever_it_comes(tmp_path: Path) -> None:
