@@ -259,12 +259,12 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
     try:
         config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
-    except (InputErrors, LabError, JournalError) as error:
+    except (InputErrors, LabError, JournalError, SignalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
         from labd.telemetry.broker import BrokerError
 
-        found = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
+        found = first_of(group, (InputErrors, LabError, JournalError, SignalError, BrokerError))
         if found is None:
             raise
         told = found
@@ -272,7 +272,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         return 0
     said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
     print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
-    return 1 if isinstance(told, JournalError) else 2
+    return 1 if isinstance(told, (JournalError, SignalError)) else 2
 
 
 def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Exception], ...]) -> Exception | None:

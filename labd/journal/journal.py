@@ -23,6 +23,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from labd import clock
 from labd.journal import schema
 from labd.journal.events import GENESIS, Event, JournalError, NewEvent, chain, encode
+from labd.journal.verify import walk
 
 Listener = Callable[[Sequence[Event]], None]
 
@@ -299,7 +300,10 @@ class Journal:
         return await self._read(self._kept, prefix)
 
     async def verify(self) -> int | None:
-        """The seq of the first event that does not fit to the ones before it, or None when the chain is whole."""
+        """The seq of the first event that does not fit to the ones before it, or None when the chain is whole.
+
+        `labd.journal.verify.check` says more, and needs no open journal.
+        """
         return await self._read(self._first_broken)
 
     async def _read(self, query: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
@@ -316,7 +320,7 @@ class Journal:
             raise JournalError(f"{self.path}: the journal is closed")
         return await self._loop.run_in_executor(self._reading, query, *args)
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         try:
             yield from self._file.reader.execute(query, values)
         except sqlite3.Error as error:
@@ -349,12 +353,8 @@ class Journal:
         return {name: json.loads(value) for name, value in rows}
 
     def _first_broken(self) -> int | None:
-        before, expected = GENESIS, 1
-        for seq, at, run, kind, data, hash_ in self._rows(f"SELECT {_COLUMNS} FROM events ORDER BY seq"):  # noqa: S608
-            if seq != expected or chain(before, seq, at, run, kind, data) != hash_:
-                return int(seq)
-            before, expected = hash_, expected + 1
-        return None
+        flaw = walk(self._rows(f"SELECT {_COLUMNS} FROM events ORDER BY seq")).flaw  # noqa: S608 - ours
+        return flaw.seq if flaw is not None else None
 
     # ── end ──────────────────────────────────────────────────────────────────────────────────────────────────────
     async def close(self) -> None:
