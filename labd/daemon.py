@@ -19,12 +19,14 @@ from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
 from labd.files import InputErrors
-from labd.journal import Journal, JournalError, NewEvent, SignalError, SignalStore
+from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
+from labd.journal.ballast import SPARE
 from labd.lab.background import background
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
+from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.sdk import Signals
 from labd.version import VERSION
@@ -54,6 +56,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self.lab: Lab
         self.engine: Engine
+        self.disk: DiskWatch
         self.journal: Journal
         self.signals: SignalStore
         self.host: Any = None
@@ -77,16 +80,19 @@ class Daemon:
         config = self.config
         config.directory.mkdir(parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as stack:
-            self.journal = await Journal.open(config.directory / "journal.sqlite")
+            # A lab that nobody looks at (a dry run) is gone with its disk: nothing is kept for it.
+            ballast = Ballast(config.directory / "journal.ballast") if self._outward else None
+            self.journal = await Journal.open(config.directory / "journal.sqlite", ballast)
             stack.push_async_callback(self.journal.close)
-            self.signals = await SignalStore.open(config.directory / "signals.sqlite")
+            self.signals = await SignalStore.open(config.directory / "signals.sqlite", SPARE if ballast else 0)
             stack.push_async_callback(self.signals.close)
             overrides = await self._start_simulators(stack)
             self.lab = Lab(config, overrides)
             for problem in self.lab.warnings:
                 log.warning(problem.message, code=problem.code, where=problem.where, mend=problem.mend)
             self.engine = Engine(self.lab, self.journal, self.signals)
-            keeper = PollKeeper(self.signals, self.boot_id)
+            self.disk = DiskWatch(self.engine, config.disk.hold_below)
+            keeper = PollKeeper(self.signals, self.boot_id, self.disk)
             for device in self.lab.devices.values():
                 device.on_signals = keeper.keep
             await self._start_telemetry(stack)
@@ -96,10 +102,13 @@ class Daemon:
             for device in self.lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
             stack.push_async_callback(self._make_all_safe)
+            if self._outward:
+                self.disk.look()  # before anything goes on
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
             if self._outward:
+                await stack.enter_async_context(background(self.disk.run(), "disk"))
                 services = Services(self.engine, self.info)
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._stop_runs)
@@ -183,10 +192,11 @@ class Daemon:
 
 
 class PollKeeper:
-    """Writes every poll's signals into the signal store, a series a device and unit."""
+    """Writes every poll's signals into the signal store, a series a device and unit; on a full disk it writes none."""
 
-    def __init__(self, signals: SignalStore, boot_id: str) -> None:
+    def __init__(self, signals: SignalStore, boot_id: str, disk: DiskWatch) -> None:
         self._signals = signals
+        self._disk = disk
         self._boot_id = boot_id
         self._columns: dict[str, tuple[str, ...]] = {}
         self._failing = False
@@ -195,6 +205,8 @@ class PollKeeper:
         """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
         series = f"{device}.{unit or 'poll'}.{self._boot_id}"
         try:
+            if self._disk.full:
+                raise SignalError("the disk is full")  # noqa: TRY301 - told as the others are
             if series not in self._columns:
                 self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
             values = [getattr(signals, name) for name in self._columns[series]]

@@ -88,15 +88,19 @@ class SignalStore:
         self._flusher.add_done_callback(self._flusher_ended)
 
     @classmethod
-    async def open(cls, path: Path) -> SignalStore:
+    async def open(cls, path: Path, spare: int = 0) -> SignalStore:
         """Opens the store, and creates it where there is none.
+
+        Args:
+            path: its file.
+            spare: bytes of the disk that it leaves free: below, samples wait in memory.
 
         Raises:
             SignalError: a newer labd wrote it, it is something else, or the disk fails.
         """
         executor = ThreadPoolExecutor(1, thread_name_prefix="signals")
         try:
-            file = await asyncio.get_running_loop().run_in_executor(executor, SampleFile, path)
+            file = await asyncio.get_running_loop().run_in_executor(executor, SampleFile, path, spare)
         except BaseException:
             executor.shutdown(wait=False)
             raise

@@ -19,6 +19,7 @@ from pydantic import (
 from labd.files import Problem, Source
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
+from labd.lab.sizes import Size
 from labd.lab.written import Count, Day, Line, Name, Part, PartName, Port, Settings, Whole, Written, flaw
 
 
@@ -156,6 +157,19 @@ class Interlock(Part):
     devices: Annotated[list[Name] | None, Field(description="Only runs that use these; default: all.")] = None
 
 
+class Disk(Part):
+    """The disk that the store is on."""
+
+    hold_below: Annotated[
+        int,
+        Size(least=32_000_000),
+        Field(
+            description="All runs are held while less is free; a warning comes at twice that.",
+            json_schema_extra={"default": "200 MB"},
+        ),
+    ] = 200_000_000
+
+
 class LabConfig(Part):
     """One lab as configured."""
 
@@ -170,6 +184,10 @@ class LabConfig(Part):
     ] = "real"
     mqtt: Annotated[Mqtt | None, Field(description="Where telemetry goes; without it there is none.")] = None
     api: Annotated[Api, Field(description="Where labd listens.")] = Api()
+    disk: Annotated[
+        Disk,
+        Field(description="How full the store's disk may become.", json_schema_extra={"default": {}}),
+    ] = Disk()
     devices: Annotated[dict[Name, DeviceConfig], Field(description="By the name that people and topics use.")]
     roles: Annotated[
         dict[Name, list[Name]], Field(description="Which devices serve a role, in order of preference.")

@@ -51,6 +51,8 @@ class Engine:
         self.signals = signals
         self.reservations = Reservations(lab)
         self.ready = asyncio.Event()
+        self.obstacles: dict[str, str] = {}
+        """Why no run is started or unheld now, in words, by what is in the way; empty: nothing is."""
         self._runs: dict[str, Run] = {}  # those that have not ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._past: dict[str, RunState] = {}
@@ -133,6 +135,8 @@ class Engine:
         """
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
+        if self.obstacles:
+            raise EngineError(f"no run is started: {'; '.join(self.obstacles.values())}")
         protocol = load(source, name, library().under(Library(called or {})))
         facts = facts_of(self.lab)
         values = ready(protocol, parameters, facts)
@@ -231,6 +235,8 @@ class Engine:
         """
         if command is Command.CLEAR:
             return await self._clear(run_id, by)
+        if command is Command.UNHOLD and self.obstacles:
+            raise CommandRefusedError(f"unhold is not possible now: {'; '.join(self.obstacles.values())}")
         self._live(run_id).command(command, by, cause, at)
         await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
         return await self.state(run_id)

@@ -234,7 +234,7 @@ async def test_a_store_that_a_daemon_has_is_refused(lab: Place, file: Path) -> N
 
 
 def test_a_backup_of_another_lab_is_refused(file: Path, empty: Place) -> None:
-    with pytest.raises(BackupError, match="is a backup of the lab 'bench', and .* is 'glovebox-2'"):
+    with pytest.raises(BackupError, match=r"is a backup of the lab 'bench', and .* is 'glovebox-2'"):
         empty.restore(file, lab="glovebox-2")
     assert list(empty.store.iterdir()) == []
 

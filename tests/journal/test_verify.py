@@ -157,7 +157,8 @@ from labd.journal.schema import Format
 
 class Waits(dict):
     def __getitem__(self, version):
-        return "CREATE TABLE half (x); WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c;"
+        endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c;"
+        return f"CREATE TABLE half (x); {endless}"
 
 Format("journal", 3, 0x6C616264, "FULL", "", RuntimeError, Waits()).connect(Path(sys.argv[1]))
 """
