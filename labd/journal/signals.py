@@ -191,6 +191,7 @@ class SignalStore:
         self._buffers.pop(series, None)
 
     async def _keep_flushing(self) -> None:
+        failing = False  # told once
         while True:
             await self._due.wait()
             self._due.clear()
@@ -200,7 +201,11 @@ class SignalStore:
             try:
                 await self.flush()
             except SignalError as error:
-                log.error("samples wait in memory", error=str(error))  # noqa: TRY400 - the text says it all
+                if not failing:
+                    log.error("samples wait in memory", error=str(error))  # noqa: TRY400 - the text says it all
+                failing = True
+            else:
+                failing = False
             if self._dirty and self._timer is None:
                 self._timer = self._loop.call_later(FLUSH_SECONDS, self._due.set)
 
