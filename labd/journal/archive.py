@@ -15,6 +15,7 @@ from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from labd import clock
 from labd.journal.schema import sync_directory
 
 FORMAT = 1
@@ -107,16 +108,17 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
         OSError: the disk does not take it; nothing is left behind.
     """
     handle, made = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    now = int(clock.now().timestamp())
     try:
         with os.fdopen(handle, "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 told = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=2).encode()
                 about = tarfile.TarInfo(MANIFEST)
-                about.size = len(told)
+                about.size, about.mtime = len(told), now
                 tar.addfile(about, io.BytesIO(told))
                 for member in manifest.members:
                     entry = tarfile.TarInfo(member.name)
-                    entry.size = member.bytes
+                    entry.size, entry.mtime = member.bytes, now
                     with files[member.name].open("rb") as content:
                         tar.addfile(entry, content)
             stream.flush()

@@ -209,7 +209,7 @@ def _copy(source: Path, target: Path) -> None:
 def _own(path: Path, like: Path) -> None:
     """What root restores belongs to whom the folder belongs to: the daemon's user must be able to write it."""
     if not path.is_dir():
-        path.chmod(0o644)
+        path.chmod(0o640)
     if os.geteuid() == 0:
         owner = like.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
