@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labd.journal import schema
-from labd.journal.ballast import Ballast
+from labd.journal.ballast import Ballast, is_full
 from labd.journal.events import GENESIS, JournalError
 
 
@@ -30,7 +30,7 @@ def open_journal(path: Path, ballast: Ballast | None) -> JournalFile:
         lock = schema.lock(path)
         opened.callback(os.close, lock)
         _take(ballast)
-        writer = opened.enter_context(contextlib.closing(schema.JOURNAL.connect(path)))
+        writer = opened.enter_context(contextlib.closing(_connected(path, ballast)))
         try:
             reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
             opened.callback(reader.close)
@@ -39,6 +39,17 @@ def open_journal(path: Path, ballast: Ballast | None) -> JournalFile:
             raise JournalError(f"{path}: the journal cannot be read: {error}") from error
         opened.pop_all()
         return JournalFile(lock, writer, reader, last or (0, GENESIS), ballast)
+
+
+def _connected(path: Path, ballast: Ballast | None) -> sqlite3.Connection:
+    """The writer's connection; a lab that starts on a full disk begins with the space of its ballast."""
+    try:
+        return schema.JOURNAL.connect(path)
+    except JournalError as error:
+        full = isinstance(error.__cause__, sqlite3.Error) and is_full(error.__cause__)
+        if not full or ballast is None or not ballast.give():
+            raise
+    return schema.JOURNAL.connect(path)
 
 
 def _take(ballast: Ballast | None) -> None:

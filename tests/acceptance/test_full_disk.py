@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.disk import CELLS, DISK, LOW, Filled, eaten, fill
+from benchmarks.faults.disk import CELLS, DISK, LOW, Disk, Filled, eaten, fill
 from benchmarks.faults.lab import fault_lab
 from benchmarks.faults.mounts import MountRefusedError, tmpfs
+from labd.journal import Ballast, Journal, JournalError, NewEvent
 from labd.journal.verify import check
 from labd.run.lifecycle import Command
 from tests.journal.test_ballast import Quota
@@ -37,6 +38,29 @@ async def test_a_full_disk_holds_the_lab_and_loses_nothing(
 async def test_a_journal_whose_last_space_is_eaten_has_all_that_it_acknowledged(tmp_path: Path, mounted: None) -> None:
     with tmpfs(tmp_path / "store", DISK):
         assert await eaten(tmp_path / "store") == 0
+
+
+async def test_a_lab_starts_on_a_full_disk_with_the_space_of_its_ballast(tmp_path: Path, mounted: None) -> None:
+    store = tmp_path / "store"
+    with tmpfs(store, DISK):
+        journal = await Journal.open(store / "journal.sqlite", Ballast(store / "journal.ballast"))
+        await journal.append(NewEvent("before", {}))
+        await journal.close()
+        Disk(store).leave(0)
+        journal = await Journal.open(store / "journal.sqlite", Ballast(store / "journal.ballast"))
+        await journal.append(NewEvent("daemon.started", {}))
+        assert journal.short.is_set()
+        assert [event.kind for event in await journal.events()] == ["before", "daemon.started"]
+        await journal.close()
+
+
+async def test_a_full_disk_without_ballast_is_told_in_words(tmp_path: Path, mounted: None) -> None:
+    store = tmp_path / "store"
+    with tmpfs(store, DISK):
+        await (await Journal.open(store / "journal.sqlite")).close()
+        Disk(store).leave(0)
+        with pytest.raises(JournalError, match="the journal cannot be opened"):
+            await Journal.open(store / "journal.sqlite")
 
 
 async def test_a_journal_that_gives_its_ballast_up_holds_the_lab_with_what_is_left(tmp_path: Path) -> None:
