@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -28,6 +30,10 @@ from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
+from labd.run.lifecycle import Command, CommandRefusedError
+from labd.run.safe_mode import SafeMode
+from labd.run.starts import DEATHS, STARTS, STEADY, died
+from labd.run.urgent import make_all_safe, order_all
 from labd.sdk import Signals
 from labd.version import VERSION
 
@@ -54,6 +60,9 @@ class Daemon:
         self._with_simulators = simulators
         self._outward = outward
         self._stop = asyncio.Event()
+        self._abort = asyncio.Event()
+        self._anew = asyncio.Event()  # safe mode has ended: this start must stand once more
+        self._safe_mode: SafeMode | None = None
         self.lab: Lab
         self.engine: Engine
         self.disk: DiskWatch
@@ -66,9 +75,16 @@ class Daemon:
         """Asks for an orderly end; returns at once."""
         self._stop.set()
 
+    def request_abort(self) -> None:
+        """Asks for all runs to be aborted and all devices to be made safe, as a signal does; returns at once."""
+        self._abort.set()
+
     async def run(self) -> None:
         """Lives until `request_stop`: then stops all runs, makes devices safe, and closes everything in order."""
         async with self.open():
+            # What is there now stays: looking through it for garbage would stop everything for 0.2 s each time.
+            gc.collect()
+            gc.freeze()
             await self._stop.wait()
             log.info("stopping", lab=self.config.lab)
             self.state = "stopping"
@@ -90,7 +106,10 @@ class Daemon:
             self.lab = Lab(config, overrides)
             for problem in self.lab.warnings:
                 log.warning(problem.message, code=problem.code, where=problem.where, mend=problem.mend)
-            self.engine = Engine(self.lab, self.journal, self.signals)
+            dead = died(await self.journal.events(kinds=STARTS))
+            if len(dead) >= DEATHS:
+                self._safe_mode = SafeMode(self.lab, self.journal, dead)
+            self.engine = Engine(self.lab, self.journal, self.signals, resume=self._safe_mode is None)
             self.disk = DiskWatch(self.engine, config.disk.hold_below)
             keeper = PollKeeper(self.signals, self.boot_id, self.disk)
             for device in self.lab.devices.values():
@@ -98,7 +117,9 @@ class Daemon:
             await self._start_telemetry(stack)
             begun = {"boot_id": self.boot_id, "version": VERSION, "lab": config.lab}
             await self.journal.append(NewEvent("daemon.started", begun))
-            stack.push_async_callback(self._journal_end)
+            stack.push_async_exit(self._journal_end)
+            if self._safe_mode is not None:
+                self._safe_mode.begin()
             for device in self.lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
             stack.push_async_callback(self._make_all_safe)
@@ -107,13 +128,17 @@ class Daemon:
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
+            if self._safe_mode is not None:
+                await stack.enter_async_context(background(self._safe_mode.run(), "safe mode"))
+            await stack.enter_async_context(background(self._obey_signal(), "signal"))
             if self._outward:
                 await stack.enter_async_context(background(self.disk.run(), "disk"))
-                services = Services(self.engine, self.info)
+                services = Services(self.engine, self.info, self.resume)
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._stop_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
-            self.state = "online"
+            await stack.enter_async_context(background(self._tell_steady(), "steady"))
+            self.state = "online" if self._safe_mode is None else "safe mode"
             log.info("online", lab=config.lab, socket=str(config.socket), boot_id=self.boot_id)
             notify("READY=1")
             yield self
@@ -141,7 +166,14 @@ class Daemon:
 
         boot = self.boot_id, VERSION
         self.telemetry = Telemetry(
-            self.config.lab, self.config.mqtt, self.lab.bus, self.journal, *boot, snapshot=self._snapshot
+            self.config.lab,
+            self.config.mqtt,
+            self.lab.bus,
+            self.journal,
+            *boot,
+            snapshot=self._snapshot,
+            engine=self.engine,
+            safe_mode=lambda: self.safe_mode,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
@@ -153,6 +185,52 @@ class Daemon:
         yield from self.engine.known()
         yield from self.lab.alarms.active
 
+    # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
+    async def _obey_signal(self) -> None:
+        """Aborts everything whenever it is asked to; one that waits for a silent device keeps no other from it."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._abort.wait()
+                self._abort.clear()
+                group.create_task(order_all(self.engine, Command.ABORT, by="signal", cause="SIGUSR1"))
+
+    async def _tell_steady(self) -> None:
+        """Journals that this start stands, a minute after it is online, and again a minute after safe mode's end."""
+        while True:
+            self._anew.clear()
+            try:
+                async with asyncio.timeout(clock.of_machine(STEADY)):
+                    await self._anew.wait()
+            except TimeoutError:
+                await self.journal.append(NewEvent("daemon.steady", {"boot_id": self.boot_id}))
+                await self._anew.wait()
+
+    @property
+    def safe_mode(self) -> str | None:
+        """Why nothing runs, or None."""
+        return self._safe_mode.why if self._safe_mode is not None else None
+
+    async def resume(self, by: str) -> list[str]:
+        """Ends safe mode; gives the runs that are taken up.
+
+        Raises:
+            CommandRefusedError: the lab is not in safe mode.
+        """
+        safe_mode, self._safe_mode = self._safe_mode, None
+        if safe_mode is None:
+            raise CommandRefusedError("the lab is not in safe mode: there is nothing to resume")
+        log.warning("safe mode ends", by=by)
+        # before anything is taken up: should that be what kills it, the next start is to know
+        await self.journal.append(NewEvent("daemon.resumed", {"boot_id": self.boot_id, "by": by}))
+        self._anew.set()
+        safe_mode.end()
+        if self.state == "safe mode":  # and not at its end
+            self.state = "online"
+        if self.telemetry is not None:
+            self.telemetry.tell_status()
+        return await self.engine.resume()
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _stop_runs(self) -> None:
         why = "the daemon is stopping"
         try:
@@ -165,10 +243,15 @@ class Daemon:
                     await self.engine.abort_all("labd", f"{why}, and it did not end within {STOP_LIMIT:g} s")
 
     async def _make_all_safe(self) -> None:
-        await asyncio.gather(*(device.safe_state() for device in self.lab.devices.values() if device.connected))
+        await make_all_safe(self.lab)
 
-    async def _journal_end(self) -> None:
-        await self.journal.append(NewEvent("daemon.stopped", {"boot_id": self.boot_id}))
+    async def _journal_end(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.journal.append(NewEvent("daemon.stopped", {"boot_id": self.boot_id}))
+        elif self.journal.broken is None:
+            await self.journal.append(NewEvent("daemon.failed", {"boot_id": self.boot_id, "error": repr(error)}))
 
     @property
     def broker(self) -> str | None:
@@ -181,6 +264,7 @@ class Daemon:
         return {
             "lab": self.config.lab,
             "state": self.state,
+            "safe_mode": self.safe_mode,
             "version": VERSION,
             "boot_id": self.boot_id,
             "started": self.started,
@@ -266,6 +350,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.request_stop)
+        loop.add_signal_handler(signal.SIGUSR1, daemon.request_abort)
         await daemon.run()
 
     try:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -13,6 +14,8 @@ import structlog
 from labd import clock
 from labd.lab.bus import Bus, DeviceAbout, DeviceState, Health, SignalsRead, Value
 from labd.lab.limit import Limit
+from labd.lab.securing import Owed
+from labd.lab.upkeep import Upkeep
 from labd.sdk import (
     About,
     Action,
@@ -74,6 +77,9 @@ class Device:
         poll: the periods of its polls.
         on_signals: where every poll's signals go (the signal store), by unit.
         jitter: for the waits between two tries to connect.
+        on_secured: told of each unit that was made safe on a new connection: device, unit, problem, cause.
+        on_lost: told when the link is lost while it acts.
+        upkeep: set while a person works on it.
     """
 
     id: str
@@ -83,6 +89,9 @@ class Device:
     poll: Poll = field(default_factory=Poll)
     on_signals: Callable[[str, str, Signals], None] = lambda *_: None
     jitter: random.Random = field(default_factory=random.Random)
+    on_secured: Callable[[str, str, str | None, str], None] = lambda *_: None
+    on_lost: Callable[[str], None] = lambda _: None
+    upkeep: Upkeep | None = None
     health: Health = "down"
     problem: str | None = "not connected yet"
     since: str = ""
@@ -92,7 +101,8 @@ class Device:
     read_stamp: str = ""
     _seq: int = 0
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
-    _watched: set[str] = field(default_factory=set)  # runs that decide by its signals now
+    _watched: set[str] = field(default_factory=set)  # runs and interlocks that decide by its signals now
+    _owed: Owed = field(default_factory=Owed)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -105,13 +115,13 @@ class Device:
         """Seconds between two polls now: often while it acts, or while a run watches it."""
         return self.poll.busy if self._acting or self._watched else self.poll.idle
 
-    def watch(self, run: str, *, on: bool) -> None:
-        """Says that a run decides by its signals from now on, or no more: then they are read as often as in action."""
-        if on and run not in self._watched:
-            self._watched.add(run)
+    def watch(self, who: str, *, on: bool) -> None:
+        """Says that a run or an interlock decides by its signals, or no more: they are read as often as in action."""
+        if on and who not in self._watched:
+            self._watched.add(who)
             self._wake.set()
         elif not on:
-            self._watched.discard(run)
+            self._watched.discard(who)
 
     @property
     def busy_with(self) -> tuple[str, ...]:
@@ -144,11 +154,23 @@ class Device:
             log.exception("driver failed", device=self.id)
             self._set("down", f"its driver failed: {error!r}")
         else:
-            self._ready.set()
-            self.bus.tell(self.describe())
-            return True
+            if await self._secure():
+                self._ready.set()
+                self.bus.tell(self.describe())
+                return True
         await self._close()
         return False
+
+    async def _secure(self) -> bool:
+        """Makes safe what acted when the link was lost, before anything else; gives whether the device answers."""
+        problem = await self._owed.pay(self.driver.safe_state, SAFE_LIMIT, partial(self.on_secured, self.id))
+        if problem is not None:
+            self._set("down", f"it could not be made safe: {problem}")
+        return problem is None
+
+    def owe_safe(self, why: str) -> None:
+        """Has it made safe as soon as it can be reached again."""
+        self._owed.owe(None, why)
 
     async def _close(self) -> None:
         """Closes the link, whatever the driver makes of that."""
@@ -191,6 +213,8 @@ class Device:
             except TimeoutError:
                 pass
         self._ready.clear()
+        if self._owed.lose():
+            self.on_lost(self.id)
         self._set("down", self.problem or "the link is lost")
         await self._close()
         return ever
@@ -243,7 +267,8 @@ class Device:
         self.bus.tell(self.state())
 
     def state(self) -> DeviceState:
-        return DeviceState(self.id, self.health, self.problem, self.since or clock.stamp(), self.busy_with)
+        problem = self.problem if self.upkeep is None else "; ".join(filter(None, (self.problem, str(self.upkeep))))
+        return DeviceState(self.id, self.health, problem, self.since or clock.stamp(), self.busy_with)
 
     def describe(self) -> DeviceAbout:
         about = self.about or About()
@@ -279,9 +304,10 @@ class Device:
         if not self.connected:
             raise self._named(Unreachable(f"the device is down: {self.problem}"), action.name)
         self._begin(call.id, run)
+        self._owed.begin(call.id, call.unit, action)
         try:
             async with limit:
-                return await self.driver.invoke(action, parameters, call)
+                result = await self.driver.invoke(action, parameters, call)
         except TimeoutError as error:
             late = f"no outcome within {limit.whole:g} s"
             kind = OutcomeUnknown if action.effect is Effect.ONCE else TimeLimit
@@ -289,10 +315,15 @@ class Device:
         except DeviceError as error:
             if isinstance(error, (Unreachable, OutcomeUnknown)):
                 self._wake.set()  # polls at once, so that a lost link shows soon
+            if not isinstance(error, OutcomeUnknown):
+                self._owed.settle(call.id)
             raise self._named(error, action.name) from error.__cause__
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
+        else:
+            self._owed.settle(call.id)
+            return result
         finally:
             self._ended(call.id)
 
@@ -309,15 +340,21 @@ class Device:
     async def outcome(self, intent: Intent) -> Outcome:
         """Asks the device what became of an action; UNKNOWN when it cannot be asked."""
         try:
-            return await self._guard(intent.action, POLL_LIMIT, lambda: self.driver.outcome(intent))
+            outcome = await self._guard(intent.action, POLL_LIMIT, lambda: self.driver.outcome(intent))
         except DeviceError as error:
             return Outcome(Verdict.UNKNOWN, f"the device could not be asked: {error.message}")
+        if outcome.verdict not in (Verdict.UNKNOWN, Verdict.RUNNING):
+            self._owed.settle(intent.id)
+        return outcome
 
     async def attach(self, intent: Intent, call: Call, run: str, limit: float) -> Result:
         """Takes up an action that is still running."""
         self._begin(call.id, run)
+        self._owed.begin(call.id, call.unit, self.driver.actions[intent.action])
         try:
-            return await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
+            result = await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
+            self._owed.settle(call.id)
+            return result
         finally:
             self._ended(call.id)
 
@@ -332,6 +369,7 @@ class Device:
         except DeviceError as error:
             log.warning("safe state failed", device=self.id, unit=unit, problem=str(error))
             return str(error)
+        self._owed.made_safe(unit)
         return None
 
     async def _guard(self, what: str, limit: float, work: Callable[[], Awaitable[_T]]) -> _T:

@@ -9,12 +9,14 @@ from typing import Any
 
 from labd import clock
 from labd.lab.alarms import Alarms
+from labd.lab.barriers import Barriers
 from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
 from labd.lab.deck import Liquid
 from labd.lab.device import Device, Poll
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.places import Places
+from labd.lab.rules import rules_of, safe_actions
 from labd.sdk import Action, Parameters
 from labd.sdk.quantities import unit_of
 
@@ -40,6 +42,7 @@ class Lab:
         self.config = config
         self.bus = Bus()
         self.alarms = Alarms(self.bus)
+        self.barriers = Barriers()
         self.places = Places()
         self.devices: dict[str, Device] = {}
         findings = config.findings()
@@ -51,6 +54,8 @@ class Lab:
         self.limits = {
             name: limits_of(name, config.devices[name], cls.actions, findings) for name, cls in classes.items()
         }
+        self.rules = rules_of(dict(enumerate(config.interlocks)), drivers, classes, tuple(config.devices), findings)
+        self.safe_by = safe_actions(config.devices, classes, findings)
         self.warnings = (*config.warnings, *findings.settle())
         for name, device in config.devices.items():
             poll = Poll(device.poll.idle, device.poll.busy)

@@ -62,6 +62,16 @@ class Limit:
         self._entered = False
         await self._timeout.__aexit__(kind, error, trace)
 
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left now, pauses left out."""
+        when = self._timeout.when() if self._entered and not self._paused and not self._timeout.expired() else None
+        return self._left if when is None else max(0.0, when - clock.monotonic())
+
     def pause(self) -> None:
         """Stops the clock of this limit."""
         if self._paused:

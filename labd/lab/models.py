@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -20,7 +21,7 @@ from labd.files import Problem, Source
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
 from labd.lab.sizes import Size
-from labd.lab.written import Count, Day, Line, Name, Part, PartName, Port, Settings, Whole, Written, flaw
+from labd.lab.written import Count, Day, Line, Name, Part, PartName, Port, Settings, Whole, Written, flaw, plain
 
 
 class LabError(Exception):
@@ -104,6 +105,18 @@ class Maintenance(Part):
     since: Annotated[Day | None, Field(description="The day it began.")] = None
 
 
+class SafeBy(Part):
+    """Another device that makes this one safe when its own link is gone: a relay that takes its power."""
+
+    device: Annotated[Name, Field(description="The other device.")]
+    action: Annotated[str, Field(description="Its action; one of effect `state`, such as open.")]
+    with_: Annotated[
+        dict[str, Any], BeforeValidator(plain), Field(alias="with", description="The action's parameters.")
+    ] = Field(default_factory=dict)
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
 class DeviceConfig(Part):
     """One device."""
 
@@ -128,6 +141,9 @@ class DeviceConfig(Part):
     ] = Field(default_factory=dict)
     positions: Annotated[Path | None, Field(description="The file of an arm's taught positions.")] = None
     maintenance: Annotated[Maintenance | None, Field(description="Set while somebody works on the device.")] = None
+    safe_by: Annotated[
+        SafeBy | None, Field(description="What makes it safe when its own link is lost while it acts.")
+    ] = None
 
     @field_validator("simulator", mode="before")
     @classmethod
@@ -155,6 +171,14 @@ class Interlock(Part):
     ] = 0.0
     then: Annotated[Literal["hold", "abort", "stop"], Field(description="What is done to the runs.")]
     devices: Annotated[list[Name] | None, Field(description="Only runs that use these; default: all.")] = None
+    latch: Annotated[
+        Annotated[bool, Field(strict=True)] | None,
+        Field(description="Whether it stays tripped until a person clears it; default: for abort and stop."),
+    ] = None
+
+    @property
+    def latches(self) -> bool:
+        return self.then != "hold" if self.latch is None else self.latch
 
 
 class Disk(Part):

@@ -36,12 +36,19 @@ class Agenda:
     """A run's queue of happenings, and its tasks, in one group.
 
     An error in either is the run's own affair and harms no other run: `on_error` is told. It may raise it again, and
-    a JournalError always goes on: nothing can be recorded any more, and the daemon ends.
+    a JournalError always goes on: nothing can be recorded any more, and the daemon ends. `carry_out` lets one thing
+    happen.
     """
 
-    def __init__(self, name: str, on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_error: Callable[[Exception], None],
+        carry_out: Callable[[Callable[[], None]], None] = lambda act: act(),
+    ) -> None:
         self._name = name
         self._on_error = on_error
+        self._carry_out = carry_out
         self._queue: asyncio.PriorityQueue[Happening] = asyncio.PriorityQueue()
         self._number = 0
         self._waiting: set[asyncio.Task[None]] = set()
@@ -51,6 +58,20 @@ class Agenda:
         """Something has happened."""
         self._number += 1
         self._queue.put_nowait(Happening(urgency, self._number, act))
+
+    def order(self, urgency: Urgency, act: Callable[[], None]) -> asyncio.Future[None]:
+        """As `put`; the future is done once it was let happen."""
+        happened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def obey() -> None:
+            try:
+                act()
+            finally:
+                if not happened.done():
+                    happened.set_result(None)
+
+        self.put(urgency, obey)
+        return happened
 
     async def work(self, over: Callable[[], bool]) -> None:
         """Lets things happen until it is over, and then its tasks end."""
@@ -64,7 +85,7 @@ class Agenda:
 
     def _act(self, act: Callable[[], None]) -> None:
         try:
-            act()
+            self._carry_out(act)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is told

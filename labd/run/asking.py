@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labd.lab.limit import Limit
@@ -15,7 +15,9 @@ from labd.run.life import Life
 from labd.run.lifecycle import State
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE, Desk, OpenOutcome, Question
+from labd.run.times import Times
 from labd.run.waits import Waits
+from labd.sdk import Result
 
 
 class Asking(Life):
@@ -27,6 +29,7 @@ class Asking(Life):
         super().__init__(id, sample, performer)
         self._desk = Desk(id, self._post)
         self._waits = Waits(self._agenda)
+        self._times = Times()
 
     @property
     def question(self) -> Question | None:
@@ -41,9 +44,8 @@ class Asking(Life):
     def _dispatch(self, commands: Sequence[m.Command]) -> None:
         """Does what the machine says."""
 
-    async def _expires(self, within: float) -> bool:
+    async def _expires(self, limit: Limit) -> bool:
         """Waits so long; the time stands still while the run is held."""
-        limit = Limit(within)
         forget = self._performer.keep(limit)
         try:
             async with limit:
@@ -58,14 +60,18 @@ class Asking(Life):
     def _ask(self, command: m.Ask) -> None:
         question = self._desk.ask(command)
         if command.within is not None:
-            work = self._expire(command, question, command.within)
-            self._waits.begin(command.step_id, work, f"question in {command.step_id}")
+            self._let_expire(command, question, command.within)
 
-    async def _expire(self, command: m.Ask, question: Question, within: float) -> None:
-        if await self._expires(within):
+    def _let_expire(self, command: m.Ask, question: Question, within: float) -> None:
+        work = self._expire(command, question, self._times.limit(command.step_id, within))
+        self._waits.begin(command.step_id, work, f"question in {command.step_id}")
+
+    async def _expire(self, command: m.Ask, question: Question, limit: Limit) -> None:
+        if await self._expires(limit):
             self._agenda.put(Urgency.RESULT, lambda: self._expired(command, question))
 
     def _expired(self, command: m.Ask, question: Question) -> None:
+        self._times.over(command.step_id)
         if self._desk.expire(question):
             self._feed(m.Expired(command.step_id, token=command.token))
 
@@ -86,19 +92,34 @@ class Asking(Life):
         else:
             self._waits.call_off(question.step)
             answered = m.Answered(question.step, choice, value, by, token=question.token)
-            self._agenda.put(Urgency.RESULT, lambda: self._feed(answered))
+            self._agenda.put(Urgency.RESULT, lambda: self._answered(answered))
+
+    def _answered(self, answered: m.Answered) -> None:
+        self._times.over(answered.step_id)
+        self._feed(answered)
 
     def _settle(self, question: Question, choice: str, by: str) -> None:
         """What a person said about an action: it corrects the sample, and the run goes on from there when unheld."""
         asked = self._desk.settled(question)
         if asked is None:
             return  # the run was ended meanwhile
-        command, order, known = asked.command, asked.order, asked.unsettled.result
+        self._apply(asked, choice, asked.unsettled.result, {"by": by})
+
+    def _apply(self, asked: OpenOutcome, choice: str, known: Result | None, told: Mapping[str, Any]) -> None:
+        """An action that nobody knew about is settled.
+
+        Args:
+            asked: the action.
+            choice: `done`, `not done` or `scrap`.
+            known: its result, where there is one.
+            told: who says so, for the journal.
+        """
+        command, order = asked.command, asked.order
         recorder, intent, conflict = self._performer.recorder, asked.unsettled.intent, None
         if choice == "done" and known is not None:
-            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], by=by)
+            conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], **told)
         else:
-            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], by=by)
+            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], **told)
         if choice == "not done":
             self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
         match choice:
@@ -114,4 +135,4 @@ class Asking(Life):
                 self._dispatch([command])
             case _:
                 self._final = "scrapped"
-                self._stop(by, "scrapped by the operator")
+                self._stop(str(told["by"]), "scrapped by the operator")

@@ -20,7 +20,7 @@ PERIOD = 5.0  # s of lab time between two looks
 WARN_AT = 2.0  # times what runs are held below
 GOES_ON_AT = 1.1  # the same, for runs that were held for it: the disk must not flutter about the mark
 DISK = "disk"
-"""The alarm's id."""
+"""Of its alarm and its barrier."""
 
 
 class DiskWatch:
@@ -38,6 +38,7 @@ class DiskWatch:
         self._engine = engine
         self._journal = engine.journal
         self._alarms = engine.lab.alarms
+        self._barriers = engine.lab.barriers
         self._hold_below = hold_below
         self._free = free
 
@@ -62,10 +63,10 @@ class DiskWatch:
         self.full = full
         if full:
             text = self._told()
-            self._engine.obstacles[DISK] = text
+            self._barriers.set(DISK, text)
             self._alarms.tell(DISK, "critical", "lab", text)
             return
-        self._engine.obstacles.pop(DISK, None)
+        self._barriers.lift(DISK)
         if free < self._hold_below * WARN_AT:
             hold = size_text(self._hold_below)
             self._alarms.tell(DISK, "warning", "lab", f"{self._where()} gets full; below {hold} free all runs are held")
@@ -83,7 +84,7 @@ class DiskWatch:
 
     async def _hold(self) -> None:
         """Holds whatever works, again at each look: a run may have been on its way."""
-        await self._engine.command_all(Command.HOLD, by="labd", cause=self._engine.obstacles[DISK])
+        await self._engine.command_all(Command.HOLD, by="labd", cause=self._told())
 
     async def _refill(self) -> None:
         """Takes the ballast again when there is space, and looks again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -12,23 +11,26 @@ from dataclasses import replace
 import structlog
 
 from labd.expr.spelling import did_you_mean
-from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
+from labd.lab.guards import Guards
 from labd.lab.lab import Lab
-from labd.protocol import load, ready
+from labd.lab.rules import Then
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
-from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
+from labd.run.history import FOLDED, History, fold
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
-from labd.run.performer import Performer
+from labd.run.parked import abort_parked
+from labd.run.reading import read
 from labd.run.reservations import Reservations
+from labd.run.roll import Roll, UnknownRunError, number_of
 from labd.run.run import Run
-from labd.run.shipped import library
+from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
 
 log = structlog.get_logger(__name__)
 
+NOT_YET = "not resumed: safe mode"
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 TRAYS = ("cell_tray",)
 """Labware whose wells may be the home of a sample."""
@@ -38,35 +40,42 @@ class EngineError(Exception):
     """A run that cannot be started as asked; the text says why and how to mend it."""
 
 
-class UnknownRunError(Exception):
-    """There is no such run."""
+class Engine(Roll):
+    """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`.
 
+    Args:
+        lab, journal, signals: what it works with.
+        resume: whether the runs that the last daemon left unfinished go on at once; else `resume()` lets them.
+    """
 
-class Engine:
-    """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`."""
-
-    def __init__(self, lab: Lab, journal: Journal, signals: SignalStore) -> None:
+    def __init__(self, lab: Lab, journal: Journal, signals: SignalStore, *, resume: bool = True) -> None:
+        super().__init__()
         self.lab = lab
         self.journal = journal
         self.signals = signals
         self.reservations = Reservations(lab)
+        self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
-        self.obstacles: dict[str, str] = {}
-        """Why no run is started or unheld now, in words, by what is in the way; empty: nothing is."""
-        self._runs: dict[str, Run] = {}  # those that have not ended
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._past: dict[str, RunState] = {}
+        self._resumes = resume
         self._homes: set[str] = set()
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self._reading = asyncio.Lock()  # one protocol at a time
+        self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
+        self._orders_to_all = 0
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
-        await self._take_up(fold(await self.journal.events(kinds=FOLDED)))
+        await self.guards.take_up()
+        self._restore(fold(await self.journal.events(kinds=FOLDED)))
+        resumed = await self._take_up() if self._resumes else []
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
+                for run in resumed:
+                    await self._begin(run, ())
+                self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -74,37 +83,54 @@ class Engine:
             for stop in forget:
                 stop()
 
-    async def _take_up(self, history: History) -> None:
-        """Puts samples where the journal left them, and ends the runs that the last daemon left unfinished."""
+    def _restore(self, history: History) -> None:
+        """Puts samples where the journal left them; no run is taken up yet."""
         for sample, place in history.places.items():
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
         self._homes = set(history.homes)
-        last = max(map(_number, history.runs), default=0)
+        last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
-        for state in history.unfinished:
-            await self._close(state)
-        if history.unfinished:
-            history = fold(await self.journal.events(kinds=FOLDED))
-        self._past = dict(history.runs)
+        self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
+        why = None if self._resumes else NOT_YET
+        self._parked = {state.run: replace(state, cause=why or state.cause) for state in history.unfinished}
 
-    async def _close(self, state: RunState) -> None:
-        """Ends a run that the last daemon left unfinished; what it had sent and not heard of is told as unknown."""
-        unsettled, silent = open_actions(await self.journal.events(run=state.run, kinds=ACTIONS))
-        told = f"; nobody knows whether {', '.join(unsettled.values())} happened" if unsettled else ""
-        cause = f"the daemon ended while it was in {state.protocol_state}{told}; look at {state.sample}"
-        log.warning("run was cut by the daemon's end", run=state.run, state=state.protocol_state, unknown=unsettled)
-        moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": "labd", "cause": cause}
-        ended = {"outcome": "aborted", "sample": state.sample, "cause": cause}
-        await self.journal.append(
-            *(
-                NewEvent("action.unknown", {"action_id": action_id, "message": "the daemon ended"}, state.run)
-                for action_id in sorted(silent)
-            ),
-            NewEvent("run.state", moved, state.run),
-            NewEvent("run.ended", ended, state.run),
-        )
+    async def _take_up(self) -> list[Run]:
+        """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
+        runs: list[Run] = []
+        end = await last_end(self.journal)
+        unfinished = fold(await self.journal.events(kinds=FOLDED)).unfinished
+        for state in unfinished:
+            try:
+                run = await take_up(self.lab, self.journal, self.signals, self.reservations, state, end)
+            except CannotGoOnError as error:
+                log.error("a run cannot go on", run=state.run, problem=str(error))  # noqa: TRY400 - the text says it all
+                cause = f"it cannot go on: {error}. Mend that and start labd again, or abort it"
+                self._parked[state.run] = replace(state, cause=cause)
+                continue
+            del self._parked[state.run]
+            runs.append(run)
+            log.info("run goes on", run=run.id, state=run.machine.state)
+        return runs
+
+    async def resume(self) -> list[str]:
+        """Takes up the runs that were not taken up at the start; gives their ids."""
+        self._resumes = True
+        async with self._ending:
+            runs = await self._take_up()
+            for run in runs:
+                await self._begin(run, ())
+        return [run.id for run in runs]
+
+    async def _close(self, run_id: str, by: str, cause: str | None) -> None:
+        """Aborts a run that was not taken up."""
+        async with self._ending:
+            if run_id in self._parked:
+                ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
+                del self._parked[run_id]
+                self._past[run_id] = ended
+                self.lab.bus.tell(ended)
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -133,13 +159,16 @@ class Engine:
             InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
-        if self._group is None or self._closing:
-            raise EngineError("the daemon is stopping; no run is started")
-        if self.obstacles:
-            raise EngineError(f"no run is started: {'; '.join(self.obstacles.values())}")
-        protocol = load(source, name, library().under(Library(called or {})))
+        self._check_open()
         facts = facts_of(self.lab)
-        values = ready(protocol, parameters, facts)
+        orders = self._orders_to_all
+        async with self._reading:
+            # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
+            machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+        protocol = machine.protocol
+        self._check_open()
+        if orders != self._orders_to_all:
+            raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -149,9 +178,8 @@ class Engine:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
         home = self._place_sample(sample, position)
-        jitter = random.Random(f"{self.lab.config.seed}:{run_id}")
-        performer = Performer(self.lab, self.journal, self.signals, jitter)
-        run = Run(run_id, number, protocol, values, sample, home, performer, self.reservations, facts)
+        performer = performer_of(self.lab, self.journal, self.signals, run_id)
+        run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {
             "protocol": protocol.name,
             "version": str(protocol.version),
@@ -170,6 +198,14 @@ class Engine:
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_open(self) -> None:
+        """Raises EngineError where no run is started now."""
+        if self._group is None or self._closing:
+            raise EngineError("the daemon is stopping; no run is started")
+        barred = self.lab.barriers.reason_for()
+        if barred is not None:
+            raise EngineError(f"no run is started now: {barred}")
 
     async def _begin(self, run: Run, events: Sequence[NewEvent]) -> None:
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
@@ -213,8 +249,9 @@ class Engine:
         return ""
 
     def _worker(self, sample: str) -> str | None:
-        """The run that works on a sample."""
-        return next((run.id for run in self._runs.values() if run.sample == sample), None)
+        """The run that works on a sample, or will when it goes on."""
+        parked = (state.run for state in self._parked.values() if state.sample == sample)
+        return next((run.id for run in self._runs.values() if run.sample == sample), next(parked, None))
 
     def _tray_wells(self) -> list[str]:
         wells: list[str] = []
@@ -235,11 +272,23 @@ class Engine:
         """
         if command is Command.CLEAR:
             return await self._clear(run_id, by)
-        if command is Command.UNHOLD and self.obstacles:
-            raise CommandRefusedError(f"unhold is not possible now: {'; '.join(self.obstacles.values())}")
-        self._live(run_id).command(command, by, cause, at)
+        parked = self._parked.get(run_id)
+        if parked is not None:
+            if command not in (Command.STOP, Command.ABORT):
+                raise CommandRefusedError(f"{run_id}: {parked.cause}")
+            await self._close(run_id, by, cause)
+            return await self.state(run_id)
+        run = self._live(run_id)
+        await self._obeyed(run, run.command(command, by, cause, at))
         await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
         return await self.state(run_id)
+
+    async def _obeyed(self, run: Run, order: asyncio.Future[None]) -> None:
+        """Waits until a run has taken an order up, so that what it does for it is durable before it is acknowledged."""
+        task = self._tasks[run.id]
+        await asyncio.wait({order, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not order.done():
+            raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
 
     async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
         """Answers a run's question; durable when this returns. Raises as `command` does."""
@@ -258,19 +307,27 @@ class Engine:
             cause: why.
             devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
         """
-        ordered: list[str] = []
-        for run in list(self._runs.values()):
-            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices)):
-                run.command(command, by, cause)
-                ordered.append(run.id)
-        if ordered:
+        self._orders_to_all += devices is None
+        orders = {
+            run.id: (self._tasks[run.id], run.command(command, by, cause))
+            for run in list(self._runs.values())
+            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices))
+        }
+        for task, order in orders.values():
+            await asyncio.wait({task, order}, return_when=asyncio.FIRST_COMPLETED)
+        if orders:
             told = {"command": command.value, "by": by, "cause": cause, "at": None}
-            await asyncio.sleep(0)  # the runs take it up
-            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in ordered))
-        return ordered
+            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
+        return list(orders)
+
+    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
+        """What an interlock orders."""
+        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
+
+    def _using(self, device: str) -> list[str]:
+        return [run.id for run in self._runs.values() if run.uses((device,))]
 
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
-        await asyncio.sleep(0)  # the run takes it up
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
 
     async def _clear(self, run_id: str, by: str) -> RunState:
@@ -323,50 +380,7 @@ class Engine:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
-    def _live(self, run_id: str) -> Run:
-        run = self._runs.get(run_id)
-        if run is not None:
-            return run
-        if run_id in self._past:
-            raise CommandRefusedError(f"{run_id} has ended ({self._past[run_id].outcome})")
-        raise UnknownRunError(f"there is no run {run_id!r}")
-
-    def known(self) -> list[RunState]:
-        """All runs of the journal, oldest first."""
-        live = {run_id: run.told() for run_id, run in self._runs.items()}
-        return sorted({**self._past, **live}.values(), key=lambda state: _number(state.run))
-
-    def held_at(self, run_id: str) -> tuple[str, ...]:
-        """The states that a held run may go on at, where its protocol names some."""
-        run = self._runs.get(run_id)
-        hold = run.machine.hold if run is not None else None
-        return hold.continue_at if hold is not None else ()
-
-    @property
-    def working(self) -> tuple[str, ...]:
-        """The runs that have not ended."""
-        return tuple(self._runs)
-
-    async def states(self) -> list[RunState]:
-        """The same, for callers of other tasks."""
-        return self.known()
-
-    async def state(self, run_id: str) -> RunState:
-        """Where one run is. Raises UnknownRunError."""
-        run = self._runs.get(run_id)
-        if run is not None:
-            return run.told()
-        if run_id in self._past:
-            return self._past[run_id]
-        raise UnknownRunError(f"there is no run {run_id!r}")
-
-    async def wait(self, run_id: str) -> RunState:
-        """Waits for a run's end. Raises UnknownRunError."""
-        if run_id in self._tasks:
-            await asyncio.wait([self._tasks[run_id]])
-        return await self.state(run_id)
-
+    # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
     def _tell(self, events: Sequence[Event]) -> None:
         """Tells where runs are, once what led there is durable."""
         for run_id in dict.fromkeys(event.run for event in events):
@@ -378,10 +392,6 @@ class Engine:
     def _device_changed(self, happening: Happening) -> None:
         if isinstance(happening, DeviceState):
             self.reservations.reconsider()
-
-
-def _number(run_id: str) -> int:
-    return int(run_id.rpartition("-")[2])
 
 
 __all__ = ["CommandRefusedError", "Engine", "EngineError", "LabError", "UnknownRunError"]

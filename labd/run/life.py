@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -17,6 +17,9 @@ from labd.run.performer import Performer
 from labd.run.reservations import Bound
 
 log = structlog.get_logger(__name__)
+
+POSITIONS = "run/"
+"""What the journal keeps of runs that have not ended stands under this and the run's id."""
 
 
 class Life(ABC):
@@ -39,7 +42,7 @@ class Life(ABC):
         self.outcome: str | None = None
         self._performer = performer
         self._journal = performer.journal
-        self._agenda = Agenda(id, self._break)
+        self._agenda = Agenda(id, self._break, self._carry_out)
         self._bounds: dict[str, Bound] = {}  # by the protocol's name for the role
         self._broken: str | None = None  # an error of labd's own, after which the run can only be ended
         self._unknown: list[str] = []  # actions whose outcome was still unknown when the run was ended
@@ -62,17 +65,38 @@ class Life(ABC):
 
         Cancelled: leaves at once, as a crash would; what was in flight is found in the journal.
         """
-        self.started = clock.stamp()
         try:
-            self._transit(Command.START)
-            self._transit(Command.DONE)
-            self._agenda.put(Urgency.RESULT, self._begin)
+            self._start()
             await self._agenda.work(lambda: self.ended)
-            await self._journal.append(*self._end_events)
+            await self._journal.append(*self._end_events, forget=self._key)
         finally:
             self._release()
 
+    def _start(self) -> None:
+        """From Idle to Execute."""
+        self.started = clock.stamp()
+        with self._journal.together():
+            self._transit(Command.START)
+            self._transit(Command.DONE)
+            self._keep()
+        self._agenda.put(Urgency.RESULT, self._begin)
+
+    def _carry_out(self, act: Callable[[], None]) -> None:
+        """Lets one thing happen: what is told of it, and where the run is then, become durable together."""
+        with self._journal.together():
+            act()
+            if not self.ended and self._broken is None:
+                self._keep()
+
+    @property
+    def _key(self) -> str:
+        return f"{POSITIONS}{self.id}"
+
     # ── what is executed ─────────────────────────────────────────────────────────────────────────────────────────
+    @abstractmethod
+    def _keep(self) -> None:
+        """Keeps in the journal where it is, so that it can go on from there after a restart."""
+
     @abstractmethod
     def _begin(self) -> None:
         """Begins with what is executed; the run may be ending already."""
@@ -98,8 +122,10 @@ class Life(ABC):
         """Does what the protocol says under `cleanup`, once in a run, where devices still answer."""
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def command(self, command: Command, by: str, cause: str | None = None, at: str | None = None) -> None:
-        """Takes an operator's command.
+    def command(
+        self, command: Command, by: str, cause: str | None = None, at: str | None = None
+    ) -> asyncio.Future[None]:
+        """Takes an operator's command; what is given is done once the run has obeyed.
 
         Raises:
             CommandRefusedError: the run's state does not allow it.
@@ -111,13 +137,13 @@ class Life(ABC):
             self._check_unhold(at)
         match command:
             case Command.ABORT:
-                self._agenda.put(Urgency.ABORT, lambda: self._abort(by, cause))
+                return self._agenda.order(Urgency.ABORT, lambda: self._abort(by, cause))
             case Command.STOP:
-                self._agenda.put(Urgency.STOP, lambda: self._stop(by, cause))
+                return self._agenda.order(Urgency.STOP, lambda: self._stop(by, cause))
             case Command.HOLD:
-                self._agenda.put(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
+                return self._agenda.order(Urgency.HOLD, lambda: self._hold(cause or f"held by {by}", by))
             case Command.UNHOLD:
-                self._agenda.put(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
+                return self._agenda.order(Urgency.OTHER_COMMAND, lambda: self._unhold(by, at))
             case _:
                 raise CommandRefusedError(f"{command.value} cannot be given to a run that works")
 
@@ -159,6 +185,8 @@ class Life(ABC):
     async def _make_safe_at_once(self) -> None:
         await self._performer.cut("the run was aborted")
         await self._make_safe()
+        if await self._performer.late():  # it may have sent something more, after its device was safe
+            await self._make_safe()
         await self._clean()
         self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
 

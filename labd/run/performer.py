@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +21,15 @@ from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.policy import Reaction, backoff, failure_kind, reaction
 from labd.run.recorder import Recorder, Rows
 from labd.run.reservations import Bound
-from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, Unreachable, Verdict
+from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, OutcomeUnknown, Unreachable, Verdict
 
 log = structlog.get_logger(__name__)
 
 UNREACHABLE_LIMIT = 120.0  # s; how long a device that cannot be reached is tried, where the step sets no limit
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
-CUT_LIMIT = 5.0  # s; how long a driver may take to let go of an action that is cut
+RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
+LET_GO = 0.1  # s; how long drivers may take to let go of what is cut, before their devices are made safe all the same
+CUT_LIMIT = 5.0  # s; how long the slowest of them is waited for
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class Performer:
         on_quiet: called when an attempt has ended and another waits: nothing of it is on the wire.
         on_sent: called with the step of an order that is on its way to its device.
         on_unsent: called with it when that order has come to nothing for certain, and may be given again.
+        before: how many actions the run has had already.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Performer:
         on_quiet: Callable[[], None] = lambda: None,
         on_sent: Callable[[str], None] = lambda _: None,
         on_unsent: Callable[[str], None] = lambda _: None,
+        before: int = 0,
     ) -> None:
         self.lab = lab
         self.journal = journal
@@ -75,7 +81,7 @@ class Performer:
         self.on_sent = on_sent
         self.on_unsent = on_unsent
         self._generator = generator
-        self._numbers: Iterator[int] = itertools.count(1)
+        self._numbers: Iterator[int] = itertools.count(before + 1)
         self._works: list[_Work] = []
         self._limits: set[Limit] = set()
         self._watch = Stopwatch()
@@ -254,6 +260,46 @@ class Performer:
             return await self._done(work, intent, rows, Did(outcome.result), verdict=outcome.verdict.value, **more)
         return Unsettled("unknown", intent, f"{error}; {outcome.why}", outcome.result)
 
+    async def resume(self, order: Order, intent: Intent, why: str, left: str | None = None) -> Settled:
+        """Settles a ONCE action that was under way when the daemon ended, by what its device has of it.
+
+        Only where the device proves that nothing happened is it ordered again.
+
+        Args:
+            order: as it was given.
+            intent: of its attempt.
+            why: what had become of the daemon.
+            left: why the run does not wait for it any more; then it is ended where it can be, and never ordered again.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        work = _Work(order, task, math.inf, attempting=True, intent=intent, sent=True, left=left)
+        self._works.append(work)
+        try:
+            settled = await self._settle_anew(work, intent, OutcomeUnknown(why))
+        finally:
+            self._works.remove(work)
+        if not isinstance(settled, DeviceError):
+            return settled
+        self.on_unsent(order.step)
+        return Failed("cancelled", left) if left is not None else await self.perform(order)
+
+    async def _settle_anew(self, work: _Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:
+        rows = self.recorder.rows(work.order, intent)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONNECT_LIMIT):
+                    await work.order.bound.device.wait_ready()
+            if work.left is not None:
+                await self._end_early(work, work.left, safe=False)
+            return await self._reconcile(work, intent, rows, error)
+        finally:
+            await rows.close()
+
+    async def ask(self, order: Order, intent: Intent) -> Outcome:
+        """Asks the device once more what became of an action that nobody knows about."""
+        return await order.bound.device.outcome(intent)
+
     async def _ask_device(self, order: Order, intent: Intent) -> Outcome:
         outcome = Outcome(Verdict.UNKNOWN, "the device was not asked")
         for wait in ASK_AGAIN:
@@ -344,14 +390,22 @@ class Performer:
         self._ending = None
 
     async def cut(self, why: str) -> None:
-        """Cuts everything at once; returns when drivers have let go, or after CUT_LIMIT in any case."""
+        """Cuts everything at once; returns when drivers have let go, or after LET_GO in any case."""
         self._ending = why
         self.unhold()
-        works = list(self._works)
-        for work in works:
+        for work in self._works:
             work.task.cancel()
-        if works:
-            await asyncio.wait([work.task for work in works], timeout=CUT_LIMIT)
+        await self._let_go(LET_GO)
+
+    async def late(self) -> bool:
+        """Whether a driver had not let go when `cut` returned; waits until it has, or CUT_LIMIT is over."""
+        was = bool(self._works)
+        await self._let_go(CUT_LIMIT)
+        return was
+
+    async def _let_go(self, limit: float) -> None:
+        if self._works:
+            await asyncio.wait([work.task for work in self._works], timeout=limit)
 
     async def make_safe(self, bound: Bound, run: str, cause: str | None = None) -> None:
         """Brings one unit to its safe state, and journals how that went and, if told, why it was needed."""

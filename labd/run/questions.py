@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from labd.protocol.messages import Ask, Do, Input
 from labd.run.answers import AnswerError, typed_answer
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.outcomes import Order, Unsettled
-from labd.sdk import Verdict
+from labd.sdk import Verdict, with_units
 
 SETTLE = {"done": Verdict.DONE.value, "not done": Verdict.NOT_DONE.value, "scrap": "scrapped"}
 """The verdict that stands in the journal, by what a person chose about an action that nobody knows about."""
@@ -98,16 +98,37 @@ class Desk:
 
     def ask_outcome(self, asked: OpenOutcome) -> None:
         """Asks what became of an action."""
-        question = self._pose("outcome", asked.text, tuple(SETTLE), asked.command.step_id, asked.command.token)
+        known = asked.unsettled.result
+        more = {
+            "action_id": asked.unsettled.intent.id,
+            "known": with_units(known) if known is not None else None,
+        }
+        command = asked.command
+        question = self._pose("outcome", asked.text, tuple(SETTLE), command.step_id, command.token, more=more)
         self._outcomes[question.id] = asked
 
+    def take_up(self, question: Question, count: int, asked: OpenOutcome | None = None) -> None:
+        """A question that was put before a restart, the how many-eth of the run, is open as it was."""
+        self._count = max(self._count, count)
+        self._open.append(question)
+        if asked is not None:
+            self._outcomes[question.id] = asked
+
     def _pose(
-        self, kind: str, text: str, choices: tuple[str, ...], step: str, token: str, typed: Input | None = None
+        self,
+        kind: str,
+        text: str,
+        choices: tuple[str, ...],
+        step: str,
+        token: str,
+        typed: Input | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Question:
         self._count += 1
         question = Question(f"{self._run}-q{self._count}", kind, text, choices, step, token, clock.stamp(), typed)
         self._open.append(question)
-        self._post("question.asked", {"question_id": question.id, "step": question.step, **question.told()})
+        told = {"question_id": question.id, "step": question.step, **question.told(), **(more or {})}
+        self._post("question.asked", told)
         return question
 
     def answer(self, choice: str, value: Any, by: str) -> tuple[Question, Any]:
@@ -135,6 +156,21 @@ class Desk:
         self._post("question.expired", question_id=question.id)
         self._open.remove(question)
         return True
+
+    def tell_outcome(self, action_id: str, why: str) -> OpenOutcome | None:
+        """The device has told what became of an action: nobody need be asked. None when nobody is asked about it."""
+        for question in self._open:
+            asked = self._outcomes.get(question.id)
+            if asked is not None and asked.unsettled.intent.id == action_id:
+                self._post("question.withdrawn", question_id=question.id, why=why)
+                self._open.remove(question)
+                return self._outcomes.pop(question.id)
+        return None
+
+    @property
+    def outcomes(self) -> tuple[OpenOutcome, ...]:
+        """The actions that people are asked about."""
+        return tuple(self._outcomes.values())
 
     def withdraw_step(self, step: str, why: str) -> bool:
         """Takes back the protocol's question of one step; gives whether it was open."""

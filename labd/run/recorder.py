@@ -51,13 +51,15 @@ class Recorder:
                 "baseline": dict(intent.baseline),
             },
             order.run,
+            clock.stamp(intent.at),
         )
         await self.journal.append(intended, NewEvent("action.sent", {"action_id": intent.id}, order.run))
 
     def done(self, order: Order, intent: Intent, result: Result, **more: Any) -> str | None:
         """Journals that an action was done (reconciled, when `more` says by whom), with the sample's move."""
-        self.post(order, "action.reconciled" if more else "action.done", intent, result=with_units(result), **more)
-        return self.moved(order, result)
+        with self.journal.together():
+            self.post(order, "action.reconciled" if more else "action.done", intent, result=with_units(result), **more)
+            return self.moved(order, result)
 
     def moved(self, order: Order, result: Result | None) -> str | None:
         """Journals and applies where the sample is after an arm's action.

@@ -61,6 +61,7 @@ class Reservations:
 
     def __post_init__(self) -> None:
         self.lab.places.on_change(self._grant)
+        self.lab.barriers.on_change(self._grant)
 
     async def acquire(
         self, run: str, order: int, sample: str, roles: Mapping[str, str], channels: Mapping[str, int] | None = None
@@ -90,12 +91,18 @@ class Reservations:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    def restore(self, run: str, bounds: Mapping[str, Bound]) -> None:
+        """Gives a run the units that it had before a restart; before anybody else asks for any."""
+        self._holder |= {key: run for bound in bounds.values() for key in bound.keys}
+
     def take(self, run: str, sample: str, bound: Bound) -> bool:
         """Takes a unit that the run had before, if nobody has it now and no other's sample is in it.
 
         Gives whether it did.
         """
         if not bound.device.connected or any(self._holder.get(key, run) != run for key in bound.keys):
+            return False
+        if self.lab.barriers.reason_for({name for name, _ in bound.keys}) is not None:
             return False
         places = self.lab.places
         for name, unit in bound.keys:
@@ -115,6 +122,10 @@ class Reservations:
     def holder(self, device: str, unit: str) -> str | None:
         """The run that has a unit."""
         return self._holder.get((device, unit))
+
+    def held_by(self, run: str) -> set[str]:
+        """The devices of which a run has a unit."""
+        return {device for (device, _), holder in self._holder.items() if holder == run}
 
     def waiting(self, run: str) -> str | None:
         """Why a run waits, in words, or None."""
@@ -169,13 +180,14 @@ class Reservations:
             mine = place is not None and (place == own or self.lab.places.part_for(place) == waiter.sample)
             if mine and (device.id, unit) not in taken:
                 # the sample, or a part for it, is in it: no other unit of the role will do
-                return None if self._holder.get((device.id, unit)) else Bound(name, device, unit, place)
+                barred = self._holder.get((device.id, unit)) or self.lab.barriers.reason_for((device.id,))
+                return None if barred else Bound(name, device, unit, place)
             if free is None and (device.id, unit) not in taken and self._is_free(device, unit, place):
                 free = Bound(name, device, unit, place)
         return free
 
     def _is_free(self, device: Device, unit: str, place: str | None) -> bool:
-        if (device.id, unit) in self._holder or not device.connected:
+        if (device.id, unit) in self._holder or not device.connected or self.lab.barriers.reason_for((device.id,)):
             return False
         places = self.lab.places
         return place is None or (places.sample_at(place) is None and places.part_for(place) is None)
@@ -192,6 +204,8 @@ class Reservations:
             part = self.lab.places.part_for(place) if place else None
             if key in self._holder:
                 told.append(f"{device.id} works for {self._holder[key]}")
+            elif barred := self.lab.barriers.reason_for((device.id,)):
+                told.append(barred)
             elif not device.connected:
                 told.append(f"{device.id} is down")
             elif sample:

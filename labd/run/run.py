@@ -7,35 +7,34 @@ own group, and feeds what happens back to them, one happening at a time, the mos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
+from labd.lab.limit import Limit
 from labd.protocol import messages as m
-from labd.protocol.facts import LabFacts
-from labd.protocol.loader import Protocol
 from labd.protocol.machine import Machine
+from labd.protocol.machine.snapshot import to_json
+from labd.run.acting import Acting
 from labd.run.agenda import Urgency
-from labd.run.asking import Asking
 from labd.run.lifecycle import PAUSED, CommandRefusedError
-from labd.run.orders import OrderRefusedError, make_order
-from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
-from labd.run.questions import SETTLE, OpenOutcome
+from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
 
 ENTERING = "enters"
+POSITION = 1  # version of what `_keep` writes
 CLEANUP_LIMIT = 1800.0  # s; how long the steps of `cleanup` may take together
 
 
-class Run(Asking):
+class Run(Acting):
     """A run from Idle to its end. `main()` is its task; commands and answers come from any other.
 
     Args:
         id: its name.
         order: its place in the line for devices; the least goes first.
-        protocol, parameters: what it executes.
+        machine: what it executes.
         sample, home: what it works on, and where that was at the start.
     """
 
@@ -43,19 +42,17 @@ class Run(Asking):
         self,
         id: str,  # noqa: A002 - the word of the field
         order: int,
-        protocol: Protocol,
-        parameters: Mapping[str, Any],
+        machine: Machine,
         sample: str,
         home: str,
         performer: Performer,
         reservations: Reservations,
-        facts: LabFacts | None = None,
     ) -> None:
         super().__init__(id, sample, performer)
         self.order = order
-        self.protocol = protocol
+        self.machine = machine
+        self.protocol = machine.protocol
         self.home = home
-        self.machine = Machine(protocol, parameters, facts)
         self._reservations = reservations
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
@@ -63,10 +60,8 @@ class Run(Asking):
         self._late: list[tuple[Urgency, m.Elapsed]] = []  # timers of watches and windows that ended while it was held
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
         self._looking = False  # signals were read, and are looked at next
-        self._cleaning = False
+        self._same = False  # nothing has changed by what happens now
         self._cleaned = asyncio.Event()
-        performer.on_sent = self._sent
-        performer.on_unsent = self._unsent
         self._deaf = performer.lab.bus.subscribe(self._heard)
 
     async def main(self) -> None:
@@ -113,6 +108,7 @@ class Run(Asking):
 
     def _dispatch(self, commands: Sequence[m.Command]) -> None:
         """Obeys; while the run is held nothing new starts, but waits begin and what waits can be called off."""
+        self._same = self._same and not commands
         for command in commands:
             if isinstance(command, m.Decided):
                 told = {"what": command.what, "value": command.value, "step": command.step_id}
@@ -143,9 +139,9 @@ class Run(Asking):
             case m.Ask():
                 self._ask(command)
             case m.Sleep():
-                self._waits.begin(command.step_id, self._sleep(command), f"waits in {command.step_id}")
+                self._begin_sleep(command, command.seconds)
             case m.Await(within=float(within)):
-                self._waits.begin(command.step_id, self._await(command, within), f"waits in {command.step_id}")
+                self._begin_await(command, within)
             case m.Cancel():
                 self._cancel(command)
             case m.HoldRun():
@@ -157,6 +153,7 @@ class Run(Asking):
     def _cancel(self, command: m.Cancel) -> None:
         """Calls off what waits under an id; of an action the outcome is awaited."""
         step = command.step_id
+        self._times.over(step)
         waited, asked = self._waits.call_off(step), self._desk.withdraw_step(step, command.because)
         if waited or asked:
             return
@@ -186,8 +183,16 @@ class Run(Asking):
         self._post("protocol.entered", told)
         self._feed(m.Entered(command.state, token=command.token))
 
-    async def _sleep(self, command: m.Sleep) -> None:
-        await asyncio.sleep(command.seconds)
+    def _begin_sleep(self, command: m.Sleep, seconds: float) -> None:
+        self._times.sleep(command, seconds)
+        self._waits.begin(command.step_id, self._sleep(command, seconds), f"waits in {command.step_id}")
+
+    def _begin_await(self, command: m.Await, within: float) -> None:
+        limit = self._times.limit(command.step_id, within)
+        self._waits.begin(command.step_id, self._await(command, limit), f"waits in {command.step_id}")
+
+    async def _sleep(self, command: m.Sleep, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         urgency = {"window": Urgency.WINDOW, "watch": Urgency.WATCH, "next": Urgency.RESULT}[command.urgency]
         elapsed = m.Elapsed(command.step_id, token=command.token)
         self._agenda.put(urgency, lambda: self._elapsed(elapsed, urgency))
@@ -197,16 +202,23 @@ class Run(Asking):
         if urgency is not Urgency.RESULT and self.lifecycle.at in PAUSED:
             self._late.append((urgency, elapsed))
         else:
+            self._times.over(elapsed.step_id)
             self._feed(elapsed)
 
-    async def _await(self, command: m.Await, within: float) -> None:
-        if await self._expires(within):
+    async def _await(self, command: m.Await, limit: Limit) -> None:
+        if await self._expires(limit):
             expired = m.Expired(command.step_id, token=command.token)
-            self._agenda.put(Urgency.RESULT, lambda: self._feed(expired))
+            self._agenda.put(Urgency.RESULT, lambda: self._await_expired(expired))
+
+    def _await_expired(self, expired: m.Expired) -> None:
+        self._times.over(expired.step_id)
+        self._feed(expired)
 
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
         """Something was read from a device, or its health has changed."""
+        if isinstance(happening, DeviceState) and happening.health == "ok":
+            self._ask_again(happening.device)
         if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
             return
         if any(bound.device.id == happening.device for bound in self._bounds.values()):
@@ -216,67 +228,17 @@ class Run(Asking):
     def _look(self) -> None:
         self._looking = False
         if self.machine.watching and self.lifecycle.at not in PAUSED:
+            self._same = True
             self._feed(m.Observed())
-
-    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
-    def _do(self, command: m.Do) -> None:
-        bound = self._bounds[command.role]
-        try:
-            order = make_order(self._performer.lab, self.id, self.sample, self.machine.state, bound, command)
-        except OrderRefusedError as error:
-            self._post("action.refused", step=command.step_id, action=command.action, message=str(error))
-            failed = Failed("rejected", str(error))
-            self._agenda.put(Urgency.RESULT, lambda: self._settled(command, None, failed))
-            return
-        self._agenda.spawn(self._perform(command, order), f"does {command.step_id}")
-
-    def _sent(self, step: str) -> None:
-        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Sent(step)))
-
-    def _unsent(self, step: str) -> None:
-        self._agenda.put(Urgency.RESULT, lambda: self._feed(m.Unsent(step)))
-
-    async def _perform(self, command: m.Do, order: Order) -> None:
-        settled = await self._performer.perform(order)
-        self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
-
-    def _settled(self, command: m.Do, order: Order | None, settled: Settled) -> None:
-        if self.over:
-            if isinstance(settled, Unsettled) and order is not None:
-                self._unknown.append(order.name)
-            if self._cleaning:
-                self._feed(self._cleaned_by(command, settled))
-            self._check_quiet()
-            return
-        match settled:
-            case Did(result, conflict):
-                if conflict is not None:
-                    self._hold(conflict)
-                self._feed(m.Done(command.step_id, result.model_dump(), token=command.token))
-            case Failed(kind, message):
-                self._feed(m.Failed(command.step_id, kind, message, token=command.token))
-            case Unsettled() as unsettled if order is not None:
-                if unsettled.kind == "fault" and self.machine.catches("fault", command.step_id):
-                    self._feed(m.Failed(command.step_id, "fault", unsettled.message, token=command.token))
-                else:
-                    self._ask_outcome(OpenOutcome(command, order, unsettled))
-        self._check_quiet()
-
-    def _cleaned_by(self, command: m.Do, settled: Settled) -> m.Event:
-        """What came of a step of cleanup; what is not known to be done counts as failed: nobody is asked any more."""
-        match settled:
-            case Did(result, _):
-                return m.Done(command.step_id, result.model_dump(), token=command.token)
-            case Failed(kind, message):
-                return m.Failed(command.step_id, kind, message, token=command.token)
-            case Unsettled(_, _, message, _):
-                return m.Failed(command.step_id, "fault", message, token=command.token)
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
     def _check_unhold(self, at: str | None) -> None:
         if self._desk.outcome is not None:
             choices = " | ".join(SETTLE)
             raise CommandRefusedError(f"answer first: labd answer {self.id} '{choices}'")
+        barred = self._performer.lab.barriers.reason_for(self._devices)
+        if barred is not None:
+            raise CommandRefusedError(f"{self.id} cannot go on: {barred}")
         holds = self.machine.hold if self._machine_holds or self.machine.held else None
         if at is None:
             done = self.machine.repeats
@@ -300,6 +262,7 @@ class Run(Asking):
         self._gathering = True
         try:
             for elapsed in (one for urgency, one in late if urgency is Urgency.WINDOW):
+                self._times.over(elapsed.step_id)
                 self._feed(elapsed)
             if self.machine.held and (self._machine_holds or at is not None):
                 self._machine_holds = False
@@ -307,6 +270,7 @@ class Run(Asking):
                 self._feed(m.Resume(at, by))
             self._look()
             for elapsed in (one for urgency, one in late if urgency is not Urgency.WINDOW):
+                self._times.over(elapsed.step_id)
                 self._feed(elapsed)
         finally:
             self._gathering = False
@@ -317,6 +281,7 @@ class Run(Asking):
         self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
         self._deferred.clear()
         self._late.clear()
+        self._times.forget()
         self._waits.forget()
         self._agenda.forget_waiting()
 
@@ -363,6 +328,26 @@ class Run(Asking):
         self._refresh()
         self._dispatch(self.machine.clean_up(frozenset(own)))
 
+    # ── where it is ──────────────────────────────────────────────────────────────────────────────────────────────
+    def _keep(self) -> None:
+        """Keeps where the run is, unless it only looked and saw nothing new."""
+        same, self._same = self._same, False
+        if same:
+            return
+        position = {
+            "position": POSITION,
+            "machine": self.machine.snapshot(),
+            "bounds": {name: _told(bound) for name, bound in self._bounds.items()},
+            "served": {name: _told(bound) for name, bound in self._served.items()},
+            "deferred": [to_json(command) for command in self._deferred],
+            "machine_holds": self._machine_holds,
+            "times": self._times.as_json(),
+            "final": self._final,
+            "unknown": list(self._unknown),
+            "cleaned": self._cleaning or self._cleaned.is_set(),
+        }
+        self._journal.keep(self._key, position)
+
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     @property
     def waits_for(self) -> str | None:
@@ -371,9 +356,13 @@ class Run(Asking):
 
     def uses(self, devices: Collection[str]) -> bool:
         """Whether it works with one of these devices now, or one of them holds its sample."""
+        return not self._devices.isdisjoint(devices)
+
+    @property
+    def _devices(self) -> set[str]:
+        """The devices that it works with now, and the one that holds its sample."""
         here = self._performer.lab.places.place_of(self.sample) or ""
-        bound = {name for one in self._bounds.values() for name, _ in one.keys}
-        return not bound.isdisjoint(devices) or here.partition("/")[0] in devices
+        return self._reservations.held_by(self.id) | {here.partition("/")[0]} - {""}
 
     def told(self) -> RunState:
         ended = self.ended
@@ -393,3 +382,7 @@ class Run(Asking):
             started=self.started,
             ended=self.ended_at,
         )
+
+
+def _told(bound: Bound) -> dict[str, Any]:
+    return {"device": bound.device.id, "unit": bound.unit, "more": [list(key) for key in bound.more]}

@@ -38,6 +38,7 @@ from labd.sdk.quantities import (
     Voltage,
     Volume,
     with_units,
+    without_units,
 )
 from labd.sdk.roles import ROLES, Arm, Balance, Crimper, PipettingRobot, Potentiostat, Thermostat
 from labd.sdk.units import Quantity, UnitError
@@ -99,4 +100,5 @@ __all__ = [
     "Volume",
     "action",
     "with_units",
+    "without_units",
 ]

@@ -175,3 +175,25 @@ def with_units(model: BaseModel) -> dict[str, Any]:
         if unit is not None and value is not None:
             plain[name] = {"v": value, "u": unit}
     return plain
+
+
+def without_units(model: type[BaseModel], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of what `with_units` made of such a model, in default units; fields that it does not tell are None.
+
+    Raises:
+        UnitError: a quantity in a unit of another dimension.
+    """
+    found: dict[str, Any] = dict.fromkeys(model.model_fields)
+    for name, value in told.items():
+        unit = unit_of(model.model_fields[name]) if name in model.model_fields else None
+        found[name] = value if unit is None else _in_unit(value, unit)
+    return found
+
+
+def _in_unit(value: Any, unit: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    given = value["v"]
+    if isinstance(given, list):
+        return [None if item is None else units.convert(float(item), str(value["u"]), unit) for item in given]
+    return None if given is None else units.convert(float(given), str(value["u"]), unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from labd.journal import Event, Journal, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
-from tests.toys import Toy, toy_lab
+from labd.sdk import Driver, Unreachable
+from tests.toys import TOYS, Toy, toy_lab
 
 ASSEMBLE = """\
 labd: 1
@@ -120,25 +121,60 @@ class Bench:
 BenchMaker = Callable[..., AbstractAsyncContextManager[Bench]]
 
 
+DEVICES = {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    path: Path,
+    devices: dict[str, str],
+    toys: Mapping[str, type[Driver]] = TOYS,
+    *,
+    wait: bool = True,
+    missing: Collection[str] = (),
+    lab_yaml: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Bench]:
+    """A lab of toys for the time of a block; the same folder again is the same lab after a restart.
+
+    Args:
+        path: its folder.
+        devices: kind by name.
+        toys: driver by kind.
+        wait: until all devices are there.
+        missing: devices that do not answer.
+        lab_yaml: more of lab.yaml.
+    """
+    deck = [{"place": "tray/cells", "labware": "cell_tray_36"}]
+    lab = toy_lab(path, devices, toys, deck=deck, **(lab_yaml or {}))
+    async with contextlib.AsyncExitStack() as stack:
+        journal = await Journal.open(path / "journal.sqlite")
+        stack.push_async_callback(journal.close)
+        signals = await SignalStore.open(path / "signals.sqlite")
+        stack.push_async_callback(signals.close)
+        for device in lab.devices.values():
+            await stack.enter_async_context(background(device.run(), device.id))
+            if device.id in missing:
+                device.driver.refuse_connect = Unreachable("nobody answers")  # type: ignore[attr-defined]
+            elif wait:
+                await device.wait_ready()
+        engine = Engine(lab, journal, signals)
+        await stack.enter_async_context(background(engine.run(), "engine"))
+        await engine.ready.wait()
+        yield Bench(lab, engine, journal)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> BenchMaker:
-    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart."""
+    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart.
+
+    `lab_yaml` is more of lab.yaml; devices that are `missing` do not answer.
+    """
 
     @contextlib.asynccontextmanager
-    async def make(**devices: str) -> AsyncIterator[Bench]:
-        devices = devices or {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
-        lab = toy_lab(tmp_path, devices, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
-        async with contextlib.AsyncExitStack() as stack:
-            journal = await Journal.open(tmp_path / "journal.sqlite")
-            stack.push_async_callback(journal.close)
-            signals = await SignalStore.open(tmp_path / "signals.sqlite")
-            stack.push_async_callback(signals.close)
-            for device in lab.devices.values():
-                await stack.enter_async_context(background(device.run(), device.id))
-                await device.wait_ready()
-            engine = Engine(lab, journal, signals)
-            await stack.enter_async_context(background(engine.run(), "engine"))
-            await engine.ready.wait()
-            yield Bench(lab, engine, journal)
+    async def make(
+        lab_yaml: Mapping[str, Any] | None = None, missing: Collection[str] = (), **devices: str
+    ) -> AsyncIterator[Bench]:
+        async with at_work(tmp_path, devices or DEVICES, missing=missing, lab_yaml=lab_yaml) as lab:
+            yield lab
 
     return make

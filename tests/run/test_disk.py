@@ -72,9 +72,9 @@ async def test_on_a_full_disk_no_run_is_started_or_unheld(disk: Disk) -> None:
     run = await disk.bench.start()
     await disk.becomes(HOLD_BELOW - 1)
     await asyncio.sleep(120)
-    with pytest.raises(EngineError, match=r"no run is started: the disk of .* is full"):
+    with pytest.raises(EngineError, match=r"no run is started now: the disk of .* is full"):
         await disk.bench.start(position="tray/cells/A2")
-    with pytest.raises(CommandRefusedError, match=r"unhold is not possible now: the disk of .* is full"):
+    with pytest.raises(CommandRefusedError, match=r"cannot go on: the disk of .* is full"):
         await disk.bench.engine.command(run, Command.UNHOLD, by="mk")
     await disk.bench.engine.command(run, Command.STOP, by="mk")  # its end in order is never refused
     assert (await disk.bench.engine.wait(run)).state == "Stopped"

@@ -259,9 +259,7 @@ async def test_a_restart_knows_the_runs_and_places_of_before(bench: BenchMaker) 
         while "crimp" not in lab.toy("press").happened:
             await asyncio.sleep(1)
     async with bench() as lab:
-        state = await lab.engine.state(run)
-        assert (state.state, state.outcome) == ("Aborted", "aborted")
-        assert "the daemon ended while it was in" in str(state.cause)
+        assert (await lab.engine.state(run)).ended is None
         assert lab.lab.places.place_of("cell-0001") is not None
         again = await lab.start(position="tray/cells/B1")
         assert again != run

@@ -121,8 +121,8 @@ async def test_what_was_intended_and_not_sent_is_told_as_not_done(bench: BenchMa
     async with bench() as lab:
         append = lab.journal.append
 
-        async def slow(*events):  # type: ignore[no-untyped-def]
-            written = await append(*events)
+        async def slow(*events, **more):  # type: ignore[no-untyped-def]
+            written = await append(*events, **more)
             if events[0].kind == "action.intended" and events[0].data["action"] == "crimp":
                 await asyncio.sleep(10)
             return written

@@ -113,6 +113,18 @@ class Machine(Caller):
         return (*self._vigil.timers(), *inner)
 
     @property
+    def outstanding(self) -> tuple[str, ...]:
+        """The steps of a state that is being left whose outcomes are still to come."""
+        own = tuple(self._leaving.waiting) if self._leaving is not None else ()
+        inner = [
+            f"{line.call}>{step}"
+            for line in self._lines.values()
+            if line.child is not None
+            for step in line.child.outstanding
+        ]
+        return (*own, *inner)
+
+    @property
     def watching(self) -> bool:
         """Whether it wants `Observed` now: a state with watches is active, or a condition is waited for."""
         if self._cleaning is None and (self.held or self._leaving is not None or not self._lines):

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from labd.protocol.messages import Ask, Await, Command, Do, End, Enter, HoldRun, Input, Sleep
+from labd.protocol.messages import Ask, Await, Clean, Command, Do, End, Enter, HoldRun, Input, Sleep
 from labd.sdk import Quantity
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Enter, Do, Ask, Sleep, Await, HoldRun, End)}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Enter, Do, Ask, Sleep, Await, HoldRun, End, Clean)}
 
 
 def to_json(value: Any) -> JsonValue:

@@ -1,0 +1,298 @@
+"""The daemon ends at any moment, and the next one goes on: nothing twice, nothing lost, nothing decided anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from labd import clock
+from labd.journal import Event
+from labd.lab.bus import RunState
+from labd.run.engine import EngineError
+from labd.run.lifecycle import Command, CommandRefusedError
+from tests.run.conftest import DEVICES, Bench, at_work
+from tests.run.waiting import until, until_asked
+from tests.run.world import REAL, World, fresh
+
+ONCE = {
+    "arm.pick tray/cells/A1": 1,
+    "arm.place press/nest": 1,
+    "press.crimp": 1,
+    "arm.pick press/nest": 1,
+    "arm.place stat1/cell": 1,
+    "stat.open_circuit": 1,
+}
+
+
+@pytest.fixture
+def world() -> World:
+    return fresh()
+
+
+async def crash_after(lab: Bench, events: int) -> None:
+    """Waits until the journal holds so many events."""
+    enough = asyncio.Event()
+
+    def heard(written: Sequence[Event]) -> None:
+        if written[-1].seq >= events:
+            enough.set()
+
+    lab.journal.on_commit(heard)
+    await enough.wait()
+
+
+def once_effects(world: World) -> dict[str, int]:
+    return {what: times for what, times in world.effects.items() if what != "press.open"}
+
+
+async def end_of(lab: Bench, run: str) -> RunState:
+    """The end of a run; one that never comes is a failure."""
+    async with asyncio.timeout(50_000):
+        return await lab.engine.wait(run)
+
+
+async def length(path: Path) -> int:
+    """How many events a run that nothing cuts has."""
+    async with at_work(path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        assert (await end_of(lab, run)).outcome == "complete"
+        return len(await lab.journal.events())
+
+
+async def test_a_run_that_is_cut_at_any_event_goes_on_and_does_nothing_twice(tmp_path: Path, world: World) -> None:
+    whole = await length(tmp_path / "whole")
+    assert whole > 40
+    for cut in range(1, whole):
+        world = fresh()
+        path = tmp_path / f"cut{cut}"
+        async with at_work(path, DEVICES, REAL) as lab:
+            starts = asyncio.ensure_future(lab.start())
+            await crash_after(lab, cut)
+            starts.cancel()
+        async with at_work(path, DEVICES, REAL) as lab:
+            (state,) = lab.engine.known()
+            ended = await end_of(lab, state.run)
+            assert ended.outcome == "complete", f"cut after event {cut}: {ended}"
+            assert once_effects(world) == ONCE, f"cut after event {cut}"
+            assert await lab.states(state.run) == ["to_press", "crimp", "to_stat", "rest", "done"], f"event {cut}"
+            assert await lab.journal.kept("run/") == {}
+
+
+async def test_a_run_that_is_cut_again_and_again_ends_all_the_same(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+    for restart in range(200):
+        async with at_work(tmp_path, DEVICES, REAL) as lab:
+            await asyncio.sleep(0.5 + restart % 7)
+            if (await lab.engine.state(run)).ended:
+                break
+            if (await lab.engine.state(run)).protocol_state == "rest":
+                await asyncio.sleep(600)
+    assert restart > 5
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await lab.engine.state(run)).outcome == "complete"
+    assert once_effects(world) == ONCE
+
+
+async def test_what_no_device_knows_is_asked_about(tmp_path: Path, world: World) -> None:
+    world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        question = await until_asked(lab, run)
+        assert "the daemon ended while it was under way" in str(question["text"])
+        await until(lab, run, "Held")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:  # and once more while the question is open
+        state = await lab.engine.state(run)
+        assert (state.state, state.question and state.question["id"]) == ("Held", question["id"])
+        await lab.engine.answer(run, "done", by="eva")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:  # and once more after the answer
+        (answered,) = await lab.events(run, "question.answered")
+        assert answered.data["by"] == "eva"
+        assert "the outcome of press.crimp is unknown" in str((await lab.engine.state(run)).cause)
+        await lab.engine.command(run, Command.UNHOLD, at="to_stat", by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert once_effects(world) == ONCE
+
+
+WAITS = """\
+labd: 1
+protocol: waits
+version: 1.0.0
+summary: Wait, ask, wait for a signal, and keep a time window.
+roles: {press: crimper}
+start: rest
+windows:
+  - {from: rest.end, to: crimp.start, within: 30 min, otherwise: late}
+states:
+  rest:
+    steps:
+      - {do: press.open}
+      - {wait: 10 min}
+    next: ask
+  ask:
+    ask: Is it ready?
+    choices: {go on: crimp}
+    within: 2 h
+    otherwise: nobody
+  crimp: {do: press.crimp, with: {force: 5 kN}, next: done}
+  done: {end: complete}
+  late: {end: scrapped}
+  nobody: {end: scrapped}
+"""
+
+
+REST = """\
+labd: 1
+protocol: rest
+version: 1.0.0
+summary: Watch a voltage.
+roles: {stat: potentiostat}
+start: rest
+states:
+  rest: {do: stat.open_circuit, with: {duration: 1 h}, next: done}
+  done: {end: complete}
+"""
+
+
+async def test_a_rest_that_was_four_minutes_old_has_six_left(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(WAITS)
+        await asyncio.sleep(4 * 60)
+    await asyncio.sleep(60)  # the daemon is away
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        began = clock.monotonic()
+        while (await lab.engine.state(run)).protocol_state == "rest":
+            await asyncio.sleep(1)
+        assert 295 <= clock.monotonic() - began <= 305
+
+
+async def test_a_time_window_that_broke_meanwhile_leads_to_its_otherwise(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(WAITS)
+        await until_asked(lab, run)
+    await asyncio.sleep(31 * 60)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await end_of(lab, run)).outcome == "scrapped"
+        assert (await lab.states(run))[-1] == "late"
+    assert world.effects["press.crimp"] == 0
+
+
+async def test_a_question_keeps_its_id_and_what_is_left_of_its_time(tmp_path: Path, world: World) -> None:
+    source = WAITS.replace("30 min", "30 h")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(source)
+        question = await until_asked(lab, run)
+        await asyncio.sleep(3600)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        await asyncio.sleep(50 * 60)
+        state = await lab.engine.state(run)
+        assert state.question is not None
+        assert state.question["id"] == question["id"]
+        assert (await lab.states(run))[-1] == "ask"
+        await asyncio.sleep(11 * 60)
+        assert (await lab.states(run))[-1] == "nobody"
+
+
+async def test_an_answer_that_nobody_acted_on_yet_is_not_lost(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(WAITS)
+        await until_asked(lab, run)
+        answers = asyncio.ensure_future(lab.engine.answer(run, "go on", by="eva"))
+        await lab.journal.events()  # the answer is durable; the daemon ends before anything follows
+        answers.cancel()
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert world.effects["press.crimp"] == 1
+
+
+async def test_a_held_run_stays_held(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+        await lab.engine.command(run, Command.HOLD, by="eva", cause="lunch")
+        await until(lab, run, "Held")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        await asyncio.sleep(3600)
+        state = await lab.engine.state(run)
+        assert (state.state, state.cause) == ("Held", "lunch")
+        await lab.engine.command(run, Command.UNHOLD, by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert once_effects(world) == ONCE
+
+
+@pytest.mark.parametrize("command", [Command.STOP, Command.ABORT])
+async def test_a_run_that_was_ending_ends_with_its_devices_safe(tmp_path: Path, world: World, command: Command) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        lab.toy("press").safe_takes = 3.0
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        await lab.engine.command(run, command, by="eva", cause="smoke")
+        assert (await lab.engine.state(run)).state in ("Stopping", "Aborting")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        state = await end_of(lab, run)
+        assert state.outcome == ("stopped" if command is Command.STOP else "aborted")
+        assert "smoke; nobody knows whether press.crimp happened" in str(state.cause)
+        assert lab.toy("press").safe == [None]
+    assert world.effects["press.crimp"] == 1
+
+
+async def test_a_device_that_comes_back_late_is_asked_and_its_question_taken_back(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        question = await until_asked(lab, run)
+        assert question["kind"] == "outcome"
+        world.down.clear()
+        async with asyncio.timeout(600):
+            while (await lab.engine.state(run)).question is not None:
+                await asyncio.sleep(1)
+        state = await lab.engine.state(run)
+        assert state.state == "Held"
+        assert "the device has told since" in str(state.cause)
+        await lab.engine.command(run, Command.UNHOLD, by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert once_effects(world) == ONCE
+
+
+async def test_a_lab_that_has_lost_a_device_is_told_so_and_nothing_is_forgotten(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+    without = {name: kind for name, kind in DEVICES.items() if name != "press"}
+    async with at_work(tmp_path, without, REAL) as lab:
+        state = await lab.engine.state(run)
+        assert state.ended is None
+        assert "it cannot go on" in str(state.cause)
+        with pytest.raises(CommandRefusedError, match="cannot go on"):
+            await lab.engine.command(run, Command.HOLD, by="eva")
+        with pytest.raises(EngineError, match=run):
+            await lab.engine.start(REST, "rest.yaml", {}, sample="cell-0001", by="eva")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert once_effects(world) == ONCE
+
+
+async def test_a_run_that_cannot_go_on_can_be_aborted(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    without = {name: kind for name, kind in DEVICES.items() if name != "press"}
+    async with at_work(tmp_path, without, REAL) as lab:
+        state = await lab.engine.command(run, Command.ABORT, by="eva")
+        assert (state.state, state.outcome) == ("Aborted", "aborted")
+        assert "press.crimp" in str(state.cause)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await lab.engine.state(run)).outcome == "aborted"
+        assert await lab.journal.kept("run/") == {}
