@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -28,19 +27,17 @@ from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
+from labd.lab.polls import PollKeeper
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.safe_mode import SafeMode
 from labd.run.starts import DEATHS, STARTS, STEADY, died
 from labd.run.urgent import make_all_safe, order_all
-from labd.sdk import Signals
+from labd.systemd import notify, watchdog
 from labd.version import VERSION
 
 log = structlog.get_logger(__name__)
-
-STOP_LIMIT = 60.0  # s; how long runs may take to end in order, before they are aborted
-ABORT_LIMIT = 30.0  # s
 
 
 class Daemon:
@@ -80,7 +77,10 @@ class Daemon:
         self._abort.set()
 
     async def run(self) -> None:
-        """Lives until `request_stop`: then stops all runs, makes devices safe, and closes everything in order."""
+        """Lives until `request_stop`: then lets what acts come to its end, makes devices safe, and closes in order.
+
+        Runs are neither stopped nor forgotten: the next daemon goes on with them.
+        """
         async with self.open():
             # What is there now stays: looking through it for garbage would stop everything for 0.2 s each time.
             gc.collect()
@@ -111,7 +111,7 @@ class Daemon:
                 self._safe_mode = SafeMode(self.lab, self.journal, dead)
             self.engine = Engine(self.lab, self.journal, self.signals, resume=self._safe_mode is None)
             self.disk = DiskWatch(self.engine, config.disk.hold_below)
-            keeper = PollKeeper(self.signals, self.boot_id, self.disk)
+            keeper = PollKeeper(self.signals, self.boot_id, lambda: self.disk.full)
             for device in self.lab.devices.values():
                 device.on_signals = keeper.keep
             await self._start_telemetry(stack)
@@ -122,7 +122,7 @@ class Daemon:
                 self._safe_mode.begin()
             for device in self.lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
-            stack.push_async_callback(self._make_all_safe)
+            stack.push_async_callback(self._make_safe_at_last)
             if self._outward:
                 self.disk.look()  # before anything goes on
             await stack.enter_async_context(background(self.engine.run(), "engine"))
@@ -135,7 +135,7 @@ class Daemon:
                 await stack.enter_async_context(background(self.disk.run(), "disk"))
                 services = Services(self.engine, self.info, self.resume)
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
-            stack.push_async_callback(self._stop_runs)
+            stack.push_async_callback(self._leave_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
             await stack.enter_async_context(background(self._tell_steady(), "steady"))
             self.state = "online" if self._safe_mode is None else "safe mode"
@@ -231,19 +231,16 @@ class Daemon:
         return await self.engine.resume()
 
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def _stop_runs(self) -> None:
-        why = "the daemon is stopping"
-        try:
-            async with asyncio.timeout(STOP_LIMIT):
-                await self.engine.stop_all("labd", why)
-        except TimeoutError:
-            log.warning("runs did not end in time and are aborted", runs=self.engine.working, limit=STOP_LIMIT)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ABORT_LIMIT):
-                    await self.engine.abort_all("labd", f"{why}, and it did not end within {STOP_LIMIT:g} s")
+    async def _make_safe_at_last(self) -> None:
+        """After a failure of the daemon itself: what says that it stops with it, is stopped."""
+        await make_all_safe(self.lab, self.engine.goes_on)
 
-    async def _make_all_safe(self) -> None:
-        await make_all_safe(self.lab)
+    async def _leave_runs(self) -> None:
+        """Runs stay as they are, for the next daemon; what may not go on without this one is made safe."""
+        await self.engine.leave_all()
+        for run in self.engine.known():
+            if run.ended is None:
+                log.info("run is left for the next start", run=run.run, state=run.protocol_state)
 
     async def _journal_end(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
@@ -273,53 +270,6 @@ class Daemon:
             "pid": os.getpid(),
             "mqtt": self.broker,
         }
-
-
-class PollKeeper:
-    """Writes every poll's signals into the signal store, a series a device and unit; on a full disk it writes none."""
-
-    def __init__(self, signals: SignalStore, boot_id: str, disk: DiskWatch) -> None:
-        self._signals = signals
-        self._disk = disk
-        self._boot_id = boot_id
-        self._columns: dict[str, tuple[str, ...]] = {}
-        self._failing = False
-
-    def keep(self, device: str, unit: str, signals: Signals) -> None:
-        """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
-        series = f"{device}.{unit or 'poll'}.{self._boot_id}"
-        try:
-            if self._disk.full:
-                raise SignalError("the disk is full")  # noqa: TRY301 - told as the others are
-            if series not in self._columns:
-                self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
-            values = [getattr(signals, name) for name in self._columns[series]]
-            self._signals.append(series, (clock.now().timestamp(), *(None if v is None else float(v) for v in values)))
-        except SignalError as error:  # a disk that is full is no fault of the device
-            if not self._failing:
-                log.error("polls are not kept", problem=str(error))  # noqa: TRY400 - the text says it all
-            self._failing = True
-        else:
-            self._failing = False
-
-
-def notify(text: str) -> None:
-    """Tells systemd (sd_notify); does nothing where systemd does not listen."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall(text.encode())
-
-
-async def watchdog() -> None:
-    """Tells systemd's watchdog that the loop still turns, from the loop itself: a blocked loop is killed."""
-    period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
-    while period:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(period / 3)
-    await asyncio.Event().wait()
 
 
 def load_served(path: Path) -> LabConfig:

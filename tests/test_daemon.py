@@ -21,8 +21,9 @@ import pytest
 from labd.daemon import Daemon, notify
 from labd.journal import Journal, NewEvent
 from labd.lab.config import LabError, load_lab
-from labd.run.lifecycle import CommandRefusedError
+from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.starts import DEATHS, STARTS, STEADY, died
+from labd.run.urgent import order_all
 
 LAB = """\
 labd: 1
@@ -85,9 +86,23 @@ async def test_a_lab_comes_up_and_goes_down_in_order(tmp_path: Path) -> None:
     assert kinds[0] == "daemon.started"
     assert kinds[-1] == "daemon.stopped"
     states = [event.data["to"] for event in events if event.kind == "run.state" and event.run == run.id]
-    assert states[-2:] == ["Stopping", "Stopped"]
-    assert "device.safe_state" in kinds
+    assert states == ["Starting", "Execute"]  # it is left for the next daemon
     assert not (tmp_path / "store" / "labd.sock").exists()
+
+
+async def test_a_restart_in_order_forgets_no_run(tmp_path: Path) -> None:
+    daemon = Daemon(load_lab(write_lab(tmp_path)))
+    async with daemon.open():
+        await daemon.lab.devices["stat1"].wait_ready()
+        run = await daemon.engine.start(REST, "rest.yaml", {}, by="test")
+        await asyncio.sleep(600)
+    async with Daemon(load_lab(write_lab(tmp_path))).open() as again:
+        (resumed,) = await again.journal.events(run=run.id, kinds={"run.resumed"})
+        assert resumed.data["why"] == "the daemon was stopped"
+        assert (await again.engine.state(run.id)).protocol_state == "rest"
+        await order_all(again.engine, Command.STOP, by="test")
+        async with asyncio.timeout(600):
+            assert (await again.engine.wait(run.id)).outcome == "stopped"
 
 
 async def test_a_second_daemon_of_the_same_lab_is_refused(tmp_path: Path) -> None:

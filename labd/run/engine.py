@@ -23,7 +23,7 @@ from labd.run.history import FOLDED, History, fold
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.parked import abort_parked
 from labd.run.reading import read
-from labd.run.reservations import Reservations
+from labd.run.reservations import Reservations, UnitKey
 from labd.run.roll import Roll, UnknownRunError, number_of
 from labd.run.run import Run
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
@@ -64,6 +64,8 @@ class Engine(Roll):
         self._reading = asyncio.Lock()  # one protocol at a time
         self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
         self._orders_to_all = 0
+        self.goes_on: set[UnitKey] = set()
+        """The units that were left to their actions at the end."""
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -377,6 +379,21 @@ class Engine(Roll):
         for run in list(self._runs.values()):
             if command in run.lifecycle.allowed():
                 run.command(command, by, cause)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def leave_all(self) -> None:
+        """Lets go of all runs, for the next daemon to go on with them. No new run is taken.
+
+        Nothing new is begun; what acts comes to its outcome, but for actions that go on without labd
+        (`on_loss: continue`): they are left to their devices, and taken up again.
+        """
+        self._closing = True
+        leaving = [run.leave_off() for run in self._runs.values()]
+        for units in await asyncio.gather(*leaving):
+            self.goes_on |= units
+        for task in list(self._tasks.values()):
+            task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 

@@ -8,7 +8,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -20,8 +20,8 @@ from labd.lab.limit import Limit, Stopwatch
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.policy import Reaction, backoff, failure_kind, reaction
 from labd.run.recorder import Recorder, Rows
-from labd.run.reservations import Bound
-from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.run.reservations import Bound, UnitKey
+from labd.sdk import Call, DeviceError, Effect, Intent, OnLoss, Outcome, OutcomeUnknown, Unreachable, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,7 @@ UNREACHABLE_LIMIT = 120.0  # s; how long a device that cannot be reached is trie
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
 RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
 LET_GO = 0.1  # s; how long drivers may take to let go of what is cut, before their devices are made safe all the same
+LEAVE_LIMIT = 60.0  # s; how long an action may take to its outcome when the daemon is stopped
 CUT_LIMIT = 5.0  # s; how long the slowest of them is waited for
 
 
@@ -45,10 +46,16 @@ class _Work:
     accepted: bool = False
     told: bool = False  # the journal holds an outcome of the intent, `unknown` included
     left: str | None = None  # why the run does not wait for it any more
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)  # set while nothing of it is on the wire
 
     def begin(self) -> None:
         self.attempting, self.intent = True, None
         self.sent = self.accepted = self.told = False
+        self.quiet.clear()
+
+    def end(self) -> None:
+        self.attempting = False
+        self.quiet.set()
 
 
 class Performer:
@@ -123,7 +130,7 @@ class Performer:
             try:
                 settled = await self._attempt(work, attempt)
             finally:
-                work.attempting = False
+                work.end()
             if not isinstance(settled, DeviceError):
                 return settled
             if work.sent and (work.order.action.effect is Effect.ONCE or isinstance(settled, Unreachable)):
@@ -278,6 +285,7 @@ class Performer:
         try:
             settled = await self._settle_anew(work, intent, OutcomeUnknown(why))
         finally:
+            work.end()
             self._works.remove(work)
         if not isinstance(settled, DeviceError):
             return settled
@@ -287,9 +295,11 @@ class Performer:
     async def _settle_anew(self, work: _Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:
         rows = self.recorder.rows(work.order, intent)
         try:
+            work.quiet.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECONNECT_LIMIT):
                     await work.order.bound.device.wait_ready()
+            work.quiet.clear()
             if work.left is not None:
                 await self._end_early(work, work.left, safe=False)
             return await self._reconcile(work, intent, rows, error)
@@ -384,6 +394,21 @@ class Performer:
                 await self.make_safe(work.order.bound, work.order.run, f"{error}")
             else:
                 self.recorder.post(work.order, "action.left", work.intent, because=f"{error}")
+
+    async def leave_off(self) -> set[UnitKey]:
+        """Begins nothing new and waits for what acts, LEAVE_LIMIT at most; not for what goes on without labd.
+
+        Gives the units of that.
+        """
+        self._open.clear()
+        acting = [work for work in self._works if work.attempting]
+        goes_on = [work for work in acting if work.order.action.on_loss is OnLoss.CONTINUE]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_LIMIT):
+                for work in acting:
+                    if work not in goes_on:
+                        await work.quiet.wait()
+        return {work.order.bound.key for work in goes_on if work.attempting}
 
     def reopen(self) -> None:
         """New actions may begin once more, after `end` or `cut`: those of the protocol's cleanup."""

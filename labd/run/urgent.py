@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
 from labd.journal import NewEvent
+from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command
+from labd.run.reservations import UnitKey
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +59,22 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
     return Ordered(tuple(runs), safe)
 
 
-async def make_all_safe(lab: Lab) -> dict[str, str | None]:
-    """Makes every device safe that is there, all at once; gives what went wrong with each, or None."""
+async def make_all_safe(lab: Lab, spared: Collection[UnitKey] = ()) -> dict[str, str | None]:
+    """Makes every device safe that is there, all at once, but for the units that are spared.
+
+    Gives what went wrong with each, or None.
+    """
     devices = [device for device in lab.devices.values() if device.connected]
-    problems = await asyncio.gather(*(device.safe_state() for device in devices))
+    problems = await asyncio.gather(*(_make_safe(device, spared) for device in devices))
     return {device.id: problem for device, problem in zip(devices, problems, strict=True)}
+
+
+async def _make_safe(device: Device, spared: Collection[UnitKey]) -> str | None:
+    kept = {unit for name, unit in spared if name == device.id}
+    if not kept:
+        return await device.safe_state()
+    problems = [await device.safe_state(unit) for unit in device.driver.units if unit not in kept]
+    return "; ".join(problem for problem in problems if problem is not None) or None
 
 
 async def _nothing() -> dict[str, str | None]:
