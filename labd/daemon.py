@@ -20,13 +20,15 @@ from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
 from labd.files import InputErrors
-from labd.journal import Journal, JournalError, NewEvent, SignalStore
+from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
+from labd.journal.ballast import SPARE
 from labd.lab.background import background
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.lab.polls import PollKeeper
+from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.safe_mode import SafeMode
@@ -62,6 +64,7 @@ class Daemon:
         self._safe_mode: SafeMode | None = None
         self.lab: Lab
         self.engine: Engine
+        self.disk: DiskWatch
         self.journal: Journal
         self.signals: SignalStore
         self.host: Any = None
@@ -98,9 +101,11 @@ class Daemon:
         config = self.config
         config.directory.mkdir(parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as stack:
-            self.journal = await Journal.open(config.directory / "journal.sqlite")
+            # A lab that nobody looks at (a dry run) is gone with its disk: nothing is kept for it.
+            ballast = Ballast(config.directory / "journal.ballast") if self._outward else None
+            self.journal = await Journal.open(config.directory / "journal.sqlite", ballast)
             stack.push_async_callback(self.journal.close)
-            self.signals = await SignalStore.open(config.directory / "signals.sqlite")
+            self.signals = await SignalStore.open(config.directory / "signals.sqlite", SPARE if ballast else 0)
             stack.push_async_callback(self.signals.close)
             overrides = await self._start_simulators(stack)
             self.lab = Lab(config, overrides)
@@ -110,7 +115,8 @@ class Daemon:
             if len(dead) >= DEATHS:
                 self._safe_mode = SafeMode(self.lab, self.journal, dead)
             self.engine = Engine(self.lab, self.journal, self.signals, resume=self._safe_mode is None)
-            keeper = PollKeeper(self.signals, self.boot_id)
+            self.disk = DiskWatch(self.engine, config.disk.hold_below)
+            keeper = PollKeeper(self.signals, self.boot_id, lambda: self.disk.full)
             for device in self.lab.devices.values():
                 device.on_signals = keeper.keep
             await self._start_telemetry(stack)
@@ -122,6 +128,8 @@ class Daemon:
             for device in self.lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
             stack.push_async_callback(self._make_safe_at_last)
+            if self._outward:
+                self.disk.look()  # before anything goes on
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
@@ -129,6 +137,7 @@ class Daemon:
                 await stack.enter_async_context(background(self._safe_mode.run(), "safe mode"))
             await stack.enter_async_context(background(self._obey_signal(), "signal"))
             if self._outward:
+                await stack.enter_async_context(background(self.disk.run(), "disk"))
                 services = Services(self.engine, self.info, self.resume)
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._leave_runs)
@@ -302,12 +311,12 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
     try:
         config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
-    except (InputErrors, LabError, JournalError) as error:
+    except (InputErrors, LabError, JournalError, SignalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
         from labd.telemetry.broker import BrokerError
 
-        found = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
+        found = first_of(group, (InputErrors, LabError, JournalError, SignalError, BrokerError))
         if found is None:
             raise
         told = found
@@ -315,7 +324,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         return 0
     said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
     print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
-    return 1 if isinstance(told, JournalError) else 2
+    return 1 if isinstance(told, (JournalError, SignalError)) else 2
 
 
 def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Exception], ...]) -> Exception | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from labd.cli import authoring, guarding, picturing, salvage, trying, urgent
+from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -106,6 +106,7 @@ def check(
 authoring.register(app)
 picturing.register(app)
 guarding.register(app)
+keeping.register(app)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from pydantic import (
 from labd.files import Problem, Source
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
+from labd.lab.sizes import Size
 from labd.lab.written import (
     Count,
     Day,
@@ -215,6 +216,19 @@ class MassEvidence(Part):
     ]
 
 
+class Disk(Part):
+    """The disk that the store is on."""
+
+    hold_below: Annotated[
+        int,
+        Size(least=32_000_000),
+        Field(
+            description="All runs are held while less is free; a warning comes at twice that.",
+            json_schema_extra={"default": "200 MB"},
+        ),
+    ] = 200_000_000
+
+
 class LabConfig(Part):
     """One lab as configured."""
 
@@ -229,6 +243,10 @@ class LabConfig(Part):
     ] = "real"
     mqtt: Annotated[Mqtt | None, Field(description="Where telemetry goes; without it there is none.")] = None
     api: Annotated[Api, Field(description="Where labd listens.")] = Api()
+    disk: Annotated[
+        Disk,
+        Field(description="How full the store's disk may become.", json_schema_extra={"default": {}}),
+    ] = Disk()
     devices: Annotated[dict[Name, DeviceConfig], Field(description="By the name that people and topics use.")]
     roles: Annotated[
         dict[Name, list[Name]], Field(description="Which devices serve a role, in order of preference.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from labd import clock
@@ -12,10 +14,17 @@ log = structlog.get_logger(__name__)
 
 
 class PollKeeper:
-    """Writes every poll's signals into the signal store, a series a device and unit."""
+    """Writes every poll's signals into the signal store, a series a device and unit.
 
-    def __init__(self, signals: SignalStore, boot_id: str) -> None:
+    Args:
+        signals: the store.
+        boot_id: of this start of the daemon.
+        full: whether the store's disk is full; polls are the first that are not written then.
+    """
+
+    def __init__(self, signals: SignalStore, boot_id: str, full: Callable[[], bool]) -> None:
         self._signals = signals
+        self._full = full
         self._boot_id = boot_id
         self._columns: dict[str, tuple[str, ...]] = {}
         self._failing = False
@@ -24,6 +33,8 @@ class PollKeeper:
         """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
         series = f"{device}.{unit or 'poll'}.{self._boot_id}"
         try:
+            if self._full():
+                raise SignalError("the disk is full")  # noqa: TRY301 - told as the others are
             if series not in self._columns:
                 self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
             values = [getattr(signals, name) for name in self._columns[series]]
