@@ -20,6 +20,7 @@ from labd.lab.rules import Then
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
+from labd.run.homes import EngineError, Homes
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.parked import abort_parked
 from labd.run.reading import read
@@ -32,12 +33,6 @@ log = structlog.get_logger(__name__)
 
 NOT_YET = "not resumed: safe mode"
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
-TRAYS = ("cell_tray",)
-"""Labware whose wells may be the home of a sample."""
-
-
-class EngineError(Exception):
-    """A run that cannot be started as asked; the text says why and how to mend it."""
 
 
 class Engine(Roll):
@@ -57,7 +52,7 @@ class Engine(Roll):
         self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
-        self._homes: set[str] = set()
+        self.homes = Homes(lab, self.worker)
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
@@ -91,7 +86,7 @@ class Engine(Roll):
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
-        self._homes = set(history.homes)
+        self.homes.used = set(history.homes)
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
@@ -179,7 +174,7 @@ class Engine(Roll):
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
-        home = self._place_sample(sample, position)
+        home = self.homes.home_of(sample, position)
         performer = performer_of(self.lab, self.journal, self.signals, run_id)
         run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {
@@ -196,7 +191,7 @@ class Engine(Roll):
         events = [NewEvent("run.started", data, run_id)]
         if self.lab.places.place_of(sample) is None and home:
             self.lab.places.move(sample, home)
-            self._homes.add(home)
+            self.homes.used.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
@@ -230,37 +225,6 @@ class Engine(Roll):
         await run.main()
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
-
-    def _place_sample(self, sample: str, position: str | None) -> str:
-        worker = self._worker(sample)
-        if worker is not None:
-            raise EngineError(f"{worker} works on {sample}; wait for its end, or stop it")
-        here = self.lab.places.place_of(sample)
-        if here is not None:
-            if position is not None and position != here:
-                raise EngineError(f"{sample} is at {here}, not at {position}")
-            return here
-        if position is not None:
-            there = self.lab.places.sample_at(position)
-            if there is not None:
-                raise EngineError(f"{position} is occupied by {there}")
-            return position
-        for place in self._tray_wells():
-            if place not in self._homes and self.lab.places.sample_at(place) is None:
-                return place
-        return ""
-
-    def _worker(self, sample: str) -> str | None:
-        """The run that works on a sample, or will when it goes on."""
-        parked = (state.run for state in self._parked.values() if state.sample == sample)
-        return next((run.id for run in self._runs.values() if run.sample == sample), next(parked, None))
-
-    def _tray_wells(self) -> list[str]:
-        wells: list[str] = []
-        for entry in self.lab.config.deck:
-            if entry.fill is not None and entry.labware.startswith(TRAYS):
-                wells += [f"{entry.place}/{well}" for well in entry.wells]
-        return wells
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def command(
@@ -337,7 +301,7 @@ class Engine(Roll):
         state = await self.state(run_id)
         if state.ended is None:
             raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
-        worker = self._worker(state.sample)
+        worker = self.worker(state.sample)
         if worker is not None:
             raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
         events = []
