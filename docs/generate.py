@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import types
@@ -38,6 +39,8 @@ def roles() -> Iterator[str]:
         for action in role.actions.values():
             yield f"### `{action.name}`"
             yield f"{action.summary} Effect: `{action.effect.value}`; if the daemon is lost: `{action.on_loss.value}`."
+            if action.evidence is not None:
+                yield f"Evidence, where the device tells it: {inspect.getdoc(action.evidence)}"
             yield from _table("parameter", action.parameters)
             yield from _table("result", action.result)
         yield from _table("signal", role.Signals)

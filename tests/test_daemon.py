@@ -18,12 +18,15 @@ from typing import Any
 
 import pytest
 
-from labd.daemon import Daemon, notify
+from labd import clock
+from labd.daemon import Daemon
 from labd.journal import Journal, NewEvent
+from labd.lab.background import background
 from labd.lab.config import LabError, load_lab
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.starts import DEATHS, STARTS, STEADY, died
 from labd.run.urgent import order_all
+from labd.systemd import notify, watchdog
 
 LAB = """\
 labd: 1
@@ -53,9 +56,9 @@ states:
 """
 
 
-def write_lab(directory: Path, clock: str = "virtual") -> Path:
+def write_lab(directory: Path, kind: str = "virtual") -> Path:
     path = directory / "lab.yaml"
-    path.write_text(LAB.format(clock=clock))
+    path.write_text(LAB.format(clock=kind))
     return path
 
 
@@ -140,6 +143,31 @@ def test_systemd_hears_ready_and_stopping_and_the_end_is_in_order(
             assert daemon.returncode == 0, log
     lines = [json.loads(line) for line in log.splitlines()]
     assert "online" in [line["event"] for line in lines]
+
+
+def test_a_loop_that_is_blocked_does_not_tell_the_watchdog_that_it_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its construction: the loop itself waits for the notification that only it could send."""
+    monkeypatch.setenv("WATCHDOG_USEC", "30000")
+
+    async def main(sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        async with background(watchdog(), "watchdog"):
+            for _ in range(3):
+                assert await loop.run_in_executor(None, sock.recv, 64) == b"WATCHDOG=1"
+            sock.settimeout(0.0)
+            with contextlib.suppress(BlockingIOError):
+                while sock.recv(64):
+                    pass
+            sock.settimeout(0.3)  # ten times what systemd would wait
+            with pytest.raises(TimeoutError):
+                sock.recv(64)
+            sock.settimeout(30)
+            assert await loop.run_in_executor(None, sock.recv, 64) == b"WATCHDOG=1"
+
+    with listen(tmp_path, monkeypatch) as sock:
+        clock.run(main(sock))
 
 
 @pytest.mark.parametrize(

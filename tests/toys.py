@@ -137,7 +137,8 @@ class ToyArm(Toy, Arm):
 
     async def read_state(self) -> Signals:
         await super().read_state()
-        return ArmSignals(**{"gripped": False, "moving": False, "error": False, **self.reads})
+        picked = [name for name in self.happened if name in ("pick", "place")][-1:] == ["pick"]
+        return ArmSignals(**{"gripped": picked and self.gripped, "moving": False, "error": False, **self.reads})
 
     async def home(self, call: Call) -> None:
         await self.act(call, "home")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from labd.cli import authoring, guarding, keeping, picturing, trying, urgent
+from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -40,6 +40,7 @@ app = typer.Typer(
 
 
 trying.register(app)
+salvage.register(app)
 
 
 def main() -> None:

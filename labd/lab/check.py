@@ -8,6 +8,7 @@ from pathlib import Path
 from labd import clock
 from labd.files import InputErrors, Problem, in_order
 from labd.lab.config import read_lab
+from labd.lab.dosing import check_doses
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.lab import Lab
 from labd.lab.rules import rules_of, safe_actions
@@ -42,6 +43,8 @@ def check_lab(path: Path, find: Find | None = None) -> CheckedLab:
         limits_of(name, draft.devices[name], cls.actions, findings)
     rules_of(draft.interlocks, drivers, classes, draft.names, findings)
     safe_actions(draft.devices, classes, findings)
+    if draft.config is not None:
+        check_doses(draft.config.evidence, classes, drivers, draft.names, draft.deck.values(), findings)
     if not findings.hold or draft.config is None:
         return CheckedLab(None, in_order(findings.problems))
     config = draft.config.read_from(draft.source, draft.base, read)

@@ -13,6 +13,7 @@ import structlog
 
 from labd import clock
 from labd.lab.bus import Bus, DeviceAbout, DeviceState, Health, SignalsRead, Value
+from labd.lab.evidence import BEFORE_LIMIT, NoEvidence, Witnesses
 from labd.lab.limit import Limit
 from labd.lab.securing import Owed
 from labd.lab.upkeep import Upkeep
@@ -105,6 +106,10 @@ class Device:
     _owed: Owed = field(default_factory=Owed)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    witnesses: Witnesses = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.witnesses = Witnesses(self.driver)
 
     @property
     def connected(self) -> bool:
@@ -188,7 +193,7 @@ class Device:
         while not _cancelled():
             try:
                 async with asyncio.timeout(POLL_LIMIT):
-                    self._take(await self.driver.read_state())
+                    self._take(await self.witnesses.read())
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
@@ -289,22 +294,33 @@ class Device:
         await self._ready.wait()
 
     # ── what the runtime asks of it ──────────────────────────────────────────────────────────────────────────────
-    async def baseline(self, action: str, unit: str) -> dict[str, Any]:
-        """What `outcome` will compare against. Raises DeviceError as the driver does."""
-        return await self._guard(action, POLL_LIMIT, lambda: self.driver.baseline(action, unit))
+    async def baseline(self, action: Action, unit: str, parameters: Parameters) -> dict[str, Any]:
+        """What `outcome` and the evidence will compare against. Raises DeviceError: it cannot be told."""
+        found = await self._guard(action.name, POLL_LIMIT, lambda: self.driver.baseline(action.name, unit))
+        seen = await self._guard(action.name, BEFORE_LIMIT, lambda: self.witnesses.before(action, unit, parameters))
+        return {**found, **seen}
 
     async def invoke(self, action: Action, parameters: Parameters, call: Call, run: str, limit: Limit) -> Result:
-        """Runs an action within a time limit.
+        """Runs an action within a time limit, and looks for the evidence of it.
 
         Raises:
             DeviceError: as the driver does, with device and action filled in.
             TimeLimit: a READ or STATE action was late.
             OutcomeUnknown: a ONCE action was late: it may have happened.
+            NoEvidence: it was called done, and does not show.
         """
         if not self.connected:
             raise self._named(Unreachable(f"the device is down: {self.problem}"), action.name)
         self._begin(call.id, run)
         self._owed.begin(call.id, call.unit, action)
+        try:
+            result = await self._carry_out(action, parameters, call, limit)
+            await self._prove(action, call.unit, parameters, call.baseline, result)
+            return result
+        finally:
+            self._ended(call.id)
+
+    async def _carry_out(self, action: Action, parameters: Parameters, call: Call, limit: Limit) -> Result:
         try:
             async with limit:
                 result = await self.driver.invoke(action, parameters, call)
@@ -321,11 +337,16 @@ class Device:
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
-        else:
-            self._owed.settle(call.id)
-            return result
-        finally:
-            self._ended(call.id)
+        self._owed.settle(call.id)
+        return result
+
+    async def _prove(
+        self, action: Action, unit: str, parameters: Parameters, baseline: Mapping[str, Any], result: Result
+    ) -> None:
+        try:
+            await self.witnesses.prove(action, unit, parameters, baseline, result)
+        except NoEvidence as error:
+            raise self._named(error, action.name) from None
 
     def _begin(self, action_id: str, run: str) -> None:
         self._acting[action_id] = run
@@ -338,22 +359,32 @@ class Device:
         self.bus.tell(self.state())
 
     async def outcome(self, intent: Intent) -> Outcome:
-        """Asks the device what became of an action; UNKNOWN when it cannot be asked."""
+        """Asks the device what became of an action; UNKNOWN when it cannot be asked, or its `done` does not show."""
         try:
             outcome = await self._guard(intent.action, POLL_LIMIT, lambda: self.driver.outcome(intent))
         except DeviceError as error:
             return Outcome(Verdict.UNKNOWN, f"the device could not be asked: {error.message}")
         if outcome.verdict not in (Verdict.UNKNOWN, Verdict.RUNNING):
             self._owed.settle(intent.id)
+        if outcome.verdict is Verdict.DONE and outcome.result is not None:
+            try:
+                await self._prove_intent(intent, outcome.result)
+            except NoEvidence as error:
+                return Outcome(Verdict.UNKNOWN, f"{outcome.why}; {error.message}", outcome.result)
         return outcome
 
+    async def _prove_intent(self, intent: Intent, result: Result) -> None:
+        action = self.driver.actions[intent.action]
+        await self._prove(action, intent.unit, intent.parameters, intent.baseline, result)
+
     async def attach(self, intent: Intent, call: Call, run: str, limit: float) -> Result:
-        """Takes up an action that is still running."""
+        """Takes up an action that is still running, and looks for its evidence. Raises as `invoke` does."""
         self._begin(call.id, run)
         self._owed.begin(call.id, call.unit, self.driver.actions[intent.action])
         try:
             result = await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
             self._owed.settle(call.id)
+            await self._prove_intent(intent, result)
             return result
         finally:
             self._ended(call.id)

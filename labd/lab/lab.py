@@ -14,6 +14,7 @@ from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
 from labd.lab.deck import Liquid
 from labd.lab.device import Device, Poll
+from labd.lab.dosing import WeighedDose, check_doses
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.places import Places
 from labd.lab.rules import rules_of, safe_actions
@@ -56,11 +57,16 @@ class Lab:
         }
         self.rules = rules_of(dict(enumerate(config.interlocks)), drivers, classes, tuple(config.devices), findings)
         self.safe_by = safe_actions(config.devices, classes, findings)
+        check_doses(config.evidence, classes, drivers, tuple(config.devices), config.deck, findings)
         self.warnings = (*config.warnings, *findings.settle())
         for name, device in config.devices.items():
             poll = Poll(device.poll.idle, device.poll.busy)
             jitter = random.Random(f"{config.seed}:{name}")
             self.devices[name] = Device(name, device.driver, drivers[name], self.bus, poll, jitter=jitter)
+        for rule in config.evidence:
+            dosing, _, action = rule.after.partition(".")
+            proofs = self.devices[dosing].witnesses.proofs
+            proofs.setdefault(action, []).append(WeighedDose.of(rule, self.devices))
 
     def units_for(self, role: str) -> list[tuple[Device, str]]:
         """Devices and units that serve a role, in the order that lab.yaml prefers."""

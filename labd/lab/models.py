@@ -21,7 +21,21 @@ from labd.files import Problem, Source
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
 from labd.lab.sizes import Size
-from labd.lab.written import Count, Day, Line, Name, Part, PartName, Port, Settings, Whole, Written, flaw, plain
+from labd.lab.written import (
+    Count,
+    Day,
+    Line,
+    Name,
+    Part,
+    PartName,
+    PlaceName,
+    Port,
+    Settings,
+    Whole,
+    Written,
+    flaw,
+    plain,
+)
 
 
 class LabError(Exception):
@@ -194,6 +208,27 @@ class Disk(Part):
     ] = 200_000_000
 
 
+class MassEvidence(Part):
+    """A dose that counts as done only when a balance under its destination has seen it."""
+
+    name: Annotated[Name, Field(description="What messages call it.")]
+    after: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9_-]{1,64}\.[a-z0-9_]{1,64}$",
+            description="The action that gives the dose, by device and name: ot2.transfer.",
+        ),
+    ]
+    to: Annotated[PlaceName, Field(description="Where it goes: a slot on the balance, or a well of it.")]
+    mass: Annotated[Name, Field(description="The balance.")]
+    density: Annotated[float, Written("g/cm^3", least=0.1, most=20), Field(description="Of the liquid: 1.2 g/mL.")]
+    within: Annotated[
+        float,
+        Written("%", least=0.01, most=100),
+        Field(description="How far off the mass may be, as a share of it: 10 %."),
+    ]
+
+
 class LabConfig(Part):
     """One lab as configured."""
 
@@ -223,6 +258,9 @@ class LabConfig(Part):
     interlocks: Annotated[list[Interlock], Field(description="Conditions on which the lab acts by itself.")] = Field(
         default_factory=list
     )
+    evidence: Annotated[
+        list[MassEvidence], Field(description="What must show that an action was done, beside its device's word.")
+    ] = Field(default_factory=list)
 
     _base: Path = PrivateAttr(default_factory=Path)
     _source: Source | None = PrivateAttr(default=None)

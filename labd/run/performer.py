@@ -15,6 +15,7 @@ import structlog
 
 from labd import clock
 from labd.journal import Journal, NewEvent, SignalStore
+from labd.lab.evidence import NoEvidence
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit, Stopwatch
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
@@ -147,7 +148,8 @@ class Performer:
         order = work.order
         device, action, unit = order.bound.device, order.action, order.bound.unit
         try:
-            baseline = await device.baseline(action.name, unit) if action.effect is Effect.ONCE else {}
+            once = action.effect is Effect.ONCE
+            baseline = await device.baseline(action, unit, order.parameters) if once else {}
         except DeviceError as error:
             return await self._not_begun(order, error)
         action_id = f"{order.run}-{next(self._numbers):03d}"
@@ -253,6 +255,8 @@ class Performer:
     async def _reconcile(self, work: _Work, intent: Intent, rows: Rows, error: DeviceError) -> Settled | DeviceError:
         """Asks the device. The error comes back when it proves that nothing happened: it may be ordered again."""
         self._tell(work, "action.unknown", intent, message=str(error))
+        if isinstance(error, NoEvidence):  # the device has said what it can: a person must look
+            return Unsettled("unknown", intent, str(error), error.result)
         outcome = await self._ask_device(work.order, intent)
         if outcome.verdict is Verdict.RUNNING:
             outcome = await self._take_up(work, intent, rows)
@@ -326,7 +330,8 @@ class Performer:
             call = self._call(work, intent, rows)
             result = await order.bound.device.attach(intent, call, order.run, seconds)
         except DeviceError as failure:
-            return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}")
+            known = failure.result if isinstance(failure, NoEvidence) else None
+            return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}", known)
         return Outcome(Verdict.DONE, "it was taken up again and ended", result)
 
     # ── hold, stop, abort ────────────────────────────────────────────────────────────────────────────────────────
