@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+import structlog
 from typer.testing import CliRunner
 
 from labd import clock
@@ -18,6 +21,13 @@ store: store
 devices:
   arm: {driver: meca500, settings: {address: "127.0.0.1:9"}SIMULATED}
 """
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """The command configures the log of its process, which here is that of the tests."""
+    yield
+    structlog.reset_defaults()
 
 
 def lab(directory: Path, simulated: str = "") -> Path:

@@ -159,7 +159,7 @@ def restore(
     """Put a backup in the place of a lab's store. Stop the daemon first.
 
     The backup is looked through from end to end before anything is touched. When the daemon starts again, it holds
-    every run that had not ended when the backup was made, and asks: the lab has gone on since.
+    every run that had not ended when the backup was made: the lab has gone on since, and somebody must look.
     """
     from labd.journal.restore import restore as put
 
@@ -213,7 +213,7 @@ def _tell_restored(restored: Restored, store: Path, lab: Path) -> None:
         say(f"written: {path}")
     for path in restored.kept:
         say(f"left as it is: {path}, which differs from the backup's; that one is in {restored.beside}", "yellow")
-    say(f"start the lab with `labd serve --lab {lab}`; runs that had not ended are held and ask what became of them")
+    say(f"start the lab with `labd serve --lab {lab}`; runs that had not ended are held until somebody has looked")
 
 
 def _told(work: Any, *args: Any, **more: Any) -> Any:

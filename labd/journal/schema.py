@@ -53,14 +53,6 @@ class Format:
             raise self.error(f"{path}: the {self.name} cannot be opened: {error}") from error
         return connection
 
-    def look(self, path: Path, query: str) -> list[tuple[Any, ...]]:
-        """What a query finds in a file. Raises as `read` does."""
-        with contextlib.closing(self.read(path)) as connection:
-            try:
-                return connection.execute(query).fetchall()
-            except sqlite3.Error as error:
-                raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
-
     def read(self, path: Path) -> sqlite3.Connection:
         """Opens a file of this kind for reading only, also while a daemon writes to it.
 
@@ -72,7 +64,7 @@ class Format:
         try:
             with contextlib.ExitStack() as opened:
                 connection = opened.enter_context(contextlib.closing(_opened_to_read(path)))
-                _, tables = self._look(connection, path)
+                _, tables = self._recognise(connection, path)
                 if not tables:
                     raise self.error(f"{path}: this SQLite file is no {self.name} of labd: it is empty")
                 opened.pop_all()
@@ -80,7 +72,15 @@ class Format:
             raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
         return connection
 
-    def _look(self, connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    def look(self, path: Path, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in a file, also while a daemon writes to it. Raises this format's error."""
+        try:
+            with contextlib.closing(self.read(path)) as connection:
+                return connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
+
+    def _recognise(self, connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
         """The file's version and how many tables it has. Raises this format's error where it is none that we read."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -95,7 +95,7 @@ class Format:
         return int(version), int(tables)
 
     def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
-        version, tables = self._look(connection, path)
+        version, tables = self._recognise(connection, path)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise self.error(f"{path}: this file system does not take SQLite's WAL; put `store` on a local disk")

@@ -195,6 +195,19 @@ class Interlock(Part):
         return self.then != "hold" if self.latch is None else self.latch
 
 
+class Disk(Part):
+    """The disk that the store is on."""
+
+    hold_below: Annotated[
+        int,
+        Size(least=32_000_000),
+        Field(
+            description="All runs are held while less is free; a warning comes at twice that.",
+            json_schema_extra={"default": "200 MB"},
+        ),
+    ] = 200_000_000
+
+
 class MassEvidence(Part):
     """A dose that counts as done only when a balance under its destination has seen it."""
 
@@ -214,19 +227,6 @@ class MassEvidence(Part):
         Written("%", least=0.01, most=100),
         Field(description="How far off the mass may be, as a share of it: 10 %."),
     ]
-
-
-class Disk(Part):
-    """The disk that the store is on."""
-
-    hold_below: Annotated[
-        int,
-        Size(least=32_000_000),
-        Field(
-            description="All runs are held while less is free; a warning comes at twice that.",
-            json_schema_extra={"default": "200 MB"},
-        ),
-    ] = 200_000_000
 
 
 class LabConfig(Part):
