@@ -197,6 +197,16 @@ def factor() -> float:
     return float("inf") if is_virtual() else _timeline().factor
 
 
+def of_machine(seconds: float) -> float:
+    """Lab seconds in which so many of the machine's pass. On virtual time, where none do, the same number."""
+    return seconds * (1.0 if is_virtual() else _timeline().factor)
+
+
+def outside() -> datetime:
+    """What a clock outside the lab shows, UTC: the machine's. On virtual time nobody is outside: the lab's."""
+    return now() if is_virtual() else datetime.now(UTC)
+
+
 @contextlib.contextmanager
 def hold() -> Iterator[None]:
     """Keeps virtual time from jumping while work outside the loop (a thread, a process) is under way."""

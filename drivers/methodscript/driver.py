@@ -67,7 +67,8 @@ class MethodScriptSettings(Settings):
     """Settings of a MethodSCRIPT potentiostat in lab.yaml.
 
     `min_voltage`, `max_voltage` and `max_current` protect the cell: no technique is ordered beyond them, and the
-    scripts that drive a current end when the potential leaves them. Left out, the instrument's own limits hold.
+    scripts that drive a current end when the potential leaves them, those that set a potential when the current does:
+    by the instrument itself, whoever listens. Left out, its own limits hold.
     `poll_voltage: false` leaves an idle cell alone instead of looking at its potential at each poll.
     """
 

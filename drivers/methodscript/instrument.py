@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from drivers.methodscript import wire
 from drivers.methodscript.wire import Echo, End, Error, Garbage, Mark, Package
+from labd import clock
 from labd.io import Exchange, LinkLost, StreamLink
 from labd.sdk import Fault, OutcomeUnknown, Rejected, Unreachable
 
@@ -16,6 +17,7 @@ ANSWER_LIMIT = 3.0  # s; commands are answered within milliseconds
 LOAD_LIMIT = 10.0  # s; reading a script, which at 230400 baud takes a tenth
 ABORT_LIMIT = 10.0  # s; an abort waits for the measurement of one point
 AFTER_ERROR = 0.15  # s that an instrument needs after any `!`
+HEARD = 1.0  # s within which an abort is echoed
 _ATTEMPTS = 4
 _KEPT = 200_000  # packages of a script that nobody has taken up yet
 _VERSION = re.compile(r"t(\S+#.*)")
@@ -63,13 +65,16 @@ class Instrument:
                 try:
                     version = await self._version(exchange, heard)
                 except TimeoutError:
-                    request = b"\nt\n"  # it may still wait for the end of a line
+                    # It may still wait for the end of a line, or of a script that was cut off when its program died:
+                    # that must end as one that cannot be read, and never be run.
+                    request = b"?\n\nt\n"
                     continue
                 request = b"t\n"
                 if version is not None:
                     await self._swallow()
                     return version
                 if self.left is not None:
+                    await asyncio.sleep(AFTER_ERROR)  # deaf after its refusal: an abort would be lost
                     return ""
                 await self._swallow()
         await self.link.close()
@@ -238,10 +243,17 @@ class Instrument:
             if not self.lost_thread:
                 return
         async with self.link.exchange(ABORT_LIMIT, reopen=False) as exchange:
-            await exchange.write(b"\nZ\n")
-            running = False
+            running, heard_by = False, 0.0
             while True:
-                event = wire.read(await exchange.read_line())
+                if not running and clock.monotonic() >= heard_by:
+                    await exchange.write(b"\nZ\n")  # again where nothing came of it: it may have been deaf
+                    heard_by = clock.monotonic() + HEARD
+                try:
+                    event = wire.read(await exchange.read_line(None if running else HEARD))
+                except TimeoutError:
+                    if running:
+                        raise
+                    continue
                 if isinstance(event, Error) and event.echo == "Z":
                     break  # it was idle
                 running = running or event == Echo("Z")

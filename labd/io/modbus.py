@@ -21,6 +21,7 @@ from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
+from labd.io.arrival import bound
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 DEADLINE = 2.0  # s
@@ -254,10 +255,13 @@ class ModbusLink:
 
         async def noted() -> Any:
             try:
-                return await create()
+                made = await create()
             except OSError as error:
                 self._why = error
                 raise
+            if self.address.kind != "serial":
+                bound(made[0].get_extra_info("socket"))
+            return made
 
         client.ctx.call_create = noted
         try:

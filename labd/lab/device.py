@@ -6,13 +6,17 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from labd import clock
 from labd.lab.bus import Bus, DeviceAbout, DeviceState, Health, SignalsRead, Value
+from labd.lab.evidence import BEFORE_LIMIT, NoEvidence, Witnesses
 from labd.lab.limit import Limit
+from labd.lab.securing import Owed
+from labd.lab.upkeep import Upkeep
 from labd.sdk import (
     About,
     Action,
@@ -74,6 +78,9 @@ class Device:
         poll: the periods of its polls.
         on_signals: where every poll's signals go (the signal store), by unit.
         jitter: for the waits between two tries to connect.
+        on_secured: told of each unit that was made safe on a new connection: device, unit, problem, cause.
+        on_lost: told when the link is lost while it acts.
+        upkeep: set while a person works on it.
     """
 
     id: str
@@ -83,6 +90,9 @@ class Device:
     poll: Poll = field(default_factory=Poll)
     on_signals: Callable[[str, str, Signals], None] = lambda *_: None
     jitter: random.Random = field(default_factory=random.Random)
+    on_secured: Callable[[str, str, str | None, str], None] = lambda *_: None
+    on_lost: Callable[[str], None] = lambda _: None
+    upkeep: Upkeep | None = None
     health: Health = "down"
     problem: str | None = "not connected yet"
     since: str = ""
@@ -92,9 +102,14 @@ class Device:
     read_stamp: str = ""
     _seq: int = 0
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
-    _watched: set[str] = field(default_factory=set)  # runs that decide by its signals now
+    _watched: set[str] = field(default_factory=set)  # runs and interlocks that decide by its signals now
+    _owed: Owed = field(default_factory=Owed)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    witnesses: Witnesses = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.witnesses = Witnesses(self.driver)
 
     @property
     def connected(self) -> bool:
@@ -105,13 +120,13 @@ class Device:
         """Seconds between two polls now: often while it acts, or while a run watches it."""
         return self.poll.busy if self._acting or self._watched else self.poll.idle
 
-    def watch(self, run: str, *, on: bool) -> None:
-        """Says that a run decides by its signals from now on, or no more: then they are read as often as in action."""
-        if on and run not in self._watched:
-            self._watched.add(run)
+    def watch(self, who: str, *, on: bool) -> None:
+        """Says that a run or an interlock decides by its signals, or no more: they are read as often as in action."""
+        if on and who not in self._watched:
+            self._watched.add(who)
             self._wake.set()
         elif not on:
-            self._watched.discard(run)
+            self._watched.discard(who)
 
     @property
     def busy_with(self) -> tuple[str, ...]:
@@ -144,11 +159,23 @@ class Device:
             log.exception("driver failed", device=self.id)
             self._set("down", f"its driver failed: {error!r}")
         else:
-            self._ready.set()
-            self.bus.tell(self.describe())
-            return True
+            if await self._secure():
+                self._ready.set()
+                self.bus.tell(self.describe())
+                return True
         await self._close()
         return False
+
+    async def _secure(self) -> bool:
+        """Makes safe what acted when the link was lost, before anything else; gives whether the device answers."""
+        problem = await self._owed.pay(self.driver.safe_state, SAFE_LIMIT, partial(self.on_secured, self.id))
+        if problem is not None:
+            self._set("down", f"it could not be made safe: {problem}")
+        return problem is None
+
+    def owe_safe(self, why: str) -> None:
+        """Has it made safe as soon as it can be reached again."""
+        self._owed.owe(None, why)
 
     async def _close(self) -> None:
         """Closes the link, whatever the driver makes of that."""
@@ -166,7 +193,7 @@ class Device:
         while not _cancelled():
             try:
                 async with asyncio.timeout(POLL_LIMIT):
-                    self._take(await self.driver.read_state())
+                    self._take(await self.witnesses.read())
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
@@ -191,6 +218,8 @@ class Device:
             except TimeoutError:
                 pass
         self._ready.clear()
+        if self._owed.lose():
+            self.on_lost(self.id)
         self._set("down", self.problem or "the link is lost")
         await self._close()
         return ever
@@ -243,7 +272,8 @@ class Device:
         self.bus.tell(self.state())
 
     def state(self) -> DeviceState:
-        return DeviceState(self.id, self.health, self.problem, self.since or clock.stamp(), self.busy_with)
+        problem = self.problem if self.upkeep is None else "; ".join(filter(None, (self.problem, str(self.upkeep))))
+        return DeviceState(self.id, self.health, problem, self.since or clock.stamp(), self.busy_with)
 
     def describe(self) -> DeviceAbout:
         about = self.about or About()
@@ -264,24 +294,36 @@ class Device:
         await self._ready.wait()
 
     # ── what the runtime asks of it ──────────────────────────────────────────────────────────────────────────────
-    async def baseline(self, action: str, unit: str) -> dict[str, Any]:
-        """What `outcome` will compare against. Raises DeviceError as the driver does."""
-        return await self._guard(action, POLL_LIMIT, lambda: self.driver.baseline(action, unit))
+    async def baseline(self, action: Action, unit: str, parameters: Parameters) -> dict[str, Any]:
+        """What `outcome` and the evidence will compare against. Raises DeviceError: it cannot be told."""
+        found = await self._guard(action.name, POLL_LIMIT, lambda: self.driver.baseline(action.name, unit))
+        seen = await self._guard(action.name, BEFORE_LIMIT, lambda: self.witnesses.before(action, unit, parameters))
+        return {**found, **seen}
 
     async def invoke(self, action: Action, parameters: Parameters, call: Call, run: str, limit: Limit) -> Result:
-        """Runs an action within a time limit.
+        """Runs an action within a time limit, and looks for the evidence of it.
 
         Raises:
             DeviceError: as the driver does, with device and action filled in.
             TimeLimit: a READ or STATE action was late.
             OutcomeUnknown: a ONCE action was late: it may have happened.
+            NoEvidence: it was called done, and does not show.
         """
         if not self.connected:
             raise self._named(Unreachable(f"the device is down: {self.problem}"), action.name)
         self._begin(call.id, run)
+        self._owed.begin(call.id, call.unit, action)
+        try:
+            result = await self._carry_out(action, parameters, call, limit)
+            await self._prove(action, call.unit, parameters, call.baseline, result)
+            return result
+        finally:
+            self._ended(call.id)
+
+    async def _carry_out(self, action: Action, parameters: Parameters, call: Call, limit: Limit) -> Result:
         try:
             async with limit:
-                return await self.driver.invoke(action, parameters, call)
+                result = await self.driver.invoke(action, parameters, call)
         except TimeoutError as error:
             late = f"no outcome within {limit.whole:g} s"
             kind = OutcomeUnknown if action.effect is Effect.ONCE else TimeLimit
@@ -289,12 +331,22 @@ class Device:
         except DeviceError as error:
             if isinstance(error, (Unreachable, OutcomeUnknown)):
                 self._wake.set()  # polls at once, so that a lost link shows soon
+            if not isinstance(error, OutcomeUnknown):
+                self._owed.settle(call.id)
             raise self._named(error, action.name) from error.__cause__
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
-        finally:
-            self._ended(call.id)
+        self._owed.settle(call.id)
+        return result
+
+    async def _prove(
+        self, action: Action, unit: str, parameters: Parameters, baseline: Mapping[str, Any], result: Result
+    ) -> None:
+        try:
+            await self.witnesses.prove(action, unit, parameters, baseline, result)
+        except NoEvidence as error:
+            raise self._named(error, action.name) from None
 
     def _begin(self, action_id: str, run: str) -> None:
         self._acting[action_id] = run
@@ -307,17 +359,33 @@ class Device:
         self.bus.tell(self.state())
 
     async def outcome(self, intent: Intent) -> Outcome:
-        """Asks the device what became of an action; UNKNOWN when it cannot be asked."""
+        """Asks the device what became of an action; UNKNOWN when it cannot be asked, or its `done` does not show."""
         try:
-            return await self._guard(intent.action, POLL_LIMIT, lambda: self.driver.outcome(intent))
+            outcome = await self._guard(intent.action, POLL_LIMIT, lambda: self.driver.outcome(intent))
         except DeviceError as error:
             return Outcome(Verdict.UNKNOWN, f"the device could not be asked: {error.message}")
+        if outcome.verdict not in (Verdict.UNKNOWN, Verdict.RUNNING):
+            self._owed.settle(intent.id)
+        if outcome.verdict is Verdict.DONE and outcome.result is not None:
+            try:
+                await self._prove_intent(intent, outcome.result)
+            except NoEvidence as error:
+                return Outcome(Verdict.UNKNOWN, f"{outcome.why}; {error.message}", outcome.result)
+        return outcome
+
+    async def _prove_intent(self, intent: Intent, result: Result) -> None:
+        action = self.driver.actions[intent.action]
+        await self._prove(action, intent.unit, intent.parameters, intent.baseline, result)
 
     async def attach(self, intent: Intent, call: Call, run: str, limit: float) -> Result:
-        """Takes up an action that is still running."""
+        """Takes up an action that is still running, and looks for its evidence. Raises as `invoke` does."""
         self._begin(call.id, run)
+        self._owed.begin(call.id, call.unit, self.driver.actions[intent.action])
         try:
-            return await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
+            result = await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
+            self._owed.settle(call.id)
+            await self._prove_intent(intent, result)
+            return result
         finally:
             self._ended(call.id)
 
@@ -332,6 +400,7 @@ class Device:
         except DeviceError as error:
             log.warning("safe state failed", device=self.id, unit=unit, problem=str(error))
             return str(error)
+        self._owed.made_safe(unit)
         return None
 
     async def _guard(self, what: str, limit: float, work: Callable[[], Awaitable[_T]]) -> _T:

@@ -14,7 +14,7 @@ import structlog
 
 from labd.clock import LabLoop, VirtualTimeline
 from labd.journal import Journal
-from labd.journal.journal import _open
+from labd.journal.opening import open_journal
 from labd.lab.background import background
 from labd.lab.device import Poll
 from labd.lab.lab import Lab
@@ -137,7 +137,8 @@ class Site:
 
     async def _serve(self, started: asyncio.Event, waits_for: Sequence[str], fuse: int) -> None:
         lab = toy_lab(self.path, self._devices, self._drivers, deck=DECK)
-        self.journal = journal = PromptJournal(self.path / "journal.sqlite", _open(self.path / "journal.sqlite"))
+        path = self.path / "journal.sqlite"
+        self.journal = journal = PromptJournal(path, open_journal(path, None))
         journal.fuse = fuse
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(journal.let_go)
@@ -243,13 +244,17 @@ def in_haste() -> Iterator[None]:
             _BOUND[protocol.text] = ready(protocol, values, facts)
         return dict(_BOUND[protocol.text])
 
+    async def at_once(work: Callable[..., Any], *args: Any) -> Any:
+        return work(*args)
+
     quiet = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     try:
         with (
-            mock.patch("labd.run.engine.load", quick_load),
+            mock.patch("labd.run.reading.load", quick_load),
             mock.patch("labd.run.taking_up.load", quick_load),
-            mock.patch("labd.run.engine.ready", quick_ready),
+            mock.patch("labd.run.reading.ready", quick_ready),
+            mock.patch("asyncio.to_thread", at_once),
             mock.patch("labd.protocol.machine.machine.compiled", quick_compile),
             mock.patch.object(Action, "schema", lambda _: {}),
         ):
