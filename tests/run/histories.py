@@ -21,10 +21,8 @@ from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from labd.expr import ExpressionError
-from labd.files import InputErrors
 from labd.lab.bus import RunState
-from labd.run.engine import EngineError
+from labd.lab.interlocks import GuardError
 from labd.run.history import FOLDED, fold
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.performer import Performer
@@ -128,7 +126,7 @@ NEVER = frozenset({"constant_current", "constant_voltage", "cycle", "cyclic_volt
 """What toys refuse to do."""
 
 MOST_RUNS = 4  # at work at once
-PATIENCE = 120  # things that a person does until all runs have ended
+PATIENCE = 80  # things that a person does until all runs have ended
 OBEYED = 5.0  # s; how long a command may take until it is acknowledged
 ENDED = 4000.0  # s; how long an end may take: cleanup and all
 
@@ -142,6 +140,8 @@ AT_ONCE = st.lists(
 )
 AWAY = st.sampled_from([0.0, 0.0, 3.0, 400.0, 9000.0])
 RUN = st.integers(0, 5)
+THEN = st.integers(0, 20)
+"""So many things happen after it, before the next."""
 
 
 @cache
@@ -172,6 +172,7 @@ class Histories(RuleBasedStateMachine):
         self.site = Site(self.path, DEVICES, ROUGH)
         self.promises: list[dict[str, str]] = []
         self.count = self.samples = 0
+        self.events: list[Any] = []
         self.wrong: list[str] = []
 
     def _judged(self, make_safe: Any) -> Any:
@@ -250,9 +251,15 @@ class Histories(RuleBasedStateMachine):
 
     # ── rules: people ────────────────────────────────────────────────────────────────────────────────────────────
     @precondition(lambda self: len(self.working) < MOST_RUNS)
-    @rule(which=WHICH, fuse=FUSE)
-    def start(self, which: int, fuse: int) -> None:
+    @rule(which=WHICH, fuse=FUSE, then=THEN)
+    def start(self, which: int, fuse: int, then: int) -> None:
         self._start(which, fuse)
+        self._pass(then)
+
+    def _pass(self, commits: int) -> None:
+        """Lets so many things happen."""
+        if commits:
+            self._do(self._go_on(commits, 0.0), 4500.0)
 
     def _start(self, which: int, fuse: int = 0) -> None:
         by, self.samples = self._by(), self.samples + 1
@@ -265,21 +272,20 @@ class Histories(RuleBasedStateMachine):
             self.promises.append({"kind": "run.started", "run": run.id, "by": by})
 
     @precondition(lambda self: self.working)
-    @rule(run=RUN, fuse=FUSE)
-    def hold(self, run: int, fuse: int) -> None:
-        state = self._of(run)
-        if state is not None:
-            self._command(state, Command.HOLD, fuse)
+    @rule(run=RUN, fuse=FUSE, then=THEN)
+    def hold(self, run: int, fuse: int, then: int) -> None:
+        going = [state for state in self.working if state.state == "Execute"] or self.working
+        self._command(going[run % len(going)], Command.HOLD, fuse)
+        self._pass(then)
 
     @precondition(lambda self: any(state.state == "Held" for state in self.working))
-    @rule(run=RUN, fuse=FUSE, luck=st.integers(0, 20))
-    def unhold(self, run: int, fuse: int, luck: int) -> None:
-        held = [state for state in self.working if state.state == "Held"] or self.working
-        if not held:
-            return
+    @rule(run=RUN, fuse=FUSE, luck=st.integers(0, 20), then=THEN)
+    def unhold(self, run: int, fuse: int, luck: int, then: int) -> None:
+        held = [state for state in self.working if state.state == "Held"]
         state = held[run % len(held)]
         ways = (None, None, None, *self.site.engine.held_at(state.run), *(["scrap"] if luck % 3 == 0 else []))
         self._command(state, Command.UNHOLD, fuse, ways[luck % len(ways)])
+        self._pass(then)
 
     @precondition(lambda self: self.working)
     @rule(run=RUN, command=END, sees=st.booleans(), fuse=FUSE)
@@ -325,11 +331,11 @@ class Histories(RuleBasedStateMachine):
         assert not self.site.engine.reservations.held_by(state.run)
 
     @precondition(lambda self: any(state.question for state in self.working))
-    @rule(run=RUN, fuse=FUSE, luck=st.integers(0, 10))
-    def answer(self, run: int, fuse: int, luck: int) -> None:
+    @rule(run=RUN, fuse=FUSE, luck=st.integers(0, 10), then=THEN)
+    def answer(self, run: int, fuse: int, luck: int, then: int) -> None:
         asking = [state for state in self.working if state.question is not None]
-        if asking:
-            self._answer(asking[run % len(asking)], luck, fuse)
+        self._answer(asking[run % len(asking)], luck, fuse)
+        self._pass(then)
 
     def _answer(self, state: RunState, luck: int, fuse: int = 0) -> None:
         """Answers a question; of what happened the truth is told."""
@@ -352,7 +358,7 @@ class Histories(RuleBasedStateMachine):
         if told is not None:
             self.promises.append({"kind": "question.answered", "run": state.run, "by": by})
 
-    @precondition(lambda self: self.working)
+    @precondition(lambda self: any(state.state == "Execute" for state in self.working))
     @rule(command=st.sampled_from([*[Command.HOLD] * 6, Command.STOP, Command.ABORT]), device=DEVICE, fuse=FUSE)
     def command_all(self, command: Command, device: str, fuse: int) -> None:
         by = self._by()
@@ -376,6 +382,23 @@ class Histories(RuleBasedStateMachine):
                 self.promises.append({"kind": "command.accepted", "run": state.run, "by": by})
             else:
                 assert isinstance(told, CommandRefusedError), told
+
+    @precondition(lambda self: self._tripped)
+    @rule(fuse=FUSE)
+    def clear_interlocks(self, fuse: int) -> None:
+        self._clear_interlocks(fuse)
+
+    @property
+    def _tripped(self) -> list[str]:
+        return [name for name, watch in self.site.engine.guards.interlocks.watches.items() if watch.tripped is not None]
+
+    def _clear_interlocks(self, fuse: int = 0) -> None:
+        for name in self._tripped:
+            note(f"clear interlock {name}")
+            try:
+                self._do(self.site.engine.guards.interlocks.clear(name, self._by()), 100.0, fuse)
+            except GuardError as error:
+                note(f"refused: {error}")
 
     # ── rules: what happens ──────────────────────────────────────────────────────────────────────────────────────
     @rule(seconds=TIMES)
@@ -409,24 +432,28 @@ class Histories(RuleBasedStateMachine):
         finally:
             forget()
 
-    @rule(luck=st.integers(0, 6))
-    def help(self, luck: int) -> None:
+    @precondition(lambda self: any(state.question or state.state == "Held" for state in self.working))
+    @rule(luck=st.integers(0, 6), then=THEN)
+    def help(self, luck: int, then: int) -> None:
         """People answer what is asked, and let go on what is held."""
         for state in self.working:
             self._help_run(state, luck)
+        self._pass(then)
 
-    @rule(away=AWAY, patient=st.booleans(), fuse=st.sampled_from([0, 0, 0, 1, 2]))
-    def kill(self, away: float, patient: bool, fuse: int) -> None:
+    @rule(away=AWAY, patient=st.booleans(), fuse=st.sampled_from([0, 0, 0, 1, 2]), then=THEN)
+    def kill(self, away: float, patient: bool, fuse: int, then: int) -> None:
         self.site.kill()
         self.site.loop.run_until_complete(asyncio.sleep(away))
         try:
             self._up(patient=patient, fuse=fuse)
         except DeadError:
             self._die()
+        self._pass(then)
 
-    @rule(device=DEVICE)
-    def lose(self, device: str) -> None:
+    @rule(device=DEVICE, then=THEN)
+    def lose(self, device: str, then: int) -> None:
         self.world.lose(device)
+        self._pass(then)
 
     @precondition(lambda self: self.world.down)
     @rule(device=DEVICE)
@@ -438,14 +465,15 @@ class Histories(RuleBasedStateMachine):
         """It cannot tell any more what became of an order; or it can again."""
         self.world.mute ^= {device}
 
-    @rule(device=DEVICE, what=st.lists(st.sampled_from(TROUBLES), min_size=1, max_size=2))
-    def trouble(self, device: str, what: list[str]) -> None:
+    @rule(device=DEVICE, what=st.lists(st.sampled_from(TROUBLES), min_size=1, max_size=2), then=THEN)
+    def trouble(self, device: str, what: list[str], then: int) -> None:
         self.world.trouble[device] += what
+        self._pass(then)
 
     @rule(
         force=st.sampled_from([0.0, 0.5, 5.0, 12.0]),
         voltage=st.sampled_from([3.1, 3.1, 6.0]),
-        estop=st.sampled_from([False, False, True]),
+        estop=st.sampled_from([*[False] * 8, True]),
     )
     def signals(self, force: float, voltage: float, estop: bool) -> None:
         self.world.reads["press"] = {"force": force, "estop": estop}
@@ -457,7 +485,10 @@ class Histories(RuleBasedStateMachine):
 
     # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────
     def _events(self) -> list[Any]:
-        return self.site.loop.run_until_complete(self.site.journal.events())
+        """The whole journal; what is durable is read once."""
+        have = self.events
+        have += self.site.loop.run_until_complete(self.site.journal.events(after=have[-1].seq if have else 0))
+        return have
 
     @invariant()
     def nothing_is_wrong(self) -> None:
@@ -513,11 +544,11 @@ class Histories(RuleBasedStateMachine):
         world.reads.clear()
         world.safe_takes = 0.0
         self.site.journal.fuse = 0
-        for turn in range(PATIENCE):
+        for turn in range(PATIENCE * 4):
             if not self.working:
                 break
             self._help(turn)
-            self._do(asyncio.sleep(2.0 if turn % 2 else 700.0), 1000.0)
+            self._do(asyncio.sleep(2.0 if turn % 2 else 800.0), 1000.0)
             if turn > PATIENCE / 2:
                 for state in self.working:  # what is made at random may turn round and round
                     if state.protocol == "made" and state.state != "Stopping":
@@ -554,6 +585,7 @@ class Histories(RuleBasedStateMachine):
         luck = random.Random(turn)
         self.world.reads["press"] = {"force": luck.uniform(0, 0.9 if turn % 2 else 9), "guard_closed": turn % 3 > 0}
         self.world.reads["stat1"] = self.world.reads["stat2"] = {"voltage": luck.uniform(0, 4.5)}
+        self._clear_interlocks()
         for state in self.runs:
             if state.ended is not None:
                 self._clear(state)
@@ -564,13 +596,13 @@ class Histories(RuleBasedStateMachine):
         state = next((now for now in self.working if now.run == state.run), state)
         if state.question is not None:
             self._answer(state, turn % 7)
-        elif state.state == "Held" and turn > PATIENCE / 2:
-            self._command(state, Command.UNHOLD, at="scrap")
-        elif state.state == "Held" and not self._command(state, Command.UNHOLD):
+        elif state.state == "Held":
             live = self.site.engine._runs.get(state.run)
-            if live is not None:
-                ways = self.site.engine.held_at(state.run) or tuple(live.protocol.states)
-                self._command(state, Command.UNHOLD, at=ways[-1 - turn % len(ways)])
+            ways = self.site.engine.held_at(state.run) or (tuple(live.protocol.states) if live is not None else ())
+            tries: list[str | None] = [None, *([ways[-1 - turn % len(ways)]] if ways else [])]
+            for at in reversed(tries) if turn > PATIENCE / 2 else tries:
+                if self._command(state, Command.UNHOLD, at=at):
+                    break
 
     def _clear(self, state: RunState) -> None:
         places = self.site.lab.places

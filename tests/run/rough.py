@@ -159,6 +159,10 @@ class Rough:
             await self.wait(order.device, min(left, 60.0))
         return order.result
 
+    def of(self, device: str) -> list[Order]:
+        """What a device was ordered, in order."""
+        return [order for order in self.orders.values() if order.device == device]
+
     def end(self, device: str) -> None:
         """All that it does ends now, as far as it has come."""
         for order in self.orders.values():
@@ -237,12 +241,20 @@ class Real(Driver):
 
 
 class RoughPress(Real, ToyPress):
+    async def read_state(self) -> Signals:
+        WORLD.reads[self.name]["cycles"] = len(WORLD.of(self.name))
+        return await super().read_state()
+
     async def crimp(self, call: Call, force: Force, dwell: Duration = 2.0) -> CrimpResult:
         result = CrimpResult(peak_force=self.force, dwell=dwell, displacement=1.0, cycles=1)
         return await WORLD.act(self.name, call, "crimp", 6.0, result)  # type: ignore[no-any-return]
 
 
 class RoughArm(Real, ToyArm):
+    async def read_state(self) -> Signals:
+        WORLD.reads[self.name]["gripped"] = WORLD.of(self.name)[-1:] != [] and "pick" in WORLD.of(self.name)[-1].what
+        return await super().read_state()
+
     async def pick(self, call: Call, place: Place, force: Force = 0.02) -> PickResult:
         return await WORLD.act(self.name, call, f"pick {place}", 3.0, PickResult(gripped=True, width=20.0))  # type: ignore[no-any-return]
 
