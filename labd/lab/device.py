@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from labd import clock
+from labd.lab.bounded import Hangs, bounded
 from labd.lab.bus import Bus, DeviceAbout, DeviceState, Health, SignalsRead, Value
 from labd.lab.limit import Limit
 from labd.sdk import (
@@ -95,6 +96,7 @@ class Device:
     _watched: set[str] = field(default_factory=set)  # runs that decide by its signals now
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _hanging: dict[asyncio.Future[Any], str] = field(default_factory=dict)  # what its driver does not end
 
     @property
     def connected(self) -> bool:
@@ -124,7 +126,10 @@ class Device:
         wait = BACKOFF[0]
         try:
             while not _cancelled():
-                if await self._connect() and await self._poll_until_lost():
+                if self._hanging:  # no second conversation beside it; closing the link may end it
+                    if "close" not in self._hanging.values():
+                        await self._close()
+                elif await self._connect() and await self._poll_until_lost():
                     wait = BACKOFF[0]
                 await asyncio.sleep(wait * self.jitter.uniform(0.75, 1.25))
                 wait = min(wait * 2, BACKOFF[1])
@@ -134,8 +139,9 @@ class Device:
 
     async def _connect(self) -> bool:
         try:
-            async with asyncio.timeout(CONNECT_LIMIT):
-                self.about = await self.driver.connect()
+            self.about = await self._bounded("connect", self.driver.connect(), CONNECT_LIMIT)
+        except Hangs:
+            pass  # that is told already
         except TimeoutError:
             self._set("down", f"no answer within {CONNECT_LIMIT:g} s of connecting")
         except DeviceError as error:
@@ -153,8 +159,7 @@ class Device:
     async def _close(self) -> None:
         """Closes the link, whatever the driver makes of that."""
         try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await self.driver.close()
+            await self._bounded("close", self.driver.close(), CLOSE_LIMIT)
         except TimeoutError:
             log.warning("link did not close", device=self.id, limit=CLOSE_LIMIT)
         except Exception:
@@ -163,10 +168,11 @@ class Device:
     async def _poll_until_lost(self) -> bool:
         """Polls for as long as the device answers; gives whether it ever did."""
         failed, ever = 0, False
-        while not _cancelled():
+        while not _cancelled() and not self._hanging:
             try:
-                async with asyncio.timeout(POLL_LIMIT):
-                    self._take(await self.driver.read_state())
+                self._take(await self._bounded("read_state", self.driver.read_state(), POLL_LIMIT))
+            except Hangs:
+                break
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
@@ -281,7 +287,7 @@ class Device:
         self._begin(call.id, run)
         try:
             async with limit:
-                return await self.driver.invoke(action, parameters, call)
+                return await self._bounded(action.name, self.driver.invoke(action, parameters, call), None)
         except TimeoutError as error:
             late = f"no outcome within {limit.whole:g} s"
             kind = OutcomeUnknown if action.effect is Effect.ONCE else TimeLimit
@@ -339,8 +345,7 @@ class Device:
         if not self.connected:
             raise self._named(Unreachable(f"the device is down: {self.problem}"), what)
         try:
-            async with asyncio.timeout(limit):
-                return await work()
+            return await self._bounded(what, work(), limit)
         except TimeoutError as error:
             raise self._named(OutcomeUnknown(f"no answer within {limit:g} s"), what) from error
         except DeviceError as error:
@@ -348,6 +353,24 @@ class Device:
         except Exception as error:
             log.exception("driver failed", device=self.id, what=what)
             raise self._named(Fault(f"its driver failed: {error!r}"), what) from error
+
+    async def _bounded(self, what: str, work: Awaitable[_T], limit: float | None) -> _T:
+        """Work of the driver with a deadline; one that does not end takes the device down, and nobody else."""
+
+        def left(task: asyncio.Future[Any]) -> None:
+            self._hanging[task] = what
+            task.add_done_callback(self._freed)
+            self._ready.clear()
+            self._stale()
+            log.error("driver hangs", device=self.id, what=what)
+            self._set("down", f"its driver hangs: {what} does not end; when it stays so, restart labd")
+            self._wake.set()
+
+        return await bounded(work, limit, left)
+
+    def _freed(self, task: asyncio.Future[Any]) -> None:
+        del self._hanging[task]
+        log.warning("driver hangs no more", device=self.id)
 
     def _named(self, error: DeviceError, action: str) -> DeviceError:
         error.device, error.action = self.id, action
