@@ -82,6 +82,6 @@ async def _end(task: asyncio.Future[Any], on_left: Callable[[asyncio.Future[Any]
 def _leave(task: asyncio.Future[Any]) -> None:
     """The end of the loop cancels all tasks and waits for them: this one it is not to know."""
     if isinstance(task, asyncio.Task):
-        asyncio.tasks._unregister_task(task)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        asyncio.tasks._unregister_task(task)  # noqa: SLF001 - documented, for those who extend asyncio
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is told of by its device
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

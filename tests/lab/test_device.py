@@ -196,7 +196,7 @@ async def test_no_order_waits_for_a_driver_that_hangs(press: Device, what: str) 
         "baseline": lambda: press.baseline("crimp", ""),
         "outcome": lambda: press.outcome(intent),
         "cancel": lambda: press.cancel("a1"),
-        "safe_state": lambda: press.safe_state(),
+        "safe_state": press.safe_state,
     }
     async with supervised(press):
         setattr(toy(press), what, hang)
