@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import sys
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ class LibraryError(Exception):
 
 class Instrument:
     def __init__(self, name: str = "", *, refuse: bool = False) -> None:
-        print("Vendor DLL 1.2, all rights reserved", flush=True)
+        sys.stdout.write("Vendor DLL 1.2, all rights reserved\n")
         if refuse:
             raise LibraryError("no such resource")
         self.name = name
@@ -46,7 +47,8 @@ class Instrument:
 
     def noise(self, size: int) -> int:
         """Prints, and writes to the standard output past Python."""
-        print("x" * size, flush=True)
+        sys.stdout.write("x" * size)
+        sys.stdout.flush()
         os.write(1, b"\x00\x01 not for you \xff" * size)
         return size
 

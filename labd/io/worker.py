@@ -120,8 +120,9 @@ class Worker:
 
         Args:
             method: its name.
-            args, kwargs: for it.
+            *args: for it.
             limit: s of the machine, from its turn on; then the process is killed.
+            **kwargs: for it.
 
         Raises:
             Unreachable: there is no process; nothing was called.
@@ -152,7 +153,7 @@ class Worker:
         with theirs:
             command = [sys.executable, "-P", str(_PROCESS), json.dumps(sys.path), str(theirs.fileno())]
             try:
-                popen = subprocess.Popen(  # noqa: ASYNC220 - takes as long as a fork
+                popen = subprocess.Popen(  # noqa: ASYNC220, S603 - a fork, of ourselves
                     [*command, str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],

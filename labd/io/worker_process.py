@@ -7,6 +7,7 @@ does, except while a library keeps the interpreter's lock.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -56,7 +57,7 @@ def serve(sock: socket.socket) -> None:
         name, args, kwargs = pickle.loads(stream.read(*HEAD.unpack(head)))  # noqa: S301 - of our own parent
         try:
             if name is None:
-                target = _made(*args, kwargs)
+                target = _made(args[0], args[1], kwargs)
                 answer: tuple[Any, ...] = ("done", None)
             else:
                 answer = ("done", attrgetter(name)(target)(*args, **kwargs))
@@ -74,11 +75,8 @@ def _made(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _failed(error: Exception) -> tuple[Any, ...]:
     kind = type(error)
     if any(cls.__module__ == "labd.sdk.errors" for cls in kind.__mro__):
-        try:
+        with contextlib.suppress(Exception):  # one that cannot be sent is told by its name
             pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-        except Exception:  # noqa: BLE001 - then by its name
-            pass
-        else:
             return ("raised", error)
     return ("failed", f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), str(error), _trace(error))
 
