@@ -151,6 +151,8 @@ class MethodScript(Potentiostat):
             await instrument.glean()
         elif self.settings.poll_voltage and not self._turn.locked() and not instrument.occupied:
             async with self._turn:
+                # a glance that is cut short tells nothing, and what was seen before is no answer
+                self._last = self._last.model_copy(update={"voltage": None, "current": 0.0})
                 await instrument.run(script.glance(self._model), GLANCE_LIMIT)
             self._last = self._last.model_copy(update={"current": 0.0})
         return self._last
