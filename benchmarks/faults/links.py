@@ -32,7 +32,7 @@ from labd import clock
 from labd.lab.bus import Happening, RunState
 from labd.run.lifecycle import Command
 
-RATES = {"ot2": 0.02, "arm": 0.03, "press": 0.004, "balance": 0.04, "bath": 0.03, "stat": 0.02}
+RATES = {"ot2": 0.05, "arm": 0.05, "press": 0.01, "balance": 0.06, "bath": 0.05, "stat": 0.04}
 """Share of messages at fault, by device: few enough that the work goes on."""
 
 CELLS = 4  # of a round

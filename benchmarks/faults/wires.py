@@ -250,6 +250,8 @@ class PtyWire:
             data = os.read(self._far if direction == "down" else self._master, 65536)
         except OSError:
             return
+        if not data:
+            return
         if direction == "down":
             self._ear.on_reply(data)
         kind = self._mischief.draw(direction)
@@ -272,6 +274,8 @@ class PtyWire:
     def _hand_over(self, direction: Direction, data: bytes, *, damaged: bool) -> None:
         if damaged:
             self._ear.damaged.append(clock.monotonic())
+        if not data:
+            return
         if direction == "up":
             self._ear.on_request(data)
         with contextlib.suppress(OSError):  # nobody is there, or he does not read: lost

@@ -146,6 +146,7 @@ class MethodScript(Potentiostat):
         """The last values while a script runs; else a look at the potential of the cell, which stays off."""
         instrument = self._instrument
         if instrument.lost_thread and not instrument.occupied:
+            self._last = PotentiostatSignals()  # what was seen before that is no answer to this poll
             await instrument.identify()
         if instrument.left is not None:
             await instrument.glean()

@@ -79,6 +79,7 @@ CODES: dict[str, str] = {
     "L205": "a limit that names no quantity of an action of the device",
     "L206": "a limit that is looser than the driver's own, or that leaves nothing",
     "L207": "a clock that devices, broker or people cannot follow",
+    "L208": "two devices at one port or address",
     "L301": "an unknown labware",
     "L302": "a place or a name that stands twice",
     "L303": "a well that the labware does not have",

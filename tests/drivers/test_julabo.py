@@ -195,7 +195,7 @@ async def test_a_disturbed_answer_is_no_temperature(answer: str) -> None:
 async def test_silence_is_unknown_and_a_late_answer_is_not_the_next_ones() -> None:
     peer = Unit(in_pv_00=[(3.0, "99.99"), "21.98"])
     async with connected(peer) as driver:
-        with pytest.raises(OutcomeUnknown, match="no answer within"):
+        with pytest.raises(OutcomeUnknown, match="no answer in time"):
             await driver.read_state()
         state = await driver.read_state()
     assert (state.temperature, state.setpoint) == (21.98, 20.0)

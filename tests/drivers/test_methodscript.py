@@ -147,7 +147,7 @@ async def test_charge_is_integrated_and_rows_come_as_they_are_measured() -> None
         call = Call("a1", on_row=lambda row: rows.append((clock.monotonic() - began, row)), on_accepted=accepted.append)
         result = await charge(driver, call)
     assert len(rows) == 20
-    assert rows[0] == (pytest.approx(10.05, abs=0.01), (10.0, 3.01, 1e-3))
+    assert rows[0] == (pytest.approx(10.07, abs=0.01), (10.0, 3.01, 1e-3))
     assert result.charge == pytest.approx(1e-3 * 200 / 3.6)
     assert (result.final_voltage, result.reason) == (3.2, "time")
     assert len(accepted) == 1
