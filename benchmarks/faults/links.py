@@ -1,4 +1,4 @@
-"""Links that go wrong under all six drivers: is a stale, crossed or damaged answer ever believed, is anything done twice?
+"""Links that go wrong under all six drivers: is a stale, crossed or damaged answer believed, is anything done twice?
 
 A lab with a device of each driver makes cells and measures, with a proxy on every wire (`benchmarks.faults.wires`).
 Two kinds of rounds:
@@ -239,7 +239,7 @@ class Round:
 
 
 async def _ordered(lab: FaultLab) -> int:
-    """Techniques that may have been begun: all that were ordered, less those of which it was told that they were not."""
+    """Techniques that may have been begun: all that were ordered, less those that were told not to have been."""
     events = await lab.events("action.intended", "action.failed", "action.reconciled")
     mine = {e.data["action_id"] for e in events if e.kind == "action.intended" and e.data["action"] == "open_circuit"}
     never = {

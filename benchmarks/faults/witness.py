@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ class Verdicts:
     told: list[str] | None = None
 
 
-class Witness(ABC):
+class Witness:
     """The truth about one device; `ear` goes into its wire.
 
     Args:
@@ -245,7 +244,7 @@ class LineWitness(Witness):
 class BathWitness(LineWitness):
     signals = ("temperature", "setpoint", "running", "status")
     end = b"\r"
-    _names = {"in_pv_00": "temperature", "in_sp_00": "setpoint", "in_mode_05": "running", "status": "status"}  # noqa: RUF012
+    _names = {"in_pv_00": "temperature", "in_sp_00": "setpoint", "in_mode_05": "running", "status": "status"}
 
     def __init__(self, simulator: Simulator | None, verdicts: Verdicts) -> None:
         super().__init__(simulator, verdicts)

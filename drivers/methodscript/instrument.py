@@ -35,6 +35,7 @@ class Instrument:
         self.on_package: Callable[[Package], None] = lambda _: None  # every package passes here
         self._following = False
         self._lost_thread = False
+        self._talk: deque[Package] | None = None  # what a script says that may have ended since
         self._news = False  # what comes of `left` is from now
         self._interjected = False  # something was sent into the script that runs, or is about to
 
@@ -88,36 +89,38 @@ class Instrument:
         What comes before the answer may be old: of a script that runs it is kept, but is no news; of one that has
         ended since, it is dropped.
         """
-        talk: deque[Package] | None = None
+        self._talk = None
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
-                while True:
-                    line = await exchange.read_line()
-                    match wire.read(line):
-                        case Package() as package:
-                            talk = talk or deque(maxlen=_KEPT)
-                            talk.append(package)
-                        case Mark():
-                            talk = talk or deque(maxlen=_KEPT)
-                        case End():
-                            talk = None
-                        case Error(code="0006"):
-                            self.left, self._news = talk or deque(maxlen=_KEPT), True
-                            return None
-                        case Error():
-                            heard.append(line)
-                            return None
-                        case Garbage():
-                            found = _VERSION.fullmatch(line)
-                            if found is not None:
-                                rest = await exchange.read_line()
-                                return f"{found[1]} {rest.removesuffix('*')}".strip()
-                            heard.append(line)
+                return await self._answer_to_t(exchange, heard)
         except TimeoutError:
-            if talk is None:
+            if self._talk is None:
                 raise
-            self.left, self._news = talk, False  # it does not answer, and goes on talking
+            self.left, self._news = self._talk, False  # it does not answer, and goes on talking
             return None
+
+    async def _answer_to_t(self, exchange: Exchange, heard: list[str]) -> str | None:
+        while True:
+            line = await exchange.read_line()
+            match wire.read(line):
+                case Package() | Mark() as said:
+                    self._talk = self._talk or deque(maxlen=_KEPT)
+                    if isinstance(said, Package):
+                        self._talk.append(said)
+                case End():
+                    self._talk = None
+                case Error(code="0006"):
+                    self.left, self._news = self._talk or deque(maxlen=_KEPT), True
+                    return None
+                case Error():
+                    heard.append(line)
+                    return None
+                case Garbage():
+                    found = _VERSION.fullmatch(line)
+                    if found is not None:
+                        rest = await exchange.read_line()
+                        return f"{found[1]} {rest.removesuffix('*')}".strip()
+                    heard.append(line)
 
     async def serial_number(self) -> str:
         """What it answers to `i`; empty when it does not tell."""

@@ -135,7 +135,7 @@ async def test_a_device_that_takes_nothing_is_no_answer(instrument: Instrument) 
 # ── two owners ───────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_the_error_names_the_program_that_has_the_port(instrument: Instrument) -> None:
     script = "import fcntl, sys; f = open(sys.argv[1], 'r+b', 0); fcntl.flock(f, fcntl.LOCK_EX); print(); input()"
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220 - a fork
         [sys.executable, "-c", script, instrument.port], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None
@@ -147,7 +147,7 @@ async def test_the_error_names_the_program_that_has_the_port(instrument: Instrum
 
 async def test_a_second_link_of_labd_itself_is_told_as_such(instrument: Instrument) -> None:
     async with SerialLink(instrument.port, 9600):
-        with pytest.raises(Unreachable, match="labd itself .* for another device"):
+        with pytest.raises(Unreachable, match=r"labd itself .* for another device"):
             await SerialLink(instrument.port, 9600).open()
 
 
@@ -178,7 +178,7 @@ async def test_parity_is_looked_at(real_port: Instrument) -> None:
 
 async def test_a_lock_file_of_a_living_program_names_it(real_port: Instrument, tmp_path: Path) -> None:
     lock = tmp_path / f"LCK..{Path(real_port.port).name}"
-    with subprocess.Popen(["sleep", "600"]) as other:
+    with subprocess.Popen(["sleep", "600"]) as other:  # noqa: ASYNC220 - a fork
         for told in (f"{other.pid:10d}\n".encode(), other.pid.to_bytes(4, "little")):
             lock.write_bytes(told)
             with pytest.raises(
