@@ -10,7 +10,7 @@ import structlog
 
 from benchmarks._figures import Figures
 
-PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links")
+PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks")
 
 
 def main() -> int:

@@ -35,7 +35,6 @@ from labd.run.lifecycle import Command
 RATES = {"ot2": 0.05, "arm": 0.05, "press": 0.01, "balance": 0.06, "bath": 0.05, "stat": 0.04}
 """Share of messages at fault, by device: few enough that the work goes on."""
 
-CELLS = 4  # of a round
 SHAKE = (2.0, 30.0)  # s between two changes of what the devices have to tell
 MEASURE = """\
 labd: 1
@@ -120,11 +119,13 @@ class Round:
         directory: an empty folder.
         seed: of all that is random.
         damaging: whether bytes are altered too.
+        cells: that are made in it.
         found: where what is found goes.
     """
 
-    def __init__(self, directory: Path, seed: int, *, damaging: bool, found: Found) -> None:
+    def __init__(self, directory: Path, seed: int, *, damaging: bool, cells: int, found: Found) -> None:
         self._directory = directory
+        self._cells = cells
         self._seed = seed
         self._damaging = damaging
         self._found = found
@@ -147,7 +148,7 @@ class Round:
                 self._mischiefs[name].on = True
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(self._shake(lab)), group.create_task(self._measure(lab))]
-                await play(lab, [None] * CELLS)
+                await play(lab, [None] * self._cells)
                 for task in beside:
                     task.cancel()
             for mischief in self._mischiefs.values():
@@ -252,11 +253,12 @@ async def _ordered(lab: FaultLab) -> int:
 
 
 def run(smoke: bool, figures: Figures) -> None:
+    cells = 2 if smoke else 6
     for name, damaging, wanted in (("order", False, 200 if smoke else 5000), ("bytes", True, 200 if smoke else 5000)):
         found, seed = Found(), 0
         while found.faults.total() < wanted:
             with tempfile.TemporaryDirectory() as directory:
-                living = Round(Path(directory), seed, damaging=damaging, found=found).live()
+                living = Round(Path(directory), seed, damaging=damaging, cells=cells, found=found).live()
                 clock.run(living, clock.timeline_of("virtual"))
             seed += 1
         found.tell(figures, f"links_{name}")
