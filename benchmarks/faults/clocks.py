@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,7 @@ from labd.records import export
 from labd.run.lifecycle import Command
 
 JUMPS = (3600.0, -3600.0, 6 * 3600.0, -6 * 3600.0, 0.7, -0.7, 12.0, -12.0, 30 * 86400.0, -30 * 86400.0)  # s
-TOLD = frozenset(
-    "run.started protocol.entered action.done question.asked question.expired protocol.ended run.ended".split()
-)
+TOLD = {"run.started", "protocol.entered", "action.done", "question.asked", "question.expired", "run.ended"}
 PROTOCOL = """\
 labd: 1
 protocol: timed
@@ -173,7 +172,7 @@ async def _look_over(lab: FaultLab, run: str, directory: Path, lived: Lived) -> 
     """What a journal whose stamps go back is still good for."""
     journal, daemon = lab.daemon.journal, lab.daemon
     events = await journal.events(run=run)
-    lived.went_back = sum(later.at < earlier.at for earlier, later in zip(events, events[1:], strict=False))
+    lived.went_back = sum(later.at < earlier.at for earlier, later in pairwise(events))
     ordered = [event.seq for event in events] == sorted({event.seq for event in events})
     lived.unsound += not ordered
     lived.unsound += await journal.verify() is not None

@@ -20,6 +20,18 @@ from labd.io.stream import StreamLink, Writer
 XON_XOFF = b"\x11\x13"
 
 
+class _Port(serial.Serial):  # type: ignore[misc]
+    """A port that takes what it can. pyserial's own tries on and on, with the whole loop, while nothing is taken."""
+
+    def write(self, data: bytes) -> int:
+        try:
+            return os.write(self.fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise serial.SerialException(f"write failed: {error}") from error
+
+
 class SerialLink(StreamLink):
     """A serial port as a link. The port is taken exclusively: a second program is refused, and so are we.
 
@@ -87,7 +99,7 @@ class SerialLink(StreamLink):
         real = not is_pty(self.address)
         lock = PortLock(self.address) if real else None
         try:
-            port = serial.Serial(
+            port = _Port(
                 self.address,
                 self._baudrate,
                 **(self._framing if real else {}),
@@ -97,6 +109,8 @@ class SerialLink(StreamLink):
                 timeout=0,
                 write_timeout=self._write_timeout,
             )
+            with contextlib.suppress(termios.error):
+                termios.tcflow(port.fileno(), termios.TCOON)  # an XOFF of an earlier life, or a disturbance
             if real:  # a pty has no bits, and would stay exclusive after us
                 make_exclusive(port.fileno(), parity=self._framing["parity"] != "N")
         except BaseException:

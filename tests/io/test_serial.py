@@ -132,6 +132,18 @@ async def test_a_device_that_takes_nothing_is_no_answer(instrument: Instrument) 
                 await exchange.write(b"x" * 200_000)
 
 
+async def test_a_device_that_stops_the_line_stops_nobody_else(instrument: Instrument) -> None:
+    instrument.on_data = lambda data: None
+    async with SerialLink(instrument.port, 9600, xonxoff=True, write_timeout=2.0) as link:
+        instrument.say(b"\x13")  # XOFF: the kernel holds back all that is written
+        ticks = asyncio.create_task(asyncio.sleep(0.5))
+        with pytest.raises(OutcomeUnknown):
+            await ask(link, b"t")
+        assert ticks.done()
+        instrument.on_data = instrument.say
+        assert await ask(link, b"t") == "t"  # reopened, and the line goes on
+
+
 # ── two owners ───────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_the_error_names_the_program_that_has_the_port(instrument: Instrument) -> None:
     script = "import fcntl, sys; f = open(sys.argv[1], 'r+b', 0); fcntl.flock(f, fcntl.LOCK_EX); print(); input()"
