@@ -109,8 +109,9 @@ class SerialLink(StreamLink):
                 timeout=0,
                 write_timeout=self._write_timeout,
             )
-            with contextlib.suppress(termios.error):
-                termios.tcflow(port.fileno(), termios.TCOON)  # an XOFF of an earlier life, or a disturbance
+            with contextlib.suppress(termios.error):  # an XOFF of an earlier life, or a disturbance, is forgotten
+                termios.tcflow(port.fileno(), termios.TCOOFF)
+                termios.tcflow(port.fileno(), termios.TCOON)
             if real:  # a pty has no bits, and would stay exclusive after us
                 make_exclusive(port.fileno(), parity=self._framing["parity"] != "N")
         except BaseException:
