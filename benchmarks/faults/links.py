@@ -9,6 +9,9 @@ Two kinds of rounds:
   check sum. There and on TCP nothing damaged may be believed. Balance, thermostat and potentiostat speak ASCII without
   a check sum: a digit that became another digit cannot be told by anybody. Such readings have a line of their own,
   `believed_though_damaged`, which counts only those for whose bytes the wire has really been at fault.
+
+At last the same on a balance's driver that drops nothing and cancels nothing: where that is not caught, the whole is
+worth nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ from benchmarks.faults.lab import WELLS, FaultLab, fault_lab
 from benchmarks.faults.lost import Tally, play
 from benchmarks.faults.wires import BYTE_KINDS, ORDER_KINDS, TCP_KINDS, Mischief, PtyWire, TcpWire
 from benchmarks.faults.witness import WITNESSES, StatWitness, Verdicts, Witness
+from drivers.mettler.sics import Sics
 from labd import clock
 from labd.lab.bus import Happening, RunState
 from labd.run.lifecycle import Command
@@ -35,6 +40,7 @@ from labd.run.lifecycle import Command
 RATES = {"ot2": 0.05, "arm": 0.05, "press": 0.01, "balance": 0.06, "bath": 0.05, "stat": 0.04}
 """Share of messages at fault, by device: few enough that the work goes on."""
 
+MUTANT_ROUNDS = 6  # at most, until the careless driver is caught
 SHAKE = (2.0, 30.0)  # s between two changes of what the devices have to tell
 MEASURE = """\
 labd: 1
@@ -252,13 +258,39 @@ async def _ordered(lab: FaultLab) -> int:
     return len(mine - never)
 
 
+@contextlib.contextmanager
+def careless() -> Iterator[None]:
+    """The balance's driver as it must not be: whatever comes next is the answer."""
+
+    async def clear(*_: object) -> None:
+        return
+
+    careful = vars(Sics)["_clear"]
+    setattr(Sics, "_clear", clear)  # noqa: B010 - a mutant
+    try:
+        yield
+    finally:
+        setattr(Sics, "_clear", careful)  # noqa: B010
+
+
 def run(smoke: bool, figures: Figures) -> None:
     cells = 2 if smoke else 6
     for name, damaging, wanted in (("order", False, 200 if smoke else 5000), ("bytes", True, 200 if smoke else 5000)):
         found, seed = Found(), 0
         while found.faults.total() < wanted:
-            with tempfile.TemporaryDirectory() as directory:
-                living = Round(Path(directory), seed, damaging=damaging, cells=cells, found=found).live()
-                clock.run(living, clock.timeline_of("virtual"))
+            live(seed, damaging=damaging, cells=cells, found=found)
             seed += 1
         found.tell(figures, f"links_{name}")
+    with careless():
+        found = Found()
+        for seed in range(MUTANT_ROUNDS):
+            if not found.verdicts.wrong:
+                live(seed, damaging=False, cells=1, found=found)
+    figures.add("links_careless.believed_wrongly", found.verdicts.wrong, "values", goal=1)
+
+
+def live(seed: int, *, damaging: bool, cells: int, found: Found) -> None:
+    """One round on virtual time."""
+    with tempfile.TemporaryDirectory() as directory:
+        living = Round(Path(directory), seed, damaging=damaging, cells=cells, found=found).live()
+        clock.run(living, clock.timeline_of("virtual"))
