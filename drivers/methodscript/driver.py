@@ -276,6 +276,7 @@ class MethodScript(Potentiostat):
         if self._running is not None and self._running[0].id == intent.id:
             return Outcome(Verdict.RUNNING, "its script runs")
         if self._instrument.lost_thread:
+            self._last = PotentiostatSignals()
             await self._instrument.identify()
         await self._instrument.glean()
         waiting = self._instrument.left
@@ -329,6 +330,8 @@ class MethodScript(Potentiostat):
             raise
         finally:
             self._running = None
+            if self._instrument.lost_thread:  # what it said last is from before that
+                self._last = PotentiostatSignals()
         return technique.result()
 
     async def _switch_off(self) -> None:
