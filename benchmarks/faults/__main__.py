@@ -10,7 +10,7 @@ import structlog
 
 from benchmarks._figures import Figures
 
-PARTS = ("lost", "outages", "estops", "kills", "timeouts", "disk", "power")
+PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks", "disk", "power")
 
 
 def main() -> int:

@@ -147,11 +147,14 @@ class MethodScript(Potentiostat):
         """The last values while a script runs; else a look at the potential of the cell, which stays off."""
         instrument = self._instrument
         if instrument.lost_thread and not instrument.occupied:
+            self._last = PotentiostatSignals()  # what was seen before that is no answer to this poll
             await instrument.identify()
         if instrument.left is not None:
             await instrument.glean()
         elif self.settings.poll_voltage and not self._turn.locked() and not instrument.occupied:
             async with self._turn:
+                # a glance that is cut short tells nothing, and what was seen before is no answer
+                self._last = self._last.model_copy(update={"voltage": None, "current": 0.0})
                 await instrument.run(script.glance(self._model), GLANCE_LIMIT)
             self._last = self._last.model_copy(update={"current": 0.0})
         return self._last
@@ -274,6 +277,7 @@ class MethodScript(Potentiostat):
         if self._running is not None and self._running[0].id == intent.id:
             return Outcome(Verdict.RUNNING, "its script runs")
         if self._instrument.lost_thread:
+            self._last = PotentiostatSignals()
             await self._instrument.identify()
         await self._instrument.glean()
         waiting = self._instrument.left
@@ -327,6 +331,8 @@ class MethodScript(Potentiostat):
             raise
         finally:
             self._running = None
+            if self._instrument.lost_thread:  # what it said last is from before that
+                self._last = PotentiostatSignals()
         return technique.result()
 
     async def _switch_off(self) -> None:

@@ -84,6 +84,7 @@ CODES: dict[str, str] = {
     "L210": "a condition of an interlock with a value of another type or dimension, or with an unknown unit",
     "L211": "a `safe_by` that is no action which makes a device safe: unknown, not of effect `state`, or incomplete",
     "L212": "an evidence whose action gives no dose there, or whose balance does not weigh it",
+    "L213": "two devices at one port or address",
     "L301": "an unknown labware",
     "L302": "a place or a name that stands twice",
     "L303": "a well that the labware does not have",

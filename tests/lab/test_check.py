@@ -242,3 +242,48 @@ def test_an_evidence_that_stands_twice_is_told(tmp_path: Path) -> None:
     line = DOSED.splitlines()[-1]
     (problem,) = check_lab(write(tmp_path, DOSED + line + "\n")).problems
     assert (problem.code, "stands twice" in problem.message) == ("L302", True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        (
+            "{driver: mettler, settings: {address: /dev/ttyUSB0}}",
+            '{driver: julabo, settings: {address: "serial:///dev/ttyUSB0?baudrate=4800"}}',
+            "/dev/ttyUSB0",
+        ),
+        (
+            "{driver: methodscript, settings: {port: /dev/ttyUSB0}}",
+            "{driver: methodscript, settings: {port: /dev/../dev/ttyUSB0}}",
+            "/dev/ttyUSB0",
+        ),
+        (
+            "{driver: meca500, settings: {address: 10.0.0.7}}",
+            '{driver: meca500, settings: {address: "10.0.0.7:10000"}}',
+            "10.0.0.7:10000",
+        ),
+        (
+            '{driver: plc_crimper, settings: {address: "modbus://10.0.0.7"}}',
+            '{driver: plc_crimper, settings: {address: "modbus://10.0.0.7:502", device_id: 1}}',
+            "10.0.0.7:502 unit 1",
+        ),
+    ],
+)
+def test_two_devices_on_one_link_are_told_with_place_and_mend(folder: Path, one: str, other: str, where: str) -> None:
+    text = f"labd: 1\nlab: two\nstore: s\ndevices:\n  a: {one}\n  b: {other}\n"
+    (problem,) = check_lab(write(folder, text)).problems
+    assert (problem.code, problem.line) == ("L208", 6)
+    assert problem.column > text.splitlines()[5].index("settings")
+    assert problem.message == f"`a` is at {where} already"
+    assert "a link of its own" in problem.mend
+
+
+def test_units_behind_one_gateway_and_ports_that_are_free_to_choose_are_not_told(folder: Path) -> None:
+    text = (
+        "labd: 1\nlab: two\nstore: s\ndevices:\n"
+        '  a: {driver: plc_crimper, settings: {address: "modbus://10.0.0.7", device_id: 1}}\n'
+        '  b: {driver: plc_crimper, settings: {address: "modbus://10.0.0.7", device_id: 2}}\n'
+        '  c: {driver: meca500, settings: {address: "127.0.0.1:0"}, simulator: {}}\n'
+        '  d: {driver: meca500, settings: {address: "127.0.0.1:0"}, simulator: {}}\n'
+    )
+    assert check_lab(write(folder, text)).problems == ()
