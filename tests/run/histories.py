@@ -10,14 +10,14 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import HealthCheck, Phase, currently_in_test_context, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -214,9 +214,18 @@ class Histories(RuleBasedStateMachine):
         try:
             return self.site.drive(work, limit)
         except DeadError:
-            note("the daemon was killed")
+            _say("the daemon was killed")
             self._die()
             return None
+
+    def until(self, so: Callable[[], bool]) -> None:
+        """Lets time pass until it is so."""
+
+        async def found() -> None:
+            while not so():
+                await asyncio.sleep(0.1)
+
+        self._do(found(), 10_000.0)
 
     def _by(self) -> str:
         self.count += 1
@@ -239,11 +248,11 @@ class Histories(RuleBasedStateMachine):
     def _command(self, state: RunState, command: Command, fuse: int = 0, at: str | None = None) -> bool:
         """Gives a command; gives whether it was acknowledged."""
         by = self._by()
-        note(f"{command.value} {state.run} in {state.state}" + (f" at {at}" if at else ""))
+        _say(f"{command.value} {state.run} in {state.state}" + (f" at {at}" if at else ""))
         try:
             told = self._do(self.site.engine.command(state.run, command, by=by, at=at), fuse=fuse)
         except CommandRefusedError as error:
-            note(f"refused: {error}")
+            _say(f"refused: {error}")
             return False
         if told is not None and command is not Command.CLEAR:
             self.promises.append({"kind": "command.accepted", "run": state.run, "by": by})
@@ -262,11 +271,14 @@ class Histories(RuleBasedStateMachine):
             self._do(self._go_on(commits, 0.0), 4500.0)
 
     def _start(self, which: int, fuse: int = 0) -> None:
+        self._start_text(protocols()[which], fuse)
+
+    def _start_text(self, text: str, fuse: int = 0) -> None:
         by, self.samples = self._by(), self.samples + 1
         home = f"tray/cells/{'ABCDEF'[self.samples // 6 % 6]}{self.samples % 6 + 1}"
         if self.site.lab.places.sample_at(home) is not None:
             return
-        work = self.site.engine.start(protocols()[which], "made.yaml", {}, position=home, called=CALLEES, by=by)
+        work = self.site.engine.start(text, "made.yaml", {}, position=home, called=CALLEES, by=by)
         run = self._do(work, fuse=fuse)
         if run is not None:
             self.promises.append({"kind": "run.started", "run": run.id, "by": by})
@@ -349,11 +361,11 @@ class Histories(RuleBasedStateMachine):
             choice = "scrap" if luck == 10 else truth
         values = {"quantity": "3 g", "integer": 3, "boolean": True, "text": "fine", "choice": "fine"}
         value = values[question["input"]["type"]] if question["input"] is not None else None
-        note(f"answer {state.run} {question['text']!r}: {choice!r}")
+        _say(f"answer {state.run} {question['text']!r}: {choice!r}")
         try:
             told = self._do(self.site.engine.answer(state.run, choice, value=value, by=by), fuse=fuse)
         except CommandRefusedError as error:
-            note(f"refused: {error}")
+            _say(f"refused: {error}")
             return
         if told is not None:
             self.promises.append({"kind": "question.answered", "run": state.run, "by": by})
@@ -394,11 +406,11 @@ class Histories(RuleBasedStateMachine):
 
     def _clear_interlocks(self, fuse: int = 0) -> None:
         for name in self._tripped:
-            note(f"clear interlock {name}")
+            _say(f"clear interlock {name}")
             try:
                 self._do(self.site.engine.guards.interlocks.clear(name, self._by()), 100.0, fuse)
             except GuardError as error:
-                note(f"refused: {error}")
+                _say(f"refused: {error}")
 
     # ── rules: what happens ──────────────────────────────────────────────────────────────────────────────────────
     @rule(seconds=TIMES)
@@ -530,10 +542,14 @@ class Histories(RuleBasedStateMachine):
                 with self._telling():
                     self._finish()
         finally:
-            try:
-                self.site.close()
-            finally:
-                self.stack.close()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Kills the daemon, and clears away. Harmless a second time."""
+        try:
+            self.site.close()
+        finally:
+            self.stack.close()
 
     def _finish(self) -> None:
         """All devices are well, questions are answered by what is true, holds are released: every run ends."""
@@ -574,7 +590,7 @@ class Histories(RuleBasedStateMachine):
             yield
         except Exception:
             events = self.site.journal._select(None, 0, None, None)
-            note("\n".join(map(_line, events)))
+            _say("\n".join(map(_line, events)))
             raise
 
     async def _file(self) -> tuple[Any, Any]:
@@ -608,6 +624,12 @@ class Histories(RuleBasedStateMachine):
         places = self.site.lab.places
         if places.place_of(state.sample) is not None or places.part_of(state.sample) is not None:
             self._command(state, Command.CLEAR)
+
+
+def _say(what: str) -> None:
+    """Tells it with an example that fails."""
+    if currently_in_test_context():
+        note(what)
 
 
 def _line(event: Any) -> str:

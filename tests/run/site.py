@@ -205,7 +205,9 @@ class Site:
         self.drive(asyncio.sleep(seconds), seconds + 1.0)
 
     def close(self) -> None:
-        """Kills the daemon, and ends the loop."""
+        """Kills the daemon, and ends the loop. Harmless a second time."""
+        if self.loop.is_closed():
+            return
         self.kill()
         try:
             left = asyncio.all_tasks(self.loop)
