@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,6 +50,7 @@ def fold(events: Iterable[Event]) -> History:
     places: dict[str, str] = {}
     homes: set[str] = set()
     parts: dict[str, str] = {}
+    asked: dict[str, list[dict[str, Any]]] = defaultdict(list)  # what each run asks
     for event in events:
         data: dict[str, Any] = event.data
         if event.kind == "sample.moved":
@@ -66,7 +68,7 @@ def fold(events: Iterable[Event]) -> History:
             runs[event.run] = _started(event)
         elif event.run in runs:
             assert event.run is not None
-            runs[event.run] = _next(runs[event.run], event)
+            runs[event.run] = _next(runs[event.run], event, asked[event.run])
     return History(runs, places, frozenset(homes), parts)
 
 
@@ -126,7 +128,7 @@ def _started(event: Event) -> RunState:
     )
 
 
-def _next(state: RunState, event: Event) -> RunState:
+def _next(state: RunState, event: Event, asked: list[dict[str, Any]]) -> RunState:
     data: dict[str, Any] = event.data
     match event.kind:
         case "run.state":
@@ -137,10 +139,16 @@ def _next(state: RunState, event: Event) -> RunState:
         case "question.asked":
             question = {"id": data["question_id"], "kind": data["kind"], "text": data["text"]}
             question |= {"choices": data["choices"], "input": data["input"], "asked": event.at}
-            return replace(state, question=question)
+            asked.append(question)
+            return replace(state, question=_first(asked))
         case "question.answered" | "question.expired" | "question.withdrawn":
-            asked = state.question is not None and state.question["id"] == data["question_id"]
-            return replace(state, question=None) if asked else state
+            asked[:] = [question for question in asked if question["id"] != data["question_id"]]
+            return replace(state, question=_first(asked))
         case "run.ended":
             return replace(state, outcome=data["outcome"], ended=event.at, progress=1.0, question=None)
     return state
+
+
+def _first(asked: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The question that a person is asked first: those about an action's outcome go before the protocol's."""
+    return next((question for question in asked if question["kind"] == "outcome"), asked[0] if asked else None)

@@ -143,7 +143,7 @@ class Site:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(journal.let_go)
             for device in lab.devices.values():
-                device.poll = Poll(300.0, 20.0)
+                device.poll = Poll(900.0, 60.0)
                 await stack.enter_async_context(background(device.run(), device.id))
             for name in waits_for:
                 await lab.devices[name].wait_ready()
@@ -229,7 +229,6 @@ _BOUND: dict[str, Any] = {}
 def in_haste() -> Iterator[None]:
     """No log, and each protocol is read and proven once: what histories are not about."""
 
-
     def quick_load(text: str, name: str, known: Any = None) -> Any:
         if text not in _PROTOCOLS:
             _PROTOCOLS[text] = load(text, name, known)
@@ -258,7 +257,8 @@ def in_haste() -> Iterator[None]:
             mock.patch("labd.run.reading.ready", quick_ready),
             mock.patch("asyncio.to_thread", at_once),
             mock.patch("labd.protocol.machine.machine.compiled", quick_compile),
-            mock.patch.object(Action, "schema", lambda _: {}),
+            mock.patch.object(Action, "schema", return_value={}),
+            mock.patch("labd.lab.supervision.BACKOFF", (1.0, 600.0)),
         ):
             yield
     finally:
