@@ -31,7 +31,7 @@ from labd.journal import Event, Journal
 from labd.run.history import fold
 from simulators._kit.world import World
 
-SCALE = 60.0  # lab seconds a machine second
+SCALE = 30.0  # lab seconds a machine second
 ENDS = 60.0  # s of which a life without kills is over, with all cells made
 AT_RANDOM = 0.25  # chance that a life is also cut at any instant
 SOON = 1.2  # s; that instant is within

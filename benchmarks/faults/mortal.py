@@ -169,6 +169,10 @@ def attend(pid: int) -> int:
 def main() -> None:
     """Reads fates until the input ends."""
     # what a daemon loads on its way, so that no life has to
+    import drivers.julabo
+    import drivers.meca500
+    import drivers.opentrons
+    import drivers.plc_crimper
     import labd.api.server
     import labd.daemon
     import labd.lab.check

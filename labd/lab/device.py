@@ -144,7 +144,6 @@ class Device:
             log.exception("driver failed", device=self.id)
             self._set("down", f"its driver failed: {error!r}")
         else:
-            self._ready.set()
             self.bus.tell(self.describe())
             return True
         await self._close()
@@ -183,6 +182,7 @@ class Device:
             else:
                 failed, ever = 0, True
                 self._set("ok", None)
+            self._ready.set()  # not before: who decides by its signals finds them read, where they can be
             self._wake.clear()
             period = self._period
             try:
@@ -260,7 +260,7 @@ class Device:
         )
 
     async def wait_ready(self) -> None:
-        """Waits until the device is connected."""
+        """Waits until the device is connected, and its signals were read, or tried to be."""
         await self._ready.wait()
 
     # ── what the runtime asks of it ──────────────────────────────────────────────────────────────────────────────

@@ -107,9 +107,12 @@ class Desk:
         question = self._pose("outcome", asked.text, tuple(SETTLE), command.step_id, command.token, more=more)
         self._outcomes[question.id] = asked
 
-    def take_up(self, question: Question, count: int, asked: OpenOutcome | None = None) -> None:
-        """A question that was put before a restart, the how many-eth of the run, is open as it was."""
-        self._count = max(self._count, count)
+    def count_on(self, questions: int) -> None:
+        """So many were put before a restart; none gets the id of one of those."""
+        self._count = questions
+
+    def take_up(self, question: Question, asked: OpenOutcome | None = None) -> None:
+        """A question that was put before a restart is open as it was."""
         self._open.append(question)
         if asked is not None:
             self._outcomes[question.id] = asked

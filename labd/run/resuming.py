@@ -16,7 +16,7 @@ from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import command_from_json
 from labd.run.agenda import Urgency
 from labd.run.lifecycle import PAUSED, Lifecycle, State
-from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
+from labd.run.outcomes import Failed, Order, Settled, Unsettled
 from labd.run.past import Past, Tried, question_of
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
@@ -89,6 +89,7 @@ class ResumedRun(Run):
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
         self._unknown = list(position["unknown"])
+        self._desk.count_on(before.past.questions)
         if position["cleaned"]:
             self._cleaned.set()
         reservations.restore(self.id, bounds)
@@ -164,7 +165,7 @@ class ResumedRun(Run):
             return
         question = question_of(asked, command.token)
         if closed is None:
-            self._desk.take_up(question, self._before.past.questions)
+            self._desk.take_up(question)
             if command.within is not None:
                 self._let_expire(command, question, self._left(command.step_id, command.within))
         elif closed.kind == "question.answered":
@@ -184,9 +185,7 @@ class ResumedRun(Run):
         order = tried.order(self._performer.lab, self.sample, self._bounds, command.within)
         once = order.action.effect is Effect.ONCE
         if tried.done:
-            self._later(
-                command, order, Did(tried.result(order) or order.action.result.model_construct(), tried.conflict)
-            )
+            self._later(command, order, tried.did(order))
         elif tried.open and once:
             self._take_up_once(command, order, tried, None)
         elif tried.open:
@@ -224,7 +223,7 @@ class ResumedRun(Run):
         assert tried.asked is not None
         question = question_of(tried.asked, asked.command.token)
         if tried.answer is None:
-            self._desk.take_up(question, self._before.past.questions, asked)
+            self._desk.take_up(question, asked)
             if self.lifecycle.at is State.EXECUTE:
                 self._hold(f"the outcome of {asked.order.name} is unknown")
             return
@@ -260,9 +259,7 @@ class ResumedRun(Run):
         order = tried.order(self._performer.lab, self.sample, self._bounds, None)
         command = m.Do(step, order.bound.role, order.action.name, {})
         if tried.done:
-            self._later(
-                command, order, Did(tried.result(order) or order.action.result.model_construct(), tried.conflict)
-            )
+            self._later(command, order, tried.did(order))
         elif tried.open and order.action.effect is Effect.ONCE:
             self._take_up_once(command, order, tried, left)
         else:
