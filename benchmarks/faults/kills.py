@@ -79,6 +79,7 @@ class Killed:
     held: int = 0
     left_open: int = 0
     asked: Counter[str] = field(default_factory=Counter)  # by device and action
+    reasons: Counter[str] = field(default_factory=Counter)  # of what people were asked, in words
     told: list[str] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)  # s from the process to its first answer
 
@@ -106,6 +107,8 @@ class Killed:
             figures.add(f"kill.asked.{name}", count, "questions")
         if self.starts:
             figures.add("kill.start_median", sorted(self.starts)[len(self.starts) // 2], "s")
+        for reason, count in self.reasons.most_common():
+            print(f"# kill: asked {count} times: {reason}", file=sys.stderr)
         for line in self.told:
             print(f"# kill: {line}", file=sys.stderr)
 
@@ -241,9 +244,10 @@ def play(directory: Path, plan: Plan, found: Killed) -> None:
                 cut.start()
             over = _through(lab, person, began, found)
             cut.cancel()
-            lab.kill() if not over and time.monotonic() > began + ENDS else None
             if over:
                 lab.end()
+            elif time.monotonic() > began + ENDS:
+                lab.kill()
             lab.join()
             if not over and lab.ended != -9:
                 found.not_up += 1
@@ -303,7 +307,7 @@ def _judge(lab: Theatre, plan: Plan, person: Person, found: Killed) -> None:
         _judge_cell(well, plan, world, history, found)
     for run in history.runs:
         settled([event for event in events if event.run == run], found)
-    found.told += person.asked
+    found.reasons += person.asked
 
 
 def _judge_cell(well: str, plan: Plan, world: World, history: Any, found: Killed) -> None:
@@ -335,7 +339,8 @@ def settled(events: list[Event], found: Killed) -> None:
     found.left_open += len(intents.keys() - over)
     unknown = {e.data["action_id"] for e in events if e.kind == "action.unknown"}
     found.in_flight += len(unknown)
-    asked = {e.data["action_id"]: e.data["question_id"] for e in events if "action_id" in e.data and e.kind == "question.asked"}
+    questions = [e.data for e in events if e.kind == "question.asked" and "action_id" in e.data]
+    asked = {data["action_id"]: data["question_id"] for data in questions}
     by = {e.data["action_id"]: e.data["by"] for e in events if e.kind == "action.reconciled"}
     found.by_device += sum(by.get(one) == "device" and one not in asked for one in unknown)
     found.asked.update(f"{intents[one]['device']}.{intents[one]['action']}" for one in asked)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import select
@@ -23,6 +24,11 @@ from typing import Any
 
 BEFORE, AFTER = "before", "after"
 _WHOLE = 1 << 32
+LOADED = (
+    *("labd.daemon", "labd.api.server", "labd.lab.check", "labd.run.shipped"),
+    *(f"drivers.{driver}" for driver in ("opentrons", "meca500", "plc_crimper", "julabo")),
+)
+"""What a daemon loads on its way, and no life has to."""
 NEVER = 1 << 30  # starts that may die young before labd takes up nothing more: here they die on purpose
 
 
@@ -168,17 +174,8 @@ def attend(pid: int) -> int:
 
 def main() -> None:
     """Reads fates until the input ends."""
-    # what a daemon loads on its way, so that no life has to
-    import drivers.julabo
-    import drivers.meca500
-    import drivers.opentrons
-    import drivers.plc_crimper
-    import labd.api.server
-    import labd.daemon
-    import labd.lab.check
-    import labd.run.shipped
-
-    labd.run.shipped.library()
+    for module in LOADED:
+        importlib.import_module(module)
     buffer = b""
     print("ready", flush=True)
     while read := os.read(0, 65536):

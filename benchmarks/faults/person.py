@@ -22,8 +22,9 @@ from simulators._kit.world import World
 
 OK, CREATED, CONFLICT = 200, 201, 409
 ANSWERS_IN = 20.0  # s until a daemon must have answered
-HELD = 0.04  # chance that a look at a run is followed by a hold and an unhold
+HELD = 0.02  # chance that a look at a run is followed by a hold and an unhold
 LOOKS_EVERY = 0.04  # s
+LOOK = ". Look at it: was it done?"
 STANDS = 60.0  # s of lab time after which all that was ordered has happened
 
 
@@ -94,9 +95,9 @@ class Person:
     rng: random.Random
     scale: float
     yes: Acknowledged = field(default_factory=Acknowledged)
-    asked: list[str] = field(default_factory=list)  # what people were asked, in words
-    said: Counter[str] = field(default_factory=Counter)  # what they answered
+    asked: Counter[str] = field(default_factory=Counter)  # what people were asked, in words
     refused: list[str] = field(default_factory=list)
+    _looked: set[tuple[str, str]] = field(default_factory=set)  # run, question
     _runs: dict[str, str] = field(default_factory=dict)  # by well
     _events: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)  # by run
 
@@ -155,28 +156,28 @@ class Person:
 
     def _answer(self, run: str, question: dict[str, Any]) -> None:
         if question["kind"] != "outcome":
-            self.asked.append(f"{run} {question['text']}")
+            self.asked[f"{run}: {question['text']}"] += 1
             choice = question["choices"][-1]  # give it up: this must never be asked where nothing physical goes wrong
         else:
             choice = self._truth(run, question)
         status, told = self.api.ask("POST", f"/runs/{run}/answer", {"choice": choice, "by": "faults"})
         if status == OK:
             self.yes.answers.append((question["id"], choice))
-            self.said[choice] += 1
         else:
             self.refused.append(f"{run} answer: {told}")
 
     def _truth(self, run: str, question: dict[str, Any]) -> str:
         """By a look at the world, once everything stands still: what has happened since the action was ordered."""
         mine = self._events[run].values()
-        put = next((e for e in mine if e["kind"] == "question.asked" and e["data"]["question_id"] == question["id"]), None)
-        if put is None:
+        asked = {e["data"]["question_id"]: e["data"] for e in mine if e["kind"] == "question.asked"}
+        if question["id"] not in asked:
             raise ValueError("its question is not in the journal yet")
-        action = put["data"]["action_id"]
-        intent = next(e for e in mine if e["kind"] == "action.intended" and e["data"]["action_id"] == action)
-        line = f"{intent['data']['device']}.{intent['data']['action']} ({question['id']}): {question['text']}"
-        if line not in self.asked:
-            self.asked.append(line)
+        intents = {e["data"]["action_id"]: e for e in mine if e["kind"] == "action.intended"}
+        intent = intents[asked[question["id"]]["action_id"]]
+        if (run, question["id"]) not in self._looked:
+            self._looked.add((run, question["id"]))
+            why = question["text"].partition(": ")[2].removesuffix(LOOK)
+            self.asked[f"{intent['data']['device']}.{intent['data']['action']}: {why}"] += 1
             time.sleep(STANDS / self.scale)
         if intent["data"]["action"] == "transfer":
             self.bare()

@@ -169,6 +169,7 @@ class Device:
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
+                self._ready.set()
                 self._set("degraded", str(error) or f"no reading within {POLL_LIMIT:g} s")
                 if failed >= FAILED_POLLS or isinstance(error, Unreachable):
                     break
@@ -176,13 +177,14 @@ class Device:
                 log.exception("driver failed", device=self.id)
                 failed += 1
                 self._stale()
+                self._ready.set()
                 self._set("degraded", f"its driver failed: {error!r}")
                 if failed >= FAILED_POLLS:
                     break
             else:
                 failed, ever = 0, True
+                self._ready.set()  # not before: who decides by its signals finds them read, where they can be
                 self._set("ok", None)
-            self._ready.set()  # not before: who decides by its signals finds them read, where they can be
             self._wake.clear()
             period = self._period
             try:

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -64,7 +64,7 @@ class Result(BaseModel):
     MEANS: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def by_word(cls) -> Self:
+    def by_word(cls) -> Result:
         """The result of an action of which is only known that it was done; fields that nobody knows are None."""
         return cls.model_construct(**{**dict.fromkeys(cls.model_fields), **cls.MEANS})
 
