@@ -227,7 +227,6 @@ _BOUND: dict[str, Any] = {}
 def in_haste() -> Iterator[None]:
     """No log, and each protocol is read and proven once: what histories are not about."""
 
-
     def quick_load(text: str, name: str, known: Any = None) -> Any:
         if text not in _PROTOCOLS:
             _PROTOCOLS[text] = load(text, name, known)
