@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-smoke faults mutants docs lock clean
+.PHONY: help demo test check bench bench-smoke faults faults-long mutants docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,9 @@ bench-smoke: $(VENV)/.locked  ## the same, short: does every figure still come a
 
 faults: $(VENV)/.locked  ## crashes and faults on purpose, one figure a line
 	$(BIN)/python -m benchmarks.faults $(ARGS)
+
+faults-long: $(VENV)/.locked  ## the same, a night of it
+	$(BIN)/python -m benchmarks.faults --long $(ARGS)
 
 mutants: $(VENV)/.locked  ## mistakes made on purpose in protocols, and how many are told (ARGS=100 of each kind)
 	$(BIN)/python -m tests.protocol.mutants $(ARGS)

@@ -1,4 +1,6 @@
-"""Faults and crashes on purpose, on the whole loop: `python -m benchmarks.faults [--smoke] [PART …]`, or `make faults`.
+"""Faults and crashes on purpose, on the whole loop: `python -m benchmarks.faults [--smoke | --long] [PART …]`.
+
+`make faults` is the size of every change, `make faults-long` that of a night.
 
 The real engine, journal and drivers work over the real wires with the real simulators. What really happened is counted
 in the simulators' world, never in what the drivers say.

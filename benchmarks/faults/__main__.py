@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import sys
 
 import structlog
@@ -15,7 +16,9 @@ PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks", "d
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description="Faults and crashes on purpose, one figure a line.")
-    parser.add_argument("--smoke", action="store_true", help="short: fewer rounds of each")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--smoke", action="store_true", help="short: fewer rounds of each")
+    size.add_argument("--long", action="store_true", help="a night's: as many rounds as are promised")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of: {', '.join(PARTS)}")
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(PARTS):
@@ -27,7 +30,9 @@ def main() -> int:
     )
     with Figures("faults", smoke=asked.smoke) as figures:
         for part in asked.parts or PARTS:
-            importlib.import_module(f"benchmarks.faults.{part}").run(asked.smoke, figures)
+            run = importlib.import_module(f"benchmarks.faults.{part}").run
+            sized = {"long": True} if asked.long and "long" in inspect.signature(run).parameters else {}
+            run(asked.smoke, figures, **sized)
     return 1 if any(figure.ok is False for figure in figures.figures) else 0
 
 

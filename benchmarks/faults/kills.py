@@ -1,4 +1,4 @@
-"""SIGKILL of the daemon at any instant: what was acknowledged is in the journal, and the next start tells what was cut.
+"""The kill matrix: SIGKILL of the daemon at every boundary of its journal and at any instant, and cells that come out.
 
 Daemon and simulators are processes of their own on one scaled clock, so that what was ordered goes on without labd.
 """
@@ -6,204 +6,278 @@ Daemon and simulators are processes of their own on one scaled clock, so that wh
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
+import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from benchmarks._figures import Figures
-from benchmarks.faults.lab import PROTOCOL, WELLS, lab_of
+from benchmarks.faults.lab import WELLS
+from benchmarks.faults.mortal import Fate, line_of
+from benchmarks.faults.person import GONE, LOOKS_EVERY, Api, Person
+from benchmarks.faults.scripts import Script, autobass, effects_of, rehearsed, short_cell, write_lab
 from labd import clock
 from labd.journal import Event, Journal
 from labd.run.history import fold
+from simulators._kit.world import World
 
-BIN = Path(sys.executable).parent
-SCALE = 60  # lab seconds a machine second
-READY = 30.0  # s until a process must answer
-CELLS = 3
-HELD = 0.2  # chance that a look at a run is followed by a hold and an unhold
-OK, CREATED = 200, 201
-LANES = 2  # labs at a time; the interpreter's lock keeps their counts apart
-GOES_ON = 0.5  # s after the next start in which nothing of the old runs may be sent
-STAYS = ("action.intended", "action.sent")
+SCALE = 30.0  # lab seconds a machine second
+ENDS = 60.0  # s of which a life without kills is over, with all cells made
+AT_RANDOM = 0.25  # chance that a life is also cut at any instant
+SOON = 1.2  # s; that instant is within
+LANES = 2  # labs at a time
 
 
-@dataclass(slots=True)
-class Acknowledged:
-    """What the daemon has said yes to, and what it has shown of its journal."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One lab: which cells, and how often its daemon is killed.
 
-    started: list[str] = field(default_factory=list)
-    commands: list[tuple[str, str]] = field(default_factory=list)  # run, command
-    events: dict[int, str] = field(default_factory=dict)  # seq -> hash
+    Args:
+        script: what is made.
+        cells: how many.
+        kills: at most so many; then the daemon may live.
+        share: of the journal's boundaries that are hit, 0 to 1.
+        seed: of all that is by chance.
+    """
 
-    def lost(self, journal: list[Event]) -> int:
-        """How much of it the journal does not have."""
-        began = {event.run for event in journal if event.kind == "run.started"}
-        taken = [(event.run, event.data["command"]) for event in journal if event.kind == "command.accepted"]
-        hashes = {event.seq: event.hash for event in journal}
-        lost = sum(run not in began for run in self.started)
-        lost += sum(max(0, self.commands.count(one) - taken.count(one)) for one in set(self.commands))
-        return lost + sum(hashes.get(seq) != told for seq, told in self.events.items())
+    script: Script
+    cells: int
+    kills: int
+    share: float
+    seed: int
 
 
 @dataclass(slots=True)
 class Killed:
-    """What was found out over all kills."""
+    """What was found out over all labs."""
 
     kills: int = 0
+    sides: Counter[str] = field(default_factory=Counter)
+    boundaries: set[str] = field(default_factory=set)
+    cells: int = 0
+    complete: int = 0
     acknowledged: int = 0
     lost: int = 0
     broken_chains: int = 0
     not_up: int = 0
-    cut: int = 0
-    untold: int = 0
+    twice: int = 0
+    differ: int = 0
     misplaced: int = 0
-    repeated: int = 0
     in_flight: int = 0
+    by_device: int = 0
+    unknown: int = 0
+    held: int = 0
+    left_open: int = 0
+    asked: Counter[str] = field(default_factory=Counter)  # by device and action
+    reasons: Counter[str] = field(default_factory=Counter)  # of what people were asked, in words
+    told: list[str] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)  # s from the process to its first answer
 
     def tell(self, figures: Figures) -> None:
+        """Its figures, and in words what fell short."""
         figures.add("kill.kills", self.kills, "kills")
+        for side in ("before", "after", "instant"):
+            figures.add(f"kill.{side}", self.sides[side], "kills")
+        figures.add("kill.boundaries", len(self.boundaries), "boundaries")
         figures.add("kill.acknowledged", self.acknowledged, "answers")
         figures.add("kill.acknowledged_lost", self.lost, "answers", goal=0, better="lower")
         figures.add("kill.broken_journals", self.broken_chains, "journals", goal=0, better="lower")
         figures.add("kill.starts_failed", self.not_up, "starts", goal=0, better="lower")
-        figures.add("kill.runs_cut", self.cut, "runs")
-        figures.add("kill.actions_in_flight", self.in_flight, "actions")
-        figures.add("kill.cut_untold", self.untold, "runs", goal=0, better="lower")
+        figures.add("kill.cells", self.cells, "cells")
+        figures.add("kill.complete", 100 * self.complete / max(1, self.cells), "%", goal=100)
+        figures.add("kill.done_twice", self.twice, "effects", goal=0, better="lower")
+        figures.add("kill.world_differs", self.differ, "cells", goal=0, better="lower")
         figures.add("kill.samples_misplaced", self.misplaced, "samples", goal=0, better="lower")
-        figures.add("kill.sent_again", self.repeated, "actions", goal=0, better="lower")
+        figures.add("kill.actions_unsettled", self.in_flight, "actions")
+        figures.add("kill.settled_by_device", self.by_device, "actions")
+        figures.add("kill.asked_a_person", self.unknown, "actions")
+        figures.add("kill.unknown_held", 100 * self.held / self.unknown if self.unknown else 100.0, "%", goal=100)
+        figures.add("kill.left_open", self.left_open, "actions", goal=0, better="lower")
+        for name, count in sorted(self.asked.items()):
+            figures.add(f"kill.asked.{name}", count, "questions")
+        if self.starts:
+            figures.add("kill.start_median", sorted(self.starts)[len(self.starts) // 2], "s")
+        for reason, count in self.reasons.most_common():
+            print(f"# kill: asked {count} times: {reason}", file=sys.stderr)
+        for line in self.told:
+            print(f"# kill: {line}", file=sys.stderr)
 
 
-class Api:
-    """The daemon's interface over its Unix socket, one connection a request. Nobody there: OSError or HTTPException."""
+class Theatre:
+    """Simulators and daemons of one lab, each a process; the daemons one after the other."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Status and answer."""
-        connection = http.client.HTTPConnection("labd", timeout=READY)
-        with contextlib.closing(connection), socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(READY)
-            sock.connect(str(self._path))
-            connection.sock = sock
-            told = None if body is None else json.dumps(body)
-            connection.request(method, f"/api/v1{path}", told, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-
-
-GONE = (OSError, http.client.HTTPException, ValueError)  # ValueError: an answer that was cut in its middle
-
-
-class Bench:
-    """Simulators and daemon of one lab, each a process."""
-
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, script: Script, seed: int) -> None:
         self.directory = directory
         self.lab = directory / "lab.yaml"
-        self.raw = lab_of(directory, seed) | {"clock": {"scaled": SCALE}}
-        self._write()
-        self._processes: list[subprocess.Popen[str]] = []
+        self.raw = script.lab(directory, seed) | {"clock": {"scaled": SCALE}}
+        self.ended: int | None = None  # the status of the last life, once it is over
+        write_lab(self.lab, self.raw)
+        self._stage = self._spawn("stage", str(self.lab))
+        self._mortal = self._spawn("mortal")
+        for name, settings in json.loads(self._line(self._stage)).items():
+            self.raw["devices"][name]["settings"] |= settings
+        write_lab(self.lab, self.raw)
+        assert self._line(self._mortal) == "ready"
+        self._waiter: threading.Thread | None = None
 
-    def _write(self) -> None:
-        with self.lab.open("w", encoding="utf-8") as file:
-            YAML(typ="safe", pure=True).dump(self.raw, file)
+    def _spawn(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", f"benchmarks.faults.{module}", *arguments]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        with (self.directory / f"{module}.log").open("a") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            )
 
-    def simulate(self) -> subprocess.Popen[str]:
-        """Starts the simulators; the ports that they found free come into lab.yaml."""
-        process = self._spawn("labd-sim", self.lab, stdout=subprocess.PIPE)
+    def _line(self, process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip() == "ready":
-                break
-            device, _, where = line.strip().partition(": ")
-            if " at address " in where:
-                self.raw["devices"][device]["settings"]["address"] = where.partition(" at address ")[2]
-        self._write()
-        return process
+        line = process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"{process.args} has ended; its log: {self._logs()}")
+        return line
 
-    def serve(self) -> subprocess.Popen[str]:
-        """Starts the daemon."""
-        return self._spawn("labd", "serve", "--lab", self.lab, "--without-simulators", "--log", "json")
+    def _logs(self) -> str:
+        return "\n".join(path.read_text()[-3000:] for path in sorted(self.directory.glob("*.log")))
 
-    def _spawn(self, program: str, *arguments: object, stdout: int | None = None) -> subprocess.Popen[str]:
-        log = (self.directory / f"{program}.log").open("a")
-        command = [str(BIN / program), *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=stdout or log, stderr=log, text=True)
-        log.close()
-        self._processes.append(process)
-        return process
+    @staticmethod
+    def _order(process: subprocess.Popen[str], line: str) -> None:
+        assert process.stdin is not None
+        process.stdin.write(line)
+        process.stdin.flush()
 
+    # ── the simulators ───────────────────────────────────────────────────────────────────────────────────────────
+    def look(self) -> World:
+        """The world as it is now."""
+        self._order(self._stage, "look\n")
+        assert self._line(self._stage) == "done"
+        return World(1, self.directory / "store" / "simulators" / "world.json")
+
+    def bare(self) -> None:
+        """Takes used tips off the robot, by hand."""
+        self._order(self._stage, "bare\n")
+        assert self._line(self._stage) == "done"
+
+    # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def api(self) -> Api:
         return Api(self.directory / "store" / "labd.sock")
 
-    def is_up(self, daemon: subprocess.Popen[str]) -> bool:
-        """Waits until the daemon answers and all devices are well; False when it ends or is late."""
-        end = time.monotonic() + READY
-        while time.monotonic() < end and daemon.poll() is None:
-            with contextlib.suppress(*GONE):
-                _, devices = self.api.ask("GET", "/devices")
-                if all(device["health"] == "ok" for device in devices):
-                    return True
-            time.sleep(0.02)
-        return False
+    @property
+    def journal(self) -> Path:
+        return self.directory / "store" / "journal.sqlite"
 
-    def stop(self) -> None:
-        for process in reversed(self._processes):
-            if process.poll() is None:
-                process.terminate()
+    def live(self, seed: int, share: float) -> None:
+        """A daemon begins to live."""
+        here = self.directory
+        fate = Fate(str(self.lab), str(here / "labd.log"), str(self.hits), seed, share)
+        self.ended = None
+        self._order(self._mortal, line_of(fate))
+        assert self._line(self._mortal) == "started"
+        self._waiter = threading.Thread(target=self._wait)
+        self._waiter.start()
+
+    def _wait(self) -> None:
+        self.ended = int(self._line(self._mortal).removeprefix("ended "))
+
+    @property
+    def hits(self) -> Path:
+        return self.directory / "hits"
+
+    def kill(self) -> None:
+        """From outside, at once."""
+        if self.ended is None:
+            self._order(self._mortal, "kill\n")
+
+    def end(self) -> None:
+        """In order."""
+        if self.ended is None:
+            self._order(self._mortal, "end\n")
+
+    def join(self) -> None:
+        """Waits for the end of the daemon."""
+        if self._waiter is not None:
+            self._waiter.join()
+
+    def close(self) -> None:
+        for process in (self._mortal, self._stage):
+            with contextlib.suppress(BrokenPipeError):
+                assert process.stdin is not None
+                process.stdin.close()
             process.wait(timeout=60)
-            if process.stdout is not None:
-                process.stdout.close()
+            assert process.stdout is not None
+            process.stdout.close()
+        self.join()
 
 
 @contextlib.contextmanager
-def bench(directory: Path, seed: int) -> Iterator[Bench]:
+def theatre(directory: Path, script: Script, seed: int) -> Iterator[Theatre]:
     """A lab's processes, which end with the block."""
-    processes = Bench(directory, seed)
+    opened = Theatre(directory, script, seed)
     try:
-        yield processes
+        yield opened
     finally:
-        processes.stop()
+        opened.close()
 
 
-def command_until_it_dies(api: Api, rng: random.Random) -> Acknowledged:
-    """Starts runs, holds and unholds them and reads along, until nobody answers; gives what was acknowledged."""
-    yes = Acknowledged()
-    with contextlib.suppress(*GONE):
-        for well in WELLS[:CELLS]:
-            start = _start(f"cell-{well.lower()}", f"ot2/3/{well}", well)
-            status, told = api.ask("POST", "/runs", start)
-            if status != CREATED:
-                raise RuntimeError(f"a run was refused: {told}")
-            yes.started.append(told["run"])
-        while True:
-            run = rng.choice(yes.started)
-            last = max(yes.events, default=0)
-            _, told = api.ask("GET", f"/runs/{run}/events?after={max(0, last - 50)}")
-            yes.events.update((event["seq"], event["hash"]) for event in told["events"])
-            if rng.random() < HELD:
-                for verb in ("hold", "unhold"):
-                    if api.ask("POST", f"/runs/{run}/commands/{verb}", {"by": "faults"})[0] == OK:
-                        yes.commands.append((run, verb))
-            time.sleep(rng.uniform(0.0, 0.05))
-    return yes
+def play(directory: Path, plan: Plan, found: Killed) -> None:
+    """One lab whose daemon is killed again and again, until all its cells have ended."""
+    rng = random.Random(f"kill/{plan.seed}")
+    wells = WELLS[: plan.cells]
+    with theatre(directory, plan.script, plan.seed) as lab:
+        person = Person(lab.api, plan.script, wells, lab.look, lab.bare, rng, SCALE)
+        kills, over = 0, False
+        while not over:
+            last = kills >= plan.kills
+            lab.live(plan.seed, 0.0 if last else plan.share)
+            began = time.monotonic()
+            cut = threading.Timer(rng.uniform(0.0, SOON), lab.kill)
+            if not last and rng.random() < AT_RANDOM:
+                cut.start()
+            over = _through(lab, person, began, found)
+            cut.cancel()
+            if over:
+                lab.end()
+            elif time.monotonic() > began + ENDS:
+                lab.kill()
+            lab.join()
+            if not over and lab.ended != -9:
+                found.not_up += 1
+                found.told.append(f"a daemon ended with status {lab.ended}: {lab.directory}")
+                break
+            if not over:
+                kills += 1
+                if last:
+                    found.told.append(f"the cells were not made within {ENDS:g} s: {person.refused[-1:]}")
+                    break
+        found.kills += kills
+        _judge(lab, plan, person, found)
 
 
+def _through(lab: Theatre, person: Person, began: float, found: Killed) -> bool:
+    """A person at work for as long as a daemon lives; whether the cells have ended."""
+    up = False
+    while lab.ended is None and time.monotonic() < began + ENDS:
+        with contextlib.suppress(*GONE):
+            over = person.work()
+            if not up:
+                found.starts.append(time.monotonic() - began)
+                up = True
+            if over:
+                return True
+        time.sleep(LOOKS_EVERY)
+    return False
+
+
+# ── what became of it ────────────────────────────────────────────────────────────────────────────────────────────
 def read(path: Path) -> tuple[list[Event], int | None]:
     """A journal that nobody has open: its events, and the first that breaks the chain."""
 
@@ -217,85 +291,99 @@ def read(path: Path) -> tuple[list[Event], int | None]:
     return clock.run(reading())
 
 
-def kill_once(directory: Path, seed: int, after: float, found: Killed) -> None:
-    """A daemon at work is killed after so many machine seconds, and started again."""
-    path = directory / "store" / "journal.sqlite"
-    with bench(directory, seed) as lab:
-        simulators = lab.simulate()
-        daemon = lab.serve()
-        if not lab.is_up(daemon):
-            raise RuntimeError((directory / "labd.log").read_text())
-        killer = threading.Timer(after, daemon.kill)
-        killer.start()
-        yes = command_until_it_dies(lab.api, random.Random(f"kill/{seed}"))
-        killer.join()
-        daemon.wait()
-        found.kills += 1
-        found.acknowledged += len(yes.started) + len(yes.commands) + len(yes.events)
-        before, broken = read(path)
-        found.lost += yes.lost(before)
-        found.broken_chains += broken is not None
-        again = lab.serve()
-        if not lab.is_up(again):
-            found.not_up += 1
-            return
-        _look(lab.api, before, found)
-        time.sleep(GOES_ON)
-        again.terminate()
-        again.wait(timeout=60)
-        simulators.terminate()
-        simulators.wait(timeout=60)
-        after_all, broken = read(path)
-        found.broken_chains += broken is not None
-        found.repeated += sum(event.kind in STAYS for event in after_all[len(before) :])
-        found.misplaced += _misplaced(directory, before, after_all)
+def _judge(lab: Theatre, plan: Plan, person: Person, found: Killed) -> None:
+    world = lab.look()
+    events, broken = read(lab.journal)
+    found.broken_chains += broken is not None
+    found.acknowledged += len(person.yes)
+    found.lost += person.yes.lost(events)
+    for line in lab.hits.read_text().splitlines() if lab.hits.exists() else ():
+        hit = json.loads(line)
+        found.sides[hit["side"]] += 1
+        found.boundaries |= set(hit["places"])
+    found.sides["instant"] = found.kills - found.sides["before"] - found.sides["after"]
+    history = fold(events)
+    for well in WELLS[: plan.cells]:
+        _judge_cell(well, plan, world, history, found)
+    for run in history.runs:
+        settled([event for event in events if event.run == run], found)
+    found.reasons += person.asked
 
 
-def _look(api: Api, before: list[Event], found: Killed) -> None:
-    """Whether the next start tells the cut runs as such, and knows where their samples are."""
-    history = fold(before)
-    found.in_flight += len(_in_flight(before))
-    for state in history.unfinished:
-        found.cut += 1
-        _, now = api.ask("GET", f"/runs/{state.run}")
-        cause = now["cause"] or ""
-        found.untold += not (now["state"] == "Aborted" and now["outcome"] == "aborted" and "the daemon ended" in cause)
-    for sample, place in history.places.items():
-        # a start elsewhere is refused with the place where the sample is
-        status, told = api.ask("POST", "/runs", _start(sample, "tray/cells/B4", "B4"))
-        found.misplaced += status < 400 or f"{sample} is at {place}," not in str(told)
+def _judge_cell(well: str, plan: Plan, world: World, history: Any, found: Killed) -> None:
+    name = f"{plan.script.name} {plan.seed}, {well}"
+    found.cells += 1
+    sample = f"cell-{well.lower()}"
+    state = next((state for state in history.runs.values() if state.sample == sample), None)
+    complete = state is not None and state.outcome == "complete"
+    found.complete += complete
+    if not complete:
+        found.told.append(f"{name}: {state}")
+    really, wanted = effects_of(world, well), plan.script.effects[well]
+    twice = sum((really - wanted).values())
+    found.twice += twice
+    if twice or (complete and really != wanted):
+        found.differ += 1
+        found.told.append(f"{name}: too much {dict(really - wanted)}, too little {dict(wanted - really)}")
+    place = history.places.get(sample)
+    there = world.item(place) if place else None
+    if complete and (there is None or not there.id.endswith(f"/{well}")):
+        found.misplaced += 1
+        found.told.append(f"{name}: the journal says {place}, and there is {there and there.id}")
 
 
-def _start(sample: str, position: str, well: str) -> dict[str, Any]:
-    parameters = {"lid": f"tray/lids/{well}", "store_at": f"tray/cells/{well}"}
-    return {"protocol": PROTOCOL, "parameters": parameters, "by": "faults", "sample": sample, "position": position}
-
-
-def _in_flight(events: list[Event]) -> list[Event]:
-    """The actions that were intended and have no outcome."""
+def settled(events: list[Event], found: Killed) -> None:
+    """How the actions of one run that were unknown were settled, and whether the run was held where nobody knew."""
+    intents = {e.data["action_id"]: e.data for e in events if e.kind == "action.intended"}
     over = {e.data["action_id"] for e in events if e.kind in ("action.done", "action.failed", "action.reconciled")}
-    return [e for e in events if e.kind == "action.intended" and e.data["action_id"] not in over]
+    found.left_open += len(intents.keys() - over)
+    unknown = {e.data["action_id"] for e in events if e.kind == "action.unknown"}
+    found.in_flight += len(unknown)
+    questions = [e.data for e in events if e.kind == "question.asked" and "action_id" in e.data]
+    asked = {data["action_id"]: data["question_id"] for data in questions}
+    by = {e.data["action_id"]: e.data["by"] for e in events if e.kind == "action.reconciled"}
+    found.by_device += sum(by.get(one) == "device" and one not in asked for one in unknown)
+    found.asked.update(f"{intents[one]['device']}.{intents[one]['action']}" for one in asked)
+    nobody = {one for one in unknown | asked.keys() if by.get(one) != "device" or one in asked}
+    found.unknown += len(nobody)
+    found.held += len(nobody & _held_with_question(events, asked))
 
 
-def _misplaced(directory: Path, before: list[Event], after: list[Event]) -> int:
-    """Samples that really are elsewhere than the journal says, with no action in flight that would explain it."""
-    world = json.loads((directory / "store" / "simulators" / "world.json").read_text())
-    really: dict[str, str] = {item["id"]: place for place, item in world["items"].items()}
-    places, excused = fold(after).places, {event.data["sample"] for event in _in_flight(before)}
-    homes: dict[str, Any] = {e.data["sample"]: e.data["home"] for e in before if e.kind == "run.started"}
-    return sum(sample not in excused and really[f"cell:{home}"] != places[sample] for sample, home in homes.items())
+def _held_with_question(events: list[Event], asked: dict[str, str]) -> set[str]:
+    """The actions whose question was open while the run was held, and that nothing went on from before it ended."""
+    held, state = set(), ""
+    questions = {question: action for action, question in asked.items()}
+    for event in events:
+        if event.kind == "run.state":
+            state = event.data["to"]
+        elif event.kind.startswith("question.") and event.kind != "question.asked" and state in ("Holding", "Held"):
+            held |= {questions[one] for one in (event.data["question_id"],) if one in questions}
+    return held
 
 
-def run(smoke: bool, figures: Figures) -> None:
-    rng = random.Random("kills")
-    instants = [rng.uniform(0.0, 6.0) for _ in range(2 if smoke else 16)]
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def plans(size: str) -> list[Plan]:
+    """What is played: `smoke` shows only that it works, `normal` is a night's in a minute, `long` is the night's."""
+    with tempfile.TemporaryDirectory() as directory:
+        cells = {"smoke": 1, "normal": 2, "long": 4}[size]
+        short = rehearsed(short_cell(), Path(directory) / "short", cells)
+        built = rehearsed(autobass(), Path(directory) / "built", 1)
+    if size == "smoke":
+        return [Plan(short, 1, 4, 0.03, 1)]
+    if size == "normal":
+        return [Plan(short, cells, 34, 0.12, 1), Plan(built, 1, 26, 0.06, 2)]
+    long = [Plan(short, cells, 200, 0.3, 10 + number) for number in range(3)]
+    return [*long, *(Plan(built, 1, 200, 0.5, 20 + number) for number in range(3))]
+
+
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
     found = Killed()
 
-    def kill(seed: int) -> None:
+    def lane(plan: Plan) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            kill_once(Path(directory), seed, instants[seed], found)
+            play(Path(directory), plan, found)
 
     with ThreadPoolExecutor(LANES) as lanes:
-        for _ in lanes.map(kill, range(len(instants))):
+        for _ in lanes.map(lane, plans("smoke" if smoke else "long" if long else "normal")):
             pass
     found.tell(figures)

@@ -147,7 +147,6 @@ class Supervised:
             self._set("down", f"its driver failed: {error!r}")
         else:
             if await self._secure():
-                self._ready.set()
                 self.bus.tell(self.describe())
                 return True
         await self._close()
@@ -184,6 +183,7 @@ class Supervised:
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
+                self._ready.set()
                 self._set("degraded", str(error) or f"no reading within {POLL_LIMIT:g} s")
                 if failed >= FAILED_POLLS or isinstance(error, Unreachable):
                     break
@@ -191,11 +191,13 @@ class Supervised:
                 log.exception("driver failed", device=self.id)
                 failed += 1
                 self._stale()
+                self._ready.set()
                 self._set("degraded", f"its driver failed: {error!r}")
                 if failed >= FAILED_POLLS:
                     break
             else:
                 failed, ever = 0, True
+                self._ready.set()  # not before: who decides by its signals finds them read, where they can be
                 self._set("ok", None)
             self._wake.clear()
             period = self._period
@@ -277,7 +279,7 @@ class Supervised:
         )
 
     async def wait_ready(self) -> None:
-        """Waits until the device is connected."""
+        """Waits until the device is connected, and its signals were read, or tried to be."""
         await self._ready.wait()
 
     # ── drivers that do not end ──────────────────────────────────────────────────────────────────────────────────

@@ -127,8 +127,8 @@ class Asking(Life):
                 if known is None:
                     conflict = recorder.moved(order, None)
                 self.cause = conflict or self.cause
-                values = known.model_dump() if known else dict.fromkeys(order.action.result.model_fields)
-                self._feed(m.Done(command.step_id, values, token=command.token))
+                result = known or order.action.result.by_word()
+                self._feed(m.Done(command.step_id, result.model_dump(), token=command.token))
             case "not done" if not self.machine.awaited(command.step_id):
                 self._feed(m.Failed(command.step_id, "cancelled", "it was not done", token=command.token))
             case "not done":

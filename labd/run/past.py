@@ -77,7 +77,7 @@ class Tried:
 
     def did(self, order: Order) -> Did:
         """What was done, where it was done; fields of a result that nobody knows are None."""
-        return Did(self.result(order) or order.action.result.model_construct(), self.conflict)
+        return Did(self.result(order) or order.action.result.by_word(), self.conflict)
 
     def order(self, lab: Lab, sample: str, bounds: Mapping[str, Bound], within: float | None) -> Order:
         """The order as it was given.

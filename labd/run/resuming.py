@@ -16,7 +16,7 @@ from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import command_from_json
 from labd.run.agenda import Urgency
 from labd.run.lifecycle import PAUSED, Lifecycle, State
-from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
+from labd.run.outcomes import Failed, Order, Settled, Unsettled
 from labd.run.past import Past, Tried, question_of
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
@@ -196,9 +196,7 @@ class ResumedRun(Run):
         order = tried.order(self._performer.lab, self.sample, self._bounds, command.within)
         once = order.action.effect is Effect.ONCE
         if tried.done:
-            self._later(
-                command, order, Did(tried.result(order) or order.action.result.model_construct(), tried.conflict)
-            )
+            self._later(command, order, tried.did(order))
         elif tried.open and once:
             self._take_up_once(command, order, tried, None)
         elif tried.open:
@@ -272,9 +270,7 @@ class ResumedRun(Run):
         order = tried.order(self._performer.lab, self.sample, self._bounds, None)
         command = m.Do(step, order.bound.role, order.action.name, {})
         if tried.done:
-            self._later(
-                command, order, Did(tried.result(order) or order.action.result.model_construct(), tried.conflict)
-            )
+            self._later(command, order, tried.did(order))
         elif tried.open and order.action.effect is Effect.ONCE:
             self._take_up_once(command, order, tried, left)
         else:

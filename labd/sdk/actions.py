@@ -11,7 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -55,9 +55,19 @@ class Parameters(BaseModel):
 
 
 class Result(BaseModel):
-    """Base of all results. Quantities are floats in default units."""
+    """Base of all results. Quantities are floats in default units.
+
+    `MEANS` are the values that the bare word `done` stands for, where a person gave it and nothing was measured.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    MEANS: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def by_word(cls) -> Result:
+        """The result of an action of which is only known that it was done; fields that nobody knows are None."""
+        return cls.model_construct(**{**dict.fromkeys(cls.model_fields), **cls.MEANS})
 
 
 class Nothing(Result):

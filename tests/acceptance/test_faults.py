@@ -12,30 +12,33 @@ import pytest
 
 from benchmarks.faults.clocks import JumpingVirtual, both
 from benchmarks.faults.estops import Stopped, stop_in_stroke
-from benchmarks.faults.kills import Killed, kill_once
+from benchmarks.faults.kills import Killed, Plan
+from benchmarks.faults.kills import play as play_killed
 from benchmarks.faults.lab import FaultLab, fault_lab
 from benchmarks.faults.links import Found, Round
-from benchmarks.faults.lost import Plan, Tally, play, rounds
+from benchmarks.faults.lost import Plan as Fault
+from benchmarks.faults.lost import Tally, play, rounds
 from benchmarks.faults.outages import late, vanishing
+from benchmarks.faults.scripts import rehearsed, short_cell
 from benchmarks.faults.timeouts import Quiet, many
 from labd.run.lifecycle import Command
 
 LOST = {
     "press": [
-        Plan("press", "crimp", 1, "start", count=1),
-        Plan("press", "crimp", 1, "start and silent", count=1, lasts=150.0),  # longer than a cycle may take
+        Fault("press", "crimp", 1, "start", count=1),
+        Fault("press", "crimp", 1, "start and silent", count=1, lasts=150.0),  # longer than a cycle may take
     ],
     "relay": [
-        Plan("press", "crimp", 1, "writes", count=1),
-        Plan("press", "crimp", 1, "silent", after=1.0, lasts=100.0),
+        Fault("press", "crimp", 1, "writes", count=1),
+        Fault("press", "crimp", 1, "silent", after=1.0, lasts=100.0),
     ],
     "ot2": [
-        Plan("ot2", "transfer", 1, "dispense", count=1),
-        Plan("ot2", "transfer", 1, "hang"),
+        Fault("ot2", "transfer", 1, "dispense", count=1),
+        Fault("ot2", "transfer", 1, "hang"),
     ],
     "arm": [
-        Plan("arm", "place", 2, "messages", count=4, after=1.0),
-        Plan("arm", "pick", 3, "silent", after=2.0, lasts=120.0),
+        Fault("arm", "place", 2, "messages", count=4, after=1.0),
+        Fault("arm", "pick", 3, "silent", after=2.0, lasts=120.0),
     ],
 }
 
@@ -54,7 +57,7 @@ async def test_a_reply_lost_after_its_effect_does_nothing_twice(tmp_path: Path, 
 async def test_what_a_person_says_was_done_is_not_done_again(tmp_path: Path) -> None:
     """The stroke ends while the press is silent: the question is answered `done`, and the counter stays at one."""
     async with fault_lab(tmp_path, 1) as lab:
-        operator = await play(lab, [Plan("press", "crimp", 1, "start and silent", count=1, lasts=150.0)])
+        operator = await play(lab, [Fault("press", "crimp", 1, "start and silent", count=1, lasts=150.0)])
         assert list(operator.answered.values()) == ["done"]
         assert lab.world.memory("press")["cycles"] == 1
         sent = [event for event in await lab.events("action.intended") if event.data["action"] == "crimp"]
@@ -102,12 +105,16 @@ async def test_many_quiet_runs_over_all_wires_have_no_false_time_out(tmp_path: P
     assert (found.runs, found.complete, found.false) == (20, 20, 0)
 
 
-def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_cell_whose_daemon_is_killed_twice_comes_out_as_if_it_had_lived(tmp_path: Path) -> None:
+    script = rehearsed(short_cell(), tmp_path / "rehearsal", 1)
     found = Killed()
-    kill_once(tmp_path, 1, 1.5, found)
-    assert found.acknowledged > 3
-    assert found.cut >= 1
-    assert (found.lost, found.broken_chains, found.not_up, found.untold, found.misplaced, found.repeated) == (0,) * 6
+    play_killed(tmp_path, Plan(script, cells=1, kills=2, share=0.1, seed=1), found)
+    assert found.told == []
+    assert (found.kills, found.cells, found.complete) == (2, 1, 1)
+    assert found.acknowledged > 20
+    assert (found.lost, found.broken_chains, found.not_up, found.left_open) == (0,) * 4
+    assert (found.twice, found.differ, found.misplaced) == (0,) * 3
+    assert found.held == found.unknown
 
 
 async def _until(lab: FaultLab, run: str, action: str) -> None:

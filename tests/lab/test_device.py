@@ -68,6 +68,33 @@ async def test_a_lost_link_shows_and_heals(press: Device) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_device_is_ready_once_it_was_read_and_tells_so_then(press: Device) -> None:
+    """A run that decides by its signals right after a start must find them."""
+    seen: list[tuple[str, bool]] = []
+
+    def heard(happening: Happening) -> None:
+        if isinstance(happening, DeviceState):
+            seen.append((happening.health, press.connected))
+
+    press.bus.subscribe(heard)
+    read = toy(press).read_state
+
+    async def slowly() -> object:
+        await asyncio.sleep(5)
+        return await read()
+
+    toy(press).read_state = slowly  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(press.run())
+    await asyncio.sleep(4)
+    assert not press.connected
+    await press.wait_ready()
+    assert press.live("")["guard_closed"] is True
+    await asyncio.sleep(1)
+    assert seen == [("ok", True)]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_an_action_on_a_device_that_is_down_was_not_sent(press: Device) -> None:
     with pytest.raises(Unreachable, match=r"press\.crimp: the device is down: not connected yet"):
         await crimp(press)
@@ -187,13 +214,14 @@ async def test_a_driver_that_hangs_in_an_action_leaves_its_outcome_unknown(press
 
 @pytest.mark.parametrize("what", ["baseline", "outcome", "cancel", "safe_state"])
 async def test_no_order_waits_for_a_driver_that_hangs(press: Device, what: str) -> None:
-    intent = Intent("a1", "crimp", "", press.driver.actions["crimp"].parameters(force="7.8 kN"), {}, clock.now())
+    intended = press.driver.actions["crimp"]
+    intent = Intent("a1", "crimp", "", intended.parameters(force="7.8 kN"), {}, clock.now())
 
     async def hang(*_: object) -> None:
         await stubborn()
 
     asks = {
-        "baseline": lambda: press.baseline("crimp", ""),
+        "baseline": lambda: press.baseline(intended, "", intent.parameters),
         "outcome": lambda: press.outcome(intent),
         "cancel": lambda: press.cancel("a1"),
         "safe_state": press.safe_state,

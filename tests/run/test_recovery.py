@@ -121,6 +121,61 @@ async def test_what_no_device_knows_is_asked_about(tmp_path: Path, world: World)
     assert once_effects(world) == ONCE
 
 
+GRIPPED = """\
+labd: 1
+protocol: gripped
+version: 1.0.0
+summary: Carry a part, look whether it was gripped, and ask.
+roles: {arm: arm}
+start: take
+states:
+  take:
+    steps:
+      - {do: arm.pick, with: {place: =sample.position}, as: picked}
+      - {do: arm.place, with: {place: tray/cells/B1}, as: put}
+    next:
+      - {if: not picked.gripped, go: lost}
+      - {if: not put.released, go: lost}
+      - {go: ask}
+  ask:
+    ask: Is it there?
+    choices: {"yes": done, "no": lost}
+    within: 2 h
+    otherwise: lost
+  done: {end: complete}
+  lost: {end: scrapped}
+"""
+
+
+async def test_a_person_s_done_means_that_it_was_gripped_and_no_question_is_taken_for_an_earlier_one(
+    tmp_path: Path, world: World
+) -> None:
+    world.mute.add("arm")
+    for effect in ("arm.pick tray/cells/A1", "arm.place tray/cells/B1"):
+        async with at_work(tmp_path, DEVICES, REAL) as lab:
+            run = (await lab.engine.states() or [None])[0]
+            run_id = run.run if run is not None else await lab.start(GRIPPED)
+            while not world.effects[effect]:
+                await asyncio.sleep(0.1)
+        async with at_work(tmp_path, DEVICES, REAL) as lab:
+            await until_asked(lab, run_id)
+            await until(lab, run_id, "Held")
+            await lab.engine.answer(run_id, "done", by="eva")
+        async with at_work(tmp_path, DEVICES, REAL) as lab:
+            await lab.engine.command(run_id, Command.UNHOLD, by="eva")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        question = await until_asked(lab, run_id)
+        assert question["text"] == "Is it there?"
+    async with at_work(tmp_path, DEVICES, REAL) as lab:  # the protocol's question is still open
+        await asyncio.sleep(60)
+        assert (await lab.engine.state(run_id)).question is not None
+        ids = [event.data["question_id"] for event in await lab.events(run_id, "question.asked")]
+        assert ids == [f"{run_id}-q1", f"{run_id}-q2", f"{run_id}-q3"]
+        await lab.engine.answer(run_id, "yes", by="eva")
+        assert (await end_of(lab, run_id)).outcome == "complete"
+    assert once_effects(world) == {"arm.pick tray/cells/A1": 1, "arm.place tray/cells/B1": 1}
+
+
 WAITS = """\
 labd: 1
 protocol: waits

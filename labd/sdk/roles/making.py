@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from labd.sdk.actions import Call, Effect, Result, action
 from labd.sdk.driver import Driver, Signals
@@ -138,11 +139,15 @@ class ArmSignals(Signals):
 
 
 class PickResult(Result):
+    MEANS: ClassVar[Mapping[str, Any]] = {"gripped": True}
+
     gripped: bool
     width: Length | None
 
 
 class PlaceResult(Result):
+    MEANS: ClassVar[Mapping[str, Any]] = {"released": True}
+
     released: bool
 
 
