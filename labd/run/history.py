@@ -30,6 +30,10 @@ ACTIONS = frozenset({"action.intended", "action.done", "action.failed", "action.
 """What `open_actions` reads."""
 
 
+QUESTIONS = frozenset({"question.asked", "question.answered", "question.expired", "question.withdrawn"})
+"""What `open_questions` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The state of all runs, by id and in the order of their start, and where samples are."""
@@ -88,6 +92,17 @@ def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:
         if event.kind != "action.unknown":
             found.pop(action_id, None)
     return found, silent
+
+
+def open_questions(events: Iterable[Event]) -> list[str]:
+    """The ids of the questions that nobody has answered and nothing has closed, in their order."""
+    found: dict[str, None] = {}
+    for event in events:
+        if event.kind == "question.asked":
+            found[event.data["question_id"]] = None
+        else:
+            found.pop(event.data["question_id"], None)
+    return list(found)
 
 
 def open_units(events: Iterable[Event], on_loss: str | None = None) -> set[tuple[str, str]]:

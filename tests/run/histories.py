@@ -30,9 +30,11 @@ from hypothesis.stateful import (
 
 from labd.lab.bus import RunState
 from labd.lab.interlocks import GuardError
+from labd.run.engine import EngineError
 from labd.run.history import FOLDED, fold
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.performer import Performer
+from labd.run.urgent import order_all
 from tests.protocol.callees import CALLEES
 from tests.protocol.strategies import Maker
 from tests.run.conftest import ASSEMBLE, DEVICES
@@ -201,9 +203,9 @@ class Histories(RuleBasedStateMachine):
         for one in which:
             self._start(one)
 
-    def _up(self, *, patient: bool = True, fuse: int = 0) -> None:
+    def _up(self, *, patient: bool = True, fuse: int = 0, safe_mode: bool = False) -> None:
         waits_for = [name for name in DEVICES if name not in self.world.down] if patient else []
-        self.site.up(waits_for=waits_for, fuse=fuse)
+        self.site.up(waits_for=waits_for, fuse=fuse, safe_mode=safe_mode)
         self._judge(whole=True)
 
     def _die(self, away: float = 0.0, *, patient: bool = True) -> None:
@@ -254,10 +256,11 @@ class Histories(RuleBasedStateMachine):
 
     def _command(self, state: RunState, command: Command, fuse: int = 0, at: str | None = None) -> bool:
         """Gives a command; gives whether it was acknowledged."""
-        by = self._by()
+        by, live = self._by(), state.run in self.site.engine._runs
         _say(f"{command.value} {state.run} in {state.state}" + (f" at {at}" if at else ""))
         try:
-            told = self._do(self.site.engine.command(state.run, command, by=by, at=at), fuse=fuse)
+            limit = OBEYED if live else 40.0  # one that is not at work makes its devices safe first
+            told = self._do(self.site.engine.command(state.run, command, by=by, at=at), limit, fuse)
         except CommandRefusedError as error:
             _say(f"refused: {error}")
             return False
@@ -286,7 +289,11 @@ class Histories(RuleBasedStateMachine):
         if self.site.lab.places.sample_at(home) is not None:
             return
         work = self.site.engine.start(text, "made.yaml", {}, position=home, called=CALLEES, by=by)
-        run = self._do(work, fuse=fuse)
+        try:
+            run = self._do(work, fuse=fuse)
+        except EngineError as error:
+            _say(f"refused: {error}")
+            return
         if run is not None:
             self.promises.append({"kind": "run.started", "run": run.id, "by": by})
 
@@ -384,6 +391,30 @@ class Histories(RuleBasedStateMachine):
         told = self._do(self.site.engine.command_all(command, by=by, devices={device}), fuse=fuse)
         self.promises += [{"kind": "command.accepted", "run": run, "by": by} for run in told or ()]
 
+    @rule(command=st.sampled_from([*[Command.HOLD] * 4, Command.STOP, Command.ABORT]), fuse=FUSE)
+    def order_all(self, command: Command, fuse: int) -> None:
+        by = self._by()
+        told = self._do(order_all(self.site.engine, command, by=by), 100.0, fuse)
+        self.promises += [{"kind": "command.accepted", "run": run, "by": by} for run in (told.runs if told else ())]
+
+    @precondition(lambda self: any(state.ended for state in self.runs))
+    @rule(run=RUN, again=st.booleans())
+    def clear_twice(self, run: int, again: bool) -> None:
+        """Two people clear the same run at once; or one begins anew with its sample meanwhile."""
+        over = [state for state in self.runs if state.ended is not None]
+        state, engine = over[run % len(over)], self.site.engine
+
+        async def both() -> list[Any]:
+            clear = engine.command(state.run, Command.CLEAR, by=self._by())
+            if again:
+                other: Any = engine.start(WAITS, "made.yaml", {}, sample=state.sample, called=CALLEES, by=self._by())
+            else:
+                other = engine.command(state.run, Command.CLEAR, by=self._by())
+            return await asyncio.gather(clear, other, return_exceptions=True)
+
+        for told in self._do(both()) or ():
+            assert not isinstance(told, Exception) or isinstance(told, (CommandRefusedError, EngineError)), told
+
     @rule(run=RUN, commands=AT_ONCE)
     def at_once(self, run: int, commands: list[str]) -> None:
         """Several people at the same time."""
@@ -396,7 +427,7 @@ class Histories(RuleBasedStateMachine):
             given = [self.site.engine.command(state.run, Command(command), by=by) for command, by in orders]
             return await asyncio.gather(*given, return_exceptions=True)
 
-        for (_, by), told in zip(orders, self._do(all_of_them()) or (), strict=False):
+        for (_, by), told in zip(orders, self._do(all_of_them(), 40.0) or (), strict=False):
             if isinstance(told, RunState):
                 self.promises.append({"kind": "command.accepted", "run": state.run, "by": by})
             else:
@@ -461,13 +492,32 @@ class Histories(RuleBasedStateMachine):
 
     @rule(away=AWAY, patient=st.booleans(), fuse=st.sampled_from([0, 0, 0, 1, 2]), then=THEN)
     def kill(self, away: float, patient: bool, fuse: int, then: int) -> None:
+        self._kill(away, patient=patient, fuse=fuse)
+        self._pass(then)
+
+    @rule(away=AWAY, fuse=st.sampled_from([0, 0, 1, 2]), then=THEN)
+    def kill_into_safe_mode(self, away: float, fuse: int, then: int) -> None:
+        self._kill(away, fuse=fuse, safe_mode=True)
+        self._pass(then)
+
+    def _kill(self, away: float, **how: Any) -> None:
         self.site.kill()
         self.site.loop.run_until_complete(asyncio.sleep(away))
         try:
-            self._up(patient=patient, fuse=fuse)
+            self._up(**how)
         except DeadError:
             self._die()
+
+    @precondition(lambda self: self.site.safe_mode is not None)
+    @rule(fuse=FUSE, then=THEN)
+    def resume(self, fuse: int, then: int) -> None:
+        self._do(self.site.resume(), 400.0, fuse)
         self._pass(then)
+
+    @rule(away=AWAY, fuse=FUSE)
+    def restart_in_order(self, away: float, fuse: int) -> None:
+        self._do(self.site.engine.leave_all(), 400.0, fuse)
+        self._kill(away)
 
     @rule(device=DEVICE, then=THEN)
     def lose(self, device: str, then: int) -> None:
@@ -563,6 +613,8 @@ class Histories(RuleBasedStateMachine):
         world.reads.clear()
         world.safe_takes = 0.0
         self.site.journal.fuse = 0
+        if self.site.safe_mode is not None:
+            self._do(self.site.resume(), 400.0)
         for turn in range(PATIENCE * 4):
             if not self.working:
                 break

@@ -136,3 +136,54 @@ def test_a_start_that_is_cut_is_whole_or_was_not(history: Histories, text: str) 
         history._do(asyncio.sleep(1.0), 2.0)
     assert len(history.runs) == 3
     history.nothing_is_wrong()
+
+
+# ── what histories have found ────────────────────────────────────────────────────────────────────────────────────
+def test_a_run_in_safe_mode_is_aborted_as_the_life_cycle_has_it_and_its_question_taken_back(history: Histories) -> None:
+    history.begin([])
+    _asks(history)
+    history._kill(0.0, safe_mode=True)
+    assert history._command(history.runs[0], Command.ABORT)
+    history.nothing_is_wrong()
+    (withdrawn,) = [event for event in history._events() if event.kind == "question.withdrawn"]
+    moves = [event.data["to"] for event in history._events() if event.kind == "run.state"]
+    assert (withdrawn.data["why"], moves[-2:]) == ("the run was aborted", ["Aborting", "Aborted"])
+
+
+def test_a_run_that_was_aborting_in_safe_mode_comes_to_its_end(history: Histories) -> None:
+    history.begin([])
+    STATES["Aborting"](history)
+    history._kill(0.0, safe_mode=True)
+    assert history._command(history.runs[0], Command.ABORT)
+    assert history.runs[0].state == "Aborted"
+
+
+def test_an_abort_is_heard_also_while_runs_are_resumed(history: Histories) -> None:
+    history.begin([])
+    _executes(history)
+    history._kill(0.0, safe_mode=True)
+    run = history.runs[0].run
+
+    async def at_once() -> None:
+        abort = history.site.engine.command(run, Command.ABORT, by="eva")
+        await asyncio.gather(history.site.resume(), abort)
+        await history.site.engine.wait(run)
+
+    history._do(at_once(), 100.0)
+    assert history.runs[0].outcome == "aborted"
+
+
+def test_of_two_who_clear_a_run_at_once_one_is_told_that_it_is_cleared(history: Histories) -> None:
+    history.begin([])
+    STATES["Aborted"](history)
+    run = history.runs[0].run
+
+    async def at_once() -> list[object]:
+        clears = [history.site.engine.command(run, Command.CLEAR, by=name) for name in ("eva", "ida")]
+        return await asyncio.gather(*clears, return_exceptions=True)
+
+    first, second = history._do(at_once())
+    assert (first.state, str(second)) == (
+        "Stopped",
+        f"{run} is Stopped and its sample has left the lab: nothing to clear",
+    )
