@@ -19,7 +19,7 @@ from labd.lab.lab import Lab
 from labd.lab.rules import Then
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
-from labd.run.history import FOLDED, History, fold
+from labd.run.history import ACTIONS, FOLDED, History, fold, open_units
 from labd.run.homes import EngineError, Homes
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.parked import abort_parked
@@ -105,6 +105,8 @@ class Engine(Roll):
                 log.error("a run cannot go on", run=state.run, problem=str(error))  # noqa: TRY400 - the text says it all
                 cause = f"it cannot go on: {error}. Mend that and start labd again, or abort it"
                 self._parked[state.run] = replace(state, cause=cause)
+                actions = await self.journal.events(run=state.run, kinds=ACTIONS)
+                self.reservations.keep(state.run, open_units(actions))
                 continue
             del self._parked[state.run]
             runs.append(run)
@@ -128,6 +130,7 @@ class Engine(Roll):
             ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
             del self._parked[run_id]
             self._past[run_id] = ended
+            self.reservations.forget(run_id)
             self.lab.bus.tell(ended)
             return True
 

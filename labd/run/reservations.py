@@ -8,7 +8,7 @@ in the press keeps the press from being given away, after the state that put it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
@@ -94,6 +94,16 @@ class Reservations:
     def restore(self, run: str, bounds: Mapping[str, Bound]) -> None:
         """Gives a run the units that it had before a restart; before anybody else asks for any."""
         self._holder |= {key: run for bound in bounds.values() for key in bound.keys}
+
+    def keep(self, run: str, units: Iterable[UnitKey]) -> None:
+        """Keeps units from everybody while a run does not go on: what it ordered there may still be under way."""
+        self._holder |= dict.fromkeys(units, run)
+
+    def forget(self, run: str) -> None:
+        """Gives back all that a run has."""
+        for key in [key for key, holder in self._holder.items() if holder == run]:
+            del self._holder[key]
+        self._grant()
 
     def take(self, run: str, sample: str, bound: Bound) -> bool:
         """Takes a unit that the run had before, if nobody has it now and no other's sample is in it.
