@@ -30,12 +30,13 @@ class Work:
     sent: bool = False
     accepted: bool = False
     told: bool = False  # the journal holds an outcome of the intent, `unknown` included
+    unknown: bool = False  # and that is what it says
     left: str | None = None  # why the run does not wait for it any more
     quiet: asyncio.Event = field(default_factory=asyncio.Event)  # set while nothing of it is on the wire
 
     def begin(self) -> None:
         self.attempting, self.intent = True, None
-        self.sent = self.accepted = self.told = False
+        self.sent = self.accepted = self.told = self.unknown = False
         self.quiet.clear()
 
     def end(self) -> None:
@@ -56,6 +57,8 @@ class Hands:
         self.lab = lab
         self.journal = journal
         self.recorder = Recorder(lab, journal, signals)
+        self.unknown: list[str] = []
+        """Actions that were cut, and may have happened."""
         self._works: list[Work] = []
         self._ending: str | None = None  # why nothing new is begun any more
 
@@ -64,7 +67,7 @@ class Hands:
         try:
             await rows.close()
         finally:
-            work.told = True
+            work.told, work.unknown = True, False
             conflict = self.recorder.done(work.order, intent, did.result, **more)
         return Did(did.result, conflict)
 
@@ -76,18 +79,21 @@ class Hands:
         return Call(intent.id, intent.unit, intent.baseline, on_accepted=accepted, on_row=rows.append)
 
     def _tell(self, work: Work, kind: str, intent: Intent, **data: Any) -> None:
-        work.told = True
+        work.told, work.unknown = True, kind == "action.unknown"
         self.recorder.post(work.order, kind, intent, **data)
 
     def _cut_off(self, work: Work, intent: Intent) -> None:
         """Journals what is known of an action whose task is cancelled; nothing when the daemon dies, as in a crash."""
         why = self._ending or work.left
+        if why is not None and work.unknown:
+            self.unknown.append(work.order.name)
         if why is None or work.told:
             return
         if not work.sent:
             self._tell(work, "action.failed", intent, error="cancelled", message=f"{why}; nothing was sent")
         elif work.order.action.effect is Effect.ONCE:
             self._tell(work, "action.unknown", intent, message=why)
+            self.unknown.append(work.order.name)
         elif work.left is not None:
             self._tell(work, "action.failed", intent, error="cancelled", message=why)
         else:

@@ -227,9 +227,10 @@ class Life(ABC):
             return
         self.outcome = self._final
         self.ended_at = clock.stamp()
-        if self._unknown:
+        unknown = list(dict.fromkeys([*self._unknown, *self._performer.unknown]))
+        if unknown:
             known = f"{self.cause}; " if self.cause else ""
-            self.cause = f"{known}nobody knows whether {', '.join(self._unknown)} happened: look at {self.sample}"
+            self.cause = f"{known}nobody knows whether {', '.join(unknown)} happened: look at {self.sample}"
         moved = self._moved(Command.DONE)
         ended = {"outcome": self.outcome, "sample": self.sample, "cause": self.cause}
         self._end_events = (moved, NewEvent("run.ended", ended, self.id))

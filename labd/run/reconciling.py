@@ -38,6 +38,7 @@ class Reconciler(Hands):
             outcome = await self._take_up(work, intent, rows)
         more = {"by": "device", "why": outcome.why}
         if outcome.verdict is Verdict.NOT_DONE:
+            work.unknown = False
             self.recorder.post(work.order, "action.reconciled", intent, verdict="not_done", **more)
             return error
         # What was ended on purpose is settled by what the device has of it; else a person must say what it is worth.
@@ -64,6 +65,9 @@ class Reconciler(Hands):
         self._works.append(work)
         try:
             settled = await self._settle_anew(work, intent, OutcomeUnknown(why))
+        except asyncio.CancelledError:
+            self._cut_off(work, intent)
+            raise
         finally:
             work.end()
             self._works.remove(work)

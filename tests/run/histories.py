@@ -692,7 +692,7 @@ def _line(event: Any) -> str:
     return f"{event.seq:4} {event.at[11:23]} {event.run} {event.kind} {data}"[:240]
 
 
-CI = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None)
+CI = settings(max_examples=30, stateful_step_count=40, deadline=None, derandomize=True, database=None)
 """How many histories each run of the tests makes: the same each time."""
 
 

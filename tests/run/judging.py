@@ -108,6 +108,10 @@ def _judge_actions(run: str, events: Sequence[Event], world: Rough) -> None:
         if data["effect"] == "once":
             of_step[data["step"]].append(action_id)
             _judge_truth(action_id, told[action_id], world)
+    for event in events:
+        if event.kind == "run.ended":
+            open_ = [name for tries in of_step.values() for name in tries if _is_open(told[name], event)]
+            assert not open_ or "nobody knows whether" in str(event.data["cause"]), f"{run}: {open_} are open: {event}"
     for step, tries in of_step.items():
         for before in tries[:-1]:
             kinds = [(event.kind, dict(event.data)) for event in told[before]]
@@ -135,6 +139,10 @@ def _not_done(told: Sequence[Event]) -> bool:
     if last.kind == "action.failed":
         return not _faulty(last)
     return last.kind == "action.reconciled" and last.data["verdict"] == "not_done"
+
+
+def _is_open(told: Sequence[Event], ended: Event) -> bool:
+    return not any(event.kind in OUTCOMES for event in told if event.seq < ended.seq)
 
 
 def _judge_truth(action_id: str, told: Sequence[Event], world: Rough) -> None:

@@ -143,6 +143,26 @@ async def test_where_a_run_that_cannot_go_on_may_still_act_nobody_else_does(tmp_
         assert (await end_of(lab, other)).outcome == "complete"
 
 
+async def test_what_was_cut_by_an_abort_is_named_at_its_end(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await crimping(lab, world)
+        await lab.engine.command(run, Command.ABORT, by="eva")
+        cause = (await end_of(lab, run)).cause
+        assert cause == "aborted by eva; nobody knows whether press.crimp happened: look at cell-0001"
+
+
+async def test_what_was_still_asked_about_when_it_was_aborted_is_named_too(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await crimping(lab, world)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        await asyncio.sleep(1)  # the press is at it still
+        await lab.engine.command(run, Command.ABORT, by="eva")
+        cause = (await end_of(lab, run)).cause
+        assert cause == "aborted by eva; nobody knows whether press.crimp happened: look at cell-0001"
+
+
 def test_one_of_two_open_questions_is_left_when_the_other_is_closed() -> None:
     started = {"protocol": "p", "version": "1.0.0", "sample": "cell-1"}
     asked = {"text": "?", "choices": [], "input": None}
