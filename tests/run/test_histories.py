@@ -9,7 +9,8 @@ import pytest
 
 from labd.run.lifecycle import Command
 from tests.run.conftest import ASSEMBLE
-from tests.run.histories import CI, WAITS, Histories, protocols
+from tests.run.histories import CI, Histories
+from tests.run.texts import WAITS, protocols
 
 TestHistories = Histories.TestCase
 TestHistories.settings = CI
