@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from labd import button
 from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
@@ -59,6 +60,7 @@ def serve(
     log: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log on stderr.")] = None,
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
+    button.listen()
     from labd.daemon import serve as run_daemon
 
     raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from labd import clock
 from labd.journal import Event, NewEvent
+from labd.lab.background import background
 from labd.lab.bus import RunState
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -392,3 +394,34 @@ async def test_a_run_of_a_restored_journal_waits_for_a_person(tmp_path: Path, wo
         assert "restored from a backup of 2026-11-20" in str((await lab.engine.state(run)).cause)
         await lab.engine.command(run, Command.UNHOLD, by="eva")
         assert (await end_of(lab, run)).outcome == "complete"
+
+
+async def test_an_order_to_all_while_runs_are_taken_up_reaches_each_before_it_does_anything(
+    tmp_path: Path, world: World
+) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["arm.place press/nest"]:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+    before = once_effects(world)
+    async with contextlib.AsyncExitStack() as stack:
+        lab = await stack.enter_async_context(at_work(tmp_path, DEVICES, REAL, begin=False))
+        ordered = asyncio.ensure_future(lab.engine.command_all(Command.ABORT, by="eva", cause="smoke"))
+        await stack.enter_async_context(background(lab.engine.run(), "engine"))
+        async with asyncio.timeout(600):
+            assert await ordered == [run]
+        assert (await end_of(lab, run)).outcome == "aborted"
+    assert once_effects(world) == before
+
+
+async def test_an_order_to_all_ends_also_runs_that_were_not_taken_up(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+    async with at_work(tmp_path, DEVICES, REAL, resume=False) as lab:
+        assert (await lab.engine.state(run)).ended is None
+        assert await lab.engine.command_all(Command.HOLD, by="eva") == []
+        assert await lab.engine.command_all(Command.ABORT, by="eva", cause="smoke") == [run]
+        assert (await lab.engine.state(run)).outcome == "aborted"
+        assert await lab.engine.resume() == []
