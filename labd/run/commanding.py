@@ -64,9 +64,10 @@ class Commanding(Roll):
         if parked is not None:
             if command not in (Command.STOP, Command.ABORT):
                 raise CommandRefusedError(f"{run_id}: {parked.cause}")
-            await self._close(run_id, by, cause)
-            return await self.state(run_id)
-        run = self._live(run_id)
+            if await self._close(run_id, by, cause):
+                await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
+                return await self.state(run_id)
+        run = self._live(run_id)  # also one that was parked, and was resumed or ended meanwhile
         await self._obeyed(run, run.command(command, by, cause, at))
         await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
         return await self.state(run_id)
@@ -107,12 +108,9 @@ class Commanding(Roll):
         if order.given:
             told = {"command": command.value, "by": by, "cause": cause, "at": None}
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in order.given))
-        ended: list[str] = []
-        if devices is None and command in (Command.STOP, Command.ABORT):
-            for run_id in list(self._parked):
-                await self._close(run_id, by, cause)
-                ended.append(run_id)
-        return [*order.given, *ended]
+        ends = devices is None and command in (Command.STOP, Command.ABORT)
+        parked = list(self._parked) if ends else []
+        return [*order.given, *[run_id for run_id in parked if await self._close(run_id, by, cause)]]
 
     def _give(self, order: _OrderToAll, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -155,12 +153,13 @@ class Commanding(Roll):
             events.append(NewEvent("part.moved", dict(told), run_id))
         if not events:
             raise CommandRefusedError(f"{run_id} is {state.state} and its sample has left the lab: nothing to clear")
-        await self.journal.append(*events)
+        # At once, for whoever asks while it is written: nobody clears it a second time, or begins with what has gone.
         self.lab.places.move(state.sample, None)
         if gripper is not None:
             self.lab.places.carry(gripper, None)
         if state.state == State.ABORTED.value:
             self._past[run_id] = replace(state, state=State.STOPPED.value)
+        await self.journal.append(*events)
         return await self.state(run_id)
 
     async def stop_all(self, by: str, cause: str) -> None:
@@ -194,11 +193,13 @@ class Commanding(Roll):
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    async def _close(self, run_id: str, by: str, cause: str | None) -> None:
-        """Aborts a run that was not taken up."""
+    async def _close(self, run_id: str, by: str, cause: str | None) -> bool:
+        """Aborts a run that was not taken up; gives whether it was that still."""
         async with self._ending:
-            if run_id in self._parked:
-                ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
-                del self._parked[run_id]
-                self._past[run_id] = ended
-                self.lab.bus.tell(ended)
+            if run_id not in self._parked:
+                return False
+            ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
+            del self._parked[run_id]
+            self._past[run_id] = ended
+            self.lab.bus.tell(ended)
+            return True

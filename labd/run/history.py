@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,10 @@ ACTIONS = frozenset({"action.intended", "action.done", "action.failed", "action.
 """What `open_actions` reads."""
 
 
+QUESTIONS = frozenset({"question.asked", "question.answered", "question.expired", "question.withdrawn"})
+"""What `open_questions` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The state of all runs, by id and in the order of their start, and where samples are."""
@@ -49,6 +54,7 @@ def fold(events: Iterable[Event]) -> History:
     places: dict[str, str] = {}
     homes: set[str] = set()
     parts: dict[str, str] = {}
+    asked: dict[str, list[dict[str, Any]]] = defaultdict(list)  # what each run asks
     for event in events:
         data: dict[str, Any] = event.data
         if event.kind == "sample.moved":
@@ -66,7 +72,7 @@ def fold(events: Iterable[Event]) -> History:
             runs[event.run] = _started(event)
         elif event.run in runs:
             assert event.run is not None
-            runs[event.run] = _next(runs[event.run], event)
+            runs[event.run] = _next(runs[event.run], event, asked[event.run])
     return History(runs, places, frozenset(homes), parts)
 
 
@@ -86,6 +92,17 @@ def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:
         if event.kind != "action.unknown":
             found.pop(action_id, None)
     return found, silent
+
+
+def open_questions(events: Iterable[Event]) -> list[str]:
+    """The ids of the questions that nobody has answered and nothing has closed, in their order."""
+    found: dict[str, None] = {}
+    for event in events:
+        if event.kind == "question.asked":
+            found[event.data["question_id"]] = None
+        else:
+            found.pop(event.data["question_id"], None)
+    return list(found)
 
 
 def open_units(events: Iterable[Event], on_loss: str | None = None) -> set[tuple[str, str]]:
@@ -126,7 +143,7 @@ def _started(event: Event) -> RunState:
     )
 
 
-def _next(state: RunState, event: Event) -> RunState:
+def _next(state: RunState, event: Event, asked: list[dict[str, Any]]) -> RunState:
     data: dict[str, Any] = event.data
     match event.kind:
         case "run.state":
@@ -137,10 +154,16 @@ def _next(state: RunState, event: Event) -> RunState:
         case "question.asked":
             question = {"id": data["question_id"], "kind": data["kind"], "text": data["text"]}
             question |= {"choices": data["choices"], "input": data["input"], "asked": event.at}
-            return replace(state, question=question)
+            asked.append(question)
+            return replace(state, question=_first(asked))
         case "question.answered" | "question.expired" | "question.withdrawn":
-            asked = state.question is not None and state.question["id"] == data["question_id"]
-            return replace(state, question=None) if asked else state
+            asked[:] = [question for question in asked if question["id"] != data["question_id"]]
+            return replace(state, question=_first(asked))
         case "run.ended":
             return replace(state, outcome=data["outcome"], ended=event.at, progress=1.0, question=None)
     return state
+
+
+def _first(asked: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The question that a person is asked first: those about an action's outcome go before the protocol's."""
+    return next((question for question in asked if question["kind"] == "outcome"), asked[0] if asked else None)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 
 from labd import clock
 from labd.journal import Journal, NewEvent
 from labd.lab.bus import RunState
 from labd.lab.lab import Lab
-from labd.run.history import ACTIONS, open_actions, open_units
+from labd.run.history import ACTIONS, QUESTIONS, open_actions, open_questions, open_units
 from labd.run.life import POSITIONS
-from labd.run.lifecycle import State
+from labd.run.lifecycle import Command, Lifecycle, State
 
 
 async def abort_parked(lab: Lab, journal: Journal, state: RunState, by: str, cause: str | None) -> RunState:
@@ -26,14 +27,16 @@ async def abort_parked(lab: Lab, journal: Journal, state: RunState, by: str, cau
     told = f"; nobody knows whether {', '.join(unsettled.values())} happened" if unsettled else ""
     why = f"{cause or f'aborted by {by}'}; it had not gone on since labd ended in {state.protocol_state}{told}; "
     why += f"look at {state.sample}"
-    moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": by, "cause": why}
     ended = {"outcome": "aborted", "sample": state.sample, "cause": why}
+    asked = open_questions(await journal.events(run=state.run, kinds=QUESTIONS))
+    withdrawn = [{"question_id": question, "why": "the run was aborted"} for question in asked]
     await journal.append(
         *(
             NewEvent("action.unknown", {"action_id": action_id, "message": "the daemon ended"}, state.run)
             for action_id in sorted(silent)
         ),
-        NewEvent("run.state", moved, state.run),
+        *(NewEvent("question.withdrawn", told, state.run) for told in withdrawn),
+        *(NewEvent("run.state", moved, state.run) for moved in _moves(state, by, why)),
         NewEvent("run.ended", ended, state.run),
         forget=f"{POSITIONS}{state.run}",
     )
@@ -46,6 +49,14 @@ async def abort_parked(lab: Lab, journal: Journal, state: RunState, by: str, cau
         question=None,
         progress=1.0,
     )
+
+
+def _moves(state: RunState, by: str, why: str) -> Iterator[dict[str, str | None]]:
+    """The moves to Aborted, as the life cycle has them; one that was aborting only comes to its end."""
+    cycle = Lifecycle(State(state.state))
+    for command in (Command.ABORT, Command.DONE) if cycle.at is not State.ABORTING else (Command.DONE,):
+        before, after = cycle.command(command)
+        yield {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": why}
 
 
 async def _make_safe(lab: Lab, journal: Journal, unit: tuple[str, str], run: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from labd.journal import Event
@@ -15,27 +16,47 @@ AFTER_THE_END = {"run.state", "sample.moved", "part.moved", "command.accepted"}
 """What is written of a run that has ended: what a person cleared, and that it was told so."""
 
 
-def judge(events: Sequence[Event], world: Rough) -> None:
-    """Raises AssertionError with what is not as it must be."""
-    by_run: dict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        if event.run is not None:
-            by_run[event.run].append(event)
-    intents = [event for event in events if event.kind == "action.intended"]
-    ids = [event.data["action_id"] for event in intents]
-    assert len(set(ids)) == len(ids), f"intended twice under one id: {ids}"
-    assert not world.twice, f"sent twice: {world.twice}"
-    never = set(world.orders) - set(ids)
-    assert not never, f"never intended, and happened: {never}"
-    for run, told in by_run.items():
-        _judge_life(run, told)
-        _judge_questions(run, told)
-        _judge_actions(run, told, world)
+@dataclass(slots=True)
+class Judge:
+    """Judges a journal again and again: a run of which nothing new stands in it was judged before."""
+
+    world: Rough
+    _read: int = 0
+    _runs: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    _intended: set[str] = field(default_factory=set)
+
+    def judge(self, events: Sequence[Event], *, whole: bool = False) -> None:
+        """Raises AssertionError with what is not as it must be.
+
+        Args:
+            events: the whole journal; what was there before is there still.
+            whole: judge all runs.
+        """
+        changed: set[str] = set()
+        for event in events[self._read :]:
+            if event.kind == "action.intended":
+                assert event.data["action_id"] not in self._intended, f"intended a second time: {event}"
+                self._intended.add(event.data["action_id"])
+            if event.run is not None:
+                self._runs[event.run].append(event)
+                changed.add(event.run)
+        self._read = len(events)
+        assert not self.world.twice, f"sent twice: {self.world.twice}"
+        never = set(self.world.orders) - self._intended
+        assert not never, f"never intended, and happened: {never}"
+        for run in self._runs if whole else changed:
+            _judge_life(run, self._runs[run])
+            _judge_questions(run, self._runs[run])
+            _judge_actions(run, self._runs[run], self.world)
+
+
+_CYCLE = Lifecycle()  # making one takes its time
 
 
 # ── the life of a run ────────────────────────────────────────────────────────────────────────────────────────────
 def _judge_life(run: str, events: Iterable[Event]) -> None:
-    cycle, ended, cleaning = Lifecycle(), False, False
+    cycle, ended, cleaning = _CYCLE, False, False
+    cycle.state = State.IDLE.value
     for event in events:
         data: dict[str, Any] = event.data
         where = f"{run}, event {event.seq} {event.kind} {data}"

@@ -20,6 +20,7 @@ from labd.lab.device import Poll
 from labd.lab.lab import Lab
 from labd.protocol import checker, load, ready
 from labd.run.engine import Engine
+from labd.run.safe_mode import SafeMode
 from labd.sdk import Action, Driver
 from tests.run.conftest import Bench
 from tests.toys import toy_lab
@@ -114,6 +115,7 @@ class Site:
         self._daemon: asyncio.Task[None] | None = None
         self._bench: Bench | None = None
         self.journal: PromptJournal | None = None
+        self.safe_mode: SafeMode | None = None
 
     @property
     def bench(self) -> Bench:
@@ -129,13 +131,13 @@ class Site:
         return self.bench.engine
 
     # ── its daemon ───────────────────────────────────────────────────────────────────────────────────────────────
-    def up(self, *, waits_for: Sequence[str] = (), fuse: int = 0) -> None:
-        """Starts the daemon; runs are taken up once the devices named are there."""
+    def up(self, *, waits_for: Sequence[str] = (), fuse: int = 0, safe_mode: bool = False) -> None:
+        """Starts the daemon; runs are taken up once the devices named are there, in safe mode not at all."""
         ready_ = asyncio.Event()
-        self._daemon = self.loop.create_task(self._serve(ready_, waits_for, fuse), name="daemon")
+        self._daemon = self.loop.create_task(self._serve(ready_, waits_for, fuse, safe_mode), name="daemon")
         self.drive(ready_.wait(), 200.0)
 
-    async def _serve(self, started: asyncio.Event, waits_for: Sequence[str], fuse: int) -> None:
+    async def _serve(self, started: asyncio.Event, waits_for: Sequence[str], fuse: int, safe_mode: bool) -> None:
         lab = toy_lab(self.path, self._devices, self._drivers, deck=DECK)
         path = self.path / "journal.sqlite"
         self.journal = journal = PromptJournal(path, open_journal(path, None))
@@ -143,11 +145,15 @@ class Site:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(journal.let_go)
             for device in lab.devices.values():
-                device.poll = Poll(300.0, 20.0)
+                device.poll = Poll(900.0, 60.0)
                 await stack.enter_async_context(background(device.run(), device.id))
             for name in waits_for:
                 await lab.devices[name].wait_ready()
-            engine = Engine(lab, journal, NoSignals())  # type: ignore[arg-type]
+            engine = Engine(lab, journal, NoSignals(), resume=not safe_mode)  # type: ignore[arg-type]
+            if safe_mode:
+                self.safe_mode = SafeMode(lab, journal, ("one", "two", "three"))
+                self.safe_mode.begin()
+                await stack.enter_async_context(background(self.safe_mode.run(), "safe mode"))
             self._bench = Bench(lab, engine, journal)
             await stack.enter_async_context(background(engine.run(), "engine"))
             await engine.ready.wait()
@@ -159,6 +165,7 @@ class Site:
         if self._daemon is None:
             return
         daemon, self._daemon, self._bench = self._daemon, None, None
+        self.safe_mode = None
         if self.journal is not None:
             self.journal.cut()
         daemon.cancel()
@@ -200,12 +207,21 @@ class Site:
             await asyncio.sleep(0)
         await self.journal.cut_off.wait()
 
+    async def resume(self) -> list[str]:
+        """Ends safe mode."""
+        safe_mode, self.safe_mode = self.safe_mode, None
+        assert safe_mode is not None
+        safe_mode.end()
+        return await self.engine.resume()
+
     def let(self, seconds: float) -> None:
         """Lets so much lab time pass."""
         self.drive(asyncio.sleep(seconds), seconds + 1.0)
 
     def close(self) -> None:
-        """Kills the daemon, and ends the loop."""
+        """Kills the daemon, and ends the loop. Harmless a second time."""
+        if self.loop.is_closed():
+            return
         self.kill()
         try:
             left = asyncio.all_tasks(self.loop)
@@ -255,7 +271,8 @@ def in_haste() -> Iterator[None]:
             mock.patch("labd.run.reading.ready", quick_ready),
             mock.patch("asyncio.to_thread", at_once),
             mock.patch("labd.protocol.machine.machine.compiled", quick_compile),
-            mock.patch.object(Action, "schema", lambda _: {}),
+            mock.patch.object(Action, "schema", return_value={}),
+            mock.patch("labd.lab.supervision.BACKOFF", (1.0, 600.0)),
         ):
             yield
     finally:

@@ -143,7 +143,8 @@ async def test_a_run_that_is_not_resumed_can_be_aborted_and_what_went_on_is_made
         with pytest.raises(CommandRefusedError, match="has ended"):
             await bench.engine.command("run-0001", Command.STOP, by="eva")
         kinds = [event.kind for event in await bench.journal.events(run="run-0001")]
-        assert kinds[-4:] == ["device.safe_state", "action.unknown", "run.state", "run.ended"]
+        assert kinds[-6:-3] == ["device.safe_state", "action.unknown", "run.state"]
+        assert kinds[-3:] == ["run.state", "run.ended", "command.accepted"]
         bench.safe_mode.end()
         assert await bench.engine.resume() == []
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from labd.journal import Event
+from labd.run.history import fold
 from labd.run.lifecycle import Command
 from labd.sdk import Unreachable
 from tests.run.conftest import DEVICES, Bench, BenchMaker, at_work
@@ -113,3 +115,18 @@ async def test_an_unhold_that_a_hold_follows_at_once_lets_nothing_begin(bench: B
         await asyncio.sleep(60)
         assert (await lab.engine.state(run)).state == "Held"
         assert lab.toy("press").happened == []
+
+
+def test_one_of_two_open_questions_is_left_when_the_other_is_closed() -> None:
+    started = {"protocol": "p", "version": "1.0.0", "sample": "cell-1"}
+    asked = {"text": "?", "choices": [], "input": None}
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("run.started", started),
+        ("question.asked", {**asked, "question_id": "q1", "kind": "protocol"}),
+        ("question.asked", {**asked, "question_id": "q2", "kind": "outcome"}),
+        ("question.answered", {"question_id": "q2"}),
+        ("question.expired", {"question_id": "q1"}),
+    ]
+    events = [Event(seq, "", "run-1", kind, data, "") for seq, (kind, data) in enumerate(kinds, 1)]
+    shown = [fold(events[:count]).runs["run-1"].question for count in range(1, 6)]
+    assert [question and question["id"] for question in shown] == [None, "q1", "q2", "q1", None]
