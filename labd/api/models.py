@@ -61,8 +61,12 @@ class ResumeRequest(_Model):
 
 
 class AnswerRequest(_Model):
-    """An operator's answer; `value` where the question asks for a typed one."""
+    """An operator's answer; `value` where the question asks for a typed one.
 
+    `question` is the id of the question that is meant; one that is asked meanwhile is not answered by it.
+    """
+
+    question: str | None = None
     choice: Words = ""
     value: JsonValue = None
     by: Who

@@ -12,7 +12,7 @@ from labd.lab.lab import Lab
 from labd.lab.rules import Then
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.parked import abort_parked
-from labd.run.reservations import UnitKey
+from labd.run.reservations import Reservations, UnitKey
 from labd.run.roll import Roll
 from labd.run.run import Run
 
@@ -40,6 +40,7 @@ class Commanding(Roll):
         super().__init__()
         self.lab = lab
         self.journal = journal
+        self.reservations = Reservations(lab)
         self.goes_on: set[UnitKey] = set()
         """The units that were left to their actions at the end."""
         self._closing = False
@@ -60,6 +61,8 @@ class Commanding(Roll):
         await self._settled.wait()
         if command is Command.CLEAR:
             return await self._clear(run_id, by)
+        if command is Command.UNHOLD and self._closing:
+            raise CommandRefusedError("the daemon is stopping: say it again once it was started")
         parked = self._parked.get(run_id)
         if parked is not None:
             if command not in (Command.STOP, Command.ABORT):
@@ -79,10 +82,12 @@ class Commanding(Roll):
         if not order.done():
             raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
 
-    async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
-        """Answers a run's question; durable when this returns. Raises as `command` does."""
+    async def answer(
+        self, run_id: str, choice: str, *, value: object = None, by: str, which: str | None = None
+    ) -> RunState:
+        """Answers a run's question, the one with the id `which`; durable when this returns. Raises as `command`."""
         await self._settled.wait()
-        self._live(run_id).answer(choice, value, by)
+        self._live(run_id).answer(choice, value, by, which)
         await self._accept(run_id, {"command": "answer", "by": by, "choice": choice})
         return await self.state(run_id)
 
@@ -201,5 +206,6 @@ class Commanding(Roll):
             ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
             del self._parked[run_id]
             self._past[run_id] = ended
+            self.reservations.vacate(run_id)
             self.lab.bus.tell(ended)
             return True

@@ -23,10 +23,9 @@ from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.reading import read
-from labd.run.reservations import Reservations
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
-from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
+from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +44,6 @@ class Engine(Commanding):
     def __init__(self, lab: Lab, journal: Journal, signals: SignalStore, *, resume: bool = True) -> None:
         super().__init__(lab, journal)
         self.signals = signals
-        self.reservations = Reservations(lab)
         self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
@@ -96,6 +94,7 @@ class Engine(Commanding):
                 log.error("a run cannot go on", run=state.run, problem=str(error))  # noqa: TRY400 - the text says it all
                 cause = f"it cannot go on: {error}. Mend that and start labd again, or abort it"
                 self._parked[state.run] = replace(state, cause=cause)
+                self.reservations.occupy(state.run, await units_of(self.lab, self.journal, state.run))
                 continue
             del self._parked[state.run]
             runs.append(run)
@@ -194,6 +193,8 @@ class Engine(Commanding):
         """Raises EngineError where no run is started now."""
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
+        if not self._settled.is_set():
+            raise EngineError("runs of before are being taken up; start it in a moment")
         barred = self.lab.barriers.reason_for()
         if barred is not None:
             raise EngineError(f"no run is started now: {barred}")

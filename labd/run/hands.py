@@ -31,6 +31,8 @@ class Work:
     accepted: bool = False
     told: bool = False  # the journal holds an outcome of the intent, `unknown` included
     left: str | None = None  # why the run does not wait for it any more
+    waits: bool = False  # for its device to come back; nothing of it is on the wire
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the run ends
     quiet: asyncio.Event = field(default_factory=asyncio.Event)  # set while nothing of it is on the wire
 
     def begin(self) -> None:
