@@ -425,3 +425,95 @@ async def test_an_order_to_all_ends_also_runs_that_were_not_taken_up(tmp_path: P
         assert await lab.engine.command_all(Command.ABORT, by="eva", cause="smoke") == [run]
         assert (await lab.engine.state(run)).outcome == "aborted"
         assert await lab.engine.resume() == []
+
+
+WATCHED = """\
+labd: 1
+protocol: watched
+version: 1.0.0
+summary: Crimp, unless the force shows that something is in the way.
+roles: {press: crimper, arm: arm}
+start: work
+states:
+  work:
+    watch:
+      - {if: arm.error, go: other}
+    steps:
+      - {do: press.crimp, with: {force: 5 kN}}
+    next: done
+  other:
+    steps:
+      - {do: press.open}
+    next: done
+  done: {end: complete}
+"""
+
+
+async def test_a_step_that_is_left_while_its_device_is_away_is_not_ordered_again(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(WATCHED)
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.01)
+    world.effects["press.crimp"] = 0  # the order never came to the press
+    world.ends.clear()
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await lab.lab.devices["arm"].wait_ready()
+        await asyncio.sleep(10)
+        assert "waits for press to tell what became of press.crimp" in str((await lab.engine.state(run)).cause)
+        lab.toy("arm").reads = {"error": True}
+        async with asyncio.timeout(60):
+            while not await lab.events(run, "action.left", "action.cancelled"):
+                await asyncio.sleep(1)
+        world.down.clear()
+        assert (await end_of(lab, run)).outcome == "complete"
+        assert (await lab.states(run))[-2:] == ["other", "done"]
+    assert world.effects["press.crimp"] == 0
+
+
+async def test_a_stop_does_not_wait_for_a_device_that_is_away(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await asyncio.sleep(10)
+        await lab.engine.command(run, Command.HOLD, by="eva")
+        await until(lab, run, "Held")
+        began = clock.monotonic()
+        await lab.engine.command(run, Command.STOP, by="eva")
+        state = await end_of(lab, run)
+        assert clock.monotonic() - began < 60
+        assert "press.crimp" in str(state.cause)
+
+
+async def test_an_answer_settles_the_question_that_it_names_and_no_other(tmp_path: Path, world: World) -> None:
+    world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        question = await until_asked(lab, run)
+        with pytest.raises(CommandRefusedError, match="is not asked now"):
+            await lab.engine.answer(run, "not done", by="bob", which=f"{run}-q7")
+        await lab.engine.answer(run, "done", by="eva", which=str(question["id"]))
+
+
+async def test_nothing_begins_while_the_daemon_ends_whatever_a_person_says(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        acting = await lab.start(position="tray/cells/A1")
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        held = await lab.start(position="tray/cells/B1")
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        await lab.engine.command(held, Command.HOLD, by="eva")
+        leaves = asyncio.ensure_future(lab.engine.leave_all())
+        await asyncio.sleep(0.5)
+        with pytest.raises(CommandRefusedError, match="the daemon is stopping"):
+            await lab.engine.command(held, Command.UNHOLD, by="eva")
+        await leaves
+        assert not any("B1" in what for what in world.effects)
+        assert not await lab.events(acting, "action.unknown")

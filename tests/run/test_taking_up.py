@@ -29,6 +29,17 @@ states:
   after: {ask: Is it shut?, choices: {yes: done}}
   done: {end: complete}
 """
+MOVE = """\
+labd: 1
+protocol: move
+version: 1.0.0
+summary: Move an arm.
+roles: {arm: arm}
+start: move
+states:
+  move: {do: arm.move, with: {position: tray/cells/A1}, next: done}
+  done: {end: complete}
+"""
 
 
 @pytest.fixture
@@ -115,6 +126,21 @@ async def test_an_unhold_that_a_hold_follows_at_once_lets_nothing_begin(bench: B
         await asyncio.sleep(60)
         assert (await lab.engine.state(run)).state == "Held"
         assert lab.toy("press").happened == []
+
+
+async def test_where_a_run_that_cannot_go_on_may_still_act_nobody_else_does(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        async with asyncio.timeout(7200):
+            while not world.effects["arm.pick tray/cells/A1"]:
+                await asyncio.sleep(0.1)
+    without = {name: kind for name, kind in DEVICES.items() if name != "press"}
+    async with at_work(tmp_path, without, REAL) as lab:
+        other = await lab.start(MOVE, position="tray/cells/A2")
+        await asyncio.sleep(600)
+        assert (await lab.engine.state(other)).cause == f"waits for a arm: arm works for {run}"
+        await lab.engine.command(run, Command.ABORT, by="eva")
+        assert (await end_of(lab, other)).outcome == "complete"
 
 
 def test_one_of_two_open_questions_is_left_when_the_other_is_closed() -> None:
