@@ -5,6 +5,8 @@ Nothing is decided twice, and no ONCE action is ordered again unless its device 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +22,11 @@ from labd.run.outcomes import Failed, Order, Settled, Unsettled
 from labd.run.past import Past, Tried, question_of
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
+from labd.run.reconciling import RECONNECT_LIMIT
 from labd.run.reservations import Bound, Reservations
 from labd.run.run import Run
 from labd.run.times import seconds_left
-from labd.sdk import Effect
+from labd.sdk import Effect, Intent
 
 AGAIN = ("unreachable", "unknown", "cut")
 """Kinds of failures after which an action is ordered again: it was about to be when the daemon ended."""
@@ -300,24 +303,34 @@ class ResumedRun(Run):
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _end_after_all(self) -> None:
         """It was ending when the daemon ended: its devices are made safe, and it ends."""
+        self._securing = True
+        under_way: list[tuple[Order, Intent]] = []
         for tried in self._before.past.tried.values():
             if not tried.open:
                 continue
             order = tried.order(self._performer.lab, self.sample, self._bounds, None)
             if order.action.effect is Effect.ONCE:
-                self._post("action.unknown", {"action_id": tried.id, "message": self._before.why})
-                self._unknown.append(order.name)
+                under_way.append((order, tried.intent(order)))
             else:
                 self._cut(tried)
-        match self.lifecycle.at:
-            case State.ABORTING:
-                self._agenda.spawn(self._make_safe_at_once(), "aborts")
-            case State.STOPPING:
-                self._check_quiet()
-            case _:
-                clean = self._final == "scrapped" and self.machine.cleans
-                work = self._complete_cleanly() if clean else self._completed()
-                self._agenda.spawn(work, "completes")
+        self._agenda.spawn(self._end_at_last(under_way), "ends")
 
-    async def _completed(self) -> None:
-        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.COMPLETING))
+    async def _end_at_last(self, under_way: Sequence[tuple[Order, Intent]]) -> None:
+        """Once its devices are back, or RECONNECT_LIMIT is over. What had been under way is told as they have it."""
+        acting = self.lifecycle.at
+        devices = {bound.device.id: bound.device for bound in self._bounds.values()}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RECONNECT_LIMIT):
+                await asyncio.gather(*(device.wait_ready() for device in devices.values()))
+        if acting is State.ABORTING:
+            await self._make_safe()
+        why = f"{self._before.why} while the run was being ended"
+        for order, intent in under_way:
+            settled = await self._performer.resume(order, intent, why, left="the run was being ended")
+            if isinstance(settled, Unsettled):
+                self._unknown.append(order.name)
+        if acting is State.STOPPING:
+            await self._make_safe()
+        if acting is not State.COMPLETING or (self._final == "scrapped" and self.machine.cleans):
+            await self._clean()
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(acting))

@@ -10,13 +10,22 @@ import structlog
 from labd.journal import Journal, NewEvent
 from labd.lab.device import Device
 from labd.lab.lab import Lab
-from labd.run.history import ACTIONS, FOLDED, fold, open_units
+from labd.run.history import ACTIONS, FOLDED, fold, going_on
 
 log = structlog.get_logger(__name__)
 
 NAME = "safe-mode"
 """Of its barrier and its alarm."""
 AGAIN = 30.0  # s; wait before a device that did not become safe is told once more
+
+
+async def units_going_on(journal: Journal) -> set[tuple[str, str]]:
+    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest."""
+    unfinished = fold(await journal.events(kinds=FOLDED)).unfinished
+    found: set[tuple[str, str]] = set()
+    for state in unfinished:
+        found |= going_on(await journal.events(run=state.run, kinds=ACTIONS))
+    return found
 
 
 class SafeMode:
@@ -50,7 +59,7 @@ class SafeMode:
 
     async def run(self) -> None:
         """Makes each device safe once, as it comes up, until safe mode ends: all but the units that may go on."""
-        spared = await self._spared()
+        spared = await units_going_on(self._journal)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._make_safe(device, spared), name=f"{device.id} safe mode")
@@ -59,13 +68,6 @@ class SafeMode:
             await self._ended.wait()
             for task in tasks:
                 task.cancel()
-
-    async def _spared(self) -> set[tuple[str, str]]:
-        unfinished = fold(await self._journal.events(kinds=FOLDED)).unfinished
-        found: set[tuple[str, str]] = set()
-        for state in unfinished:
-            found |= open_units(await self._journal.events(run=state.run, kinds=ACTIONS), "continue")
-        return found
 
     async def _make_safe(self, device: Device, spared: Collection[tuple[str, str]]) -> None:
         kept = {unit for name, unit in spared if name == device.id}

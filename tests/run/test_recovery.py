@@ -296,9 +296,32 @@ async def test_a_run_that_was_ending_ends_with_its_devices_safe(tmp_path: Path, 
     async with at_work(tmp_path, DEVICES, REAL) as lab:
         state = await end_of(lab, run)
         assert state.outcome == ("stopped" if command is Command.STOP else "aborted")
-        assert "smoke; nobody knows whether press.crimp happened" in str(state.cause)
+        assert state.cause == "smoke"
+        (told,) = await lab.events(run, "action.reconciled")
+        assert (told.data["verdict"], told.data["by"]) == ("done", "device")
         assert lab.toy("press").safe == [None]
     assert world.effects["press.crimp"] == 1
+
+
+@pytest.mark.parametrize("command", [Command.STOP, Command.ABORT])
+async def test_a_device_that_is_late_is_made_safe_before_such_a_run_ends(
+    tmp_path: Path, world: World, command: Command
+) -> None:
+    world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        lab.toy("press").safe_takes = 3.0
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        await lab.engine.command(run, command, by="eva", cause="smoke")
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await asyncio.sleep(30)
+        assert (await lab.engine.state(run)).state in ("Stopping", "Aborting")
+        world.down.clear()
+        state = await end_of(lab, run)
+        assert "smoke; nobody knows whether press.crimp happened" in str(state.cause)
+        assert None in lab.toy("press").safe
 
 
 async def test_a_device_that_comes_back_late_is_asked_and_its_question_taken_back(tmp_path: Path, world: World) -> None:
