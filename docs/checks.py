@@ -12,12 +12,14 @@ from labd.cli.app import app
 from labd.protocol import CODES, InputErrors, bind_parameters, load
 
 EXAMPLES = Path(__file__).parent / "examples" / "checks"
-OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505"})
+LABS = EXAMPLES.parent / "labs"
+"""Of codes of lab.yaml: each example is one."""
+OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505", "W109"})
 """Codes that are only told of one lab, `lab.yaml` beside the examples."""
 OF_A_RUN = {"P401": {"force": "12 kN"}}
 """Codes that are only told when a run is started with these values."""
 ELSEWHERE = {"L": "`labd check --lab`, of lab.yaml", "P6": "`labd import`, of files of other programs"}
-"""Codes of other files: told in the same form, without an example here."""
+"""Codes of other files: told in the same form, most of them without an example here."""
 
 _INTRO = """\
 `labd check FILE` tells all that is wrong with a protocol before anything moves: each problem with its code, its place,
@@ -48,7 +50,7 @@ def checks() -> Iterator[str]:
     yield "# What `labd check` says"
     yield _INTRO
     for code, why in CODES.items():
-        file = EXAMPLES / f"{code}.yaml"
+        file = _folder(code) / f"{code}.yaml"
         if not file.exists():
             continue
         yield f"## {code}"
@@ -60,6 +62,10 @@ def checks() -> Iterator[str]:
         if rest:
             yield f"## {prefix}…: told by {where}"
             yield "\n".join(["| code | why |", "|---|---|", *(f"| {code} | {CODES[code]} |" for code in rest)])
+
+
+def _folder(code: str) -> Path:
+    return LABS if code.startswith("L") else EXAMPLES
 
 
 def _shown(file: Path) -> str:
@@ -75,7 +81,10 @@ def said(code: str) -> str:
         except InputErrors as errors:
             return f"$ labd run {code}.yaml {values}\n{errors}\n"
         return ""
-    arguments = ["check", *(["--lab", "lab.yaml"] if code in OF_A_LAB else []), f"{code}.yaml"]
-    with contextlib.chdir(EXAMPLES):
+    if code.startswith("L"):
+        arguments = ["check", "--lab", f"{code}.yaml"]
+    else:
+        arguments = ["check", *(["--lab", "lab.yaml"] if code in OF_A_LAB else []), f"{code}.yaml"]
+    with contextlib.chdir(_folder(code)):
         answer = CliRunner().invoke(app, arguments)
     return f"$ labd {' '.join(arguments)}\n{answer.stdout}"

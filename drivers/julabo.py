@@ -5,20 +5,25 @@ IN commands (`version`, `status`, `in_pv_00`) are answered with a line that ends
 OUT commands (`out_sp_00 55.5`, `out_mode_05 1`) are never answered: whether one was taken is read back, and why it was
 not stands in `status`, `03 REMOTE START` or a negative number with its reason. Between two commands lie 250 ms.
 
+Answers carry no word of their question: a number that comes late is read as the answer to the next. So what comes
+unasked is dropped before each command, and after an answer that failed to come or did not fit `version` is asked: it
+is like no other answer, and once it has come nothing older is on the line.
+
 Source: Julabo operating manuals (FL 601, SC 2500w, F38-ME), chapter remote control.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import field_validator, model_validator
 
 from labd import clock
+from labd.io import Exchange
 from labd.io.address import Line, StreamAddress
 from labd.sdk import (
     About,
@@ -40,14 +45,19 @@ from labd.sdk.roles import ThermostatSignals
 
 FACTORY = Line(4800, bytesize=7, parity="E")
 ANSWER_LIMIT = 2.0  # s; answers come within a tenth
-LATE = 2.0  # s; answers carry no word of their question, so a line that missed one is left alone for longer
+LATE = 2.0  # s; so long a line that missed an answer must be silent before it is opened again
+QUIET = 0.02  # s; so long nothing must come before a command is sent
 GAP = 0.25  # s from one command to the next
+LEAST, MOST = -150.0, 500.0  # °C; no bath is beyond
 RESOLUTION = 0.051  # °C; the coarsest device keeps a tenth
 
 _STATUS = re.compile(r"(-?\d{2,4})\s+(.+)")
 _VERSION = re.compile(r"(.*?)[\s,]*(?:VERSION|VER\.?|V)\s*(\d[\w.]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d{1,4}(?:\.\d{1,3})?")
 _OF_A_COMMAND = frozenset({-8, -9, -10, -11, -13})  # what the last command met; no alarm of the device
 _BY_HAND = frozenset({0, 1})
+
+_T = TypeVar("_T")
 
 Safe = Literal["stop", "keep"] | Annotated[Temperature, Bounds(min=-100, max=400)]
 
@@ -131,6 +141,7 @@ class Julabo(Thermostat):
         self._link = StreamAddress.parse(self.settings.address, FACTORY).link(late=LATE)
         self._turn = asyncio.Lock()
         self._free_at = 0.0  # when the next command may be sent
+        self._doubt = False  # an older answer may still come
         self._last = JulaboSignals()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +153,7 @@ class Julabo(Thermostat):
         """
         await self._link.open()
         try:
-            version = await self._ask("version")
+            version = await self._hello()
             await self._status()
         except OutcomeUnknown as error:
             await self.close()
@@ -166,10 +177,8 @@ class Julabo(Thermostat):
             async with self._turn:
                 status = await self._status()
                 temperature, setpoint = await self._number("in_pv_00"), await self._number("in_sp_00")
-                running = await self._number("in_mode_05")
-            self._last = JulaboSignals(
-                temperature=temperature, setpoint=setpoint, running=running == 1, status=status.text
-            )
+                running = await self._running()
+            self._last = JulaboSignals(temperature=temperature, setpoint=setpoint, running=running, status=status.text)
         return self._last
 
     async def safe_state(self, unit: str | None = None) -> None:
@@ -228,7 +237,7 @@ class Julabo(Thermostat):
     async def _switch(self, *, on: bool) -> None:
         order = f"out_mode_05 {on:d}"
         await self._tell(order)
-        if await self._number("in_mode_05") != on:
+        if await self._running() is not on:
             raise await self._refusal(order, "the device", "off" if on else "on")
 
     async def _refusal(self, order: str, what: str, found: str) -> DeviceError:
@@ -243,37 +252,80 @@ class Julabo(Thermostat):
         return kind(said, sent=order, received=status.text)
 
     async def _status(self) -> Status:
-        return Status.read(await self._ask("status"))
+        return await self._ask("status", Status.read)
+
+    async def _running(self) -> bool:
+        return await self._ask("in_mode_05", _switch_position)
 
     async def _number(self, query: str) -> float | None:
         """The answer as a number, °C; None for dashes, which it sends where it has none."""
-        line = await self._ask(query)
-        if set(line) <= set("-. "):
-            return None
-        try:
-            value = float(line)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise OutcomeUnknown(f"the answer to {query} is no number", sent=query, received=line)
-        return value
+        return await self._ask(query, lambda line: _number(query, line))
 
-    async def _ask(self, query: str) -> str:
-        async with self._link.exchange(GAP + ANSWER_LIMIT) as exchange:
-            await self._pace()
-            await exchange.write(f"{query}\r".encode())
+    async def _ask(self, query: str, read: Callable[[str], _T]) -> _T:
+        """An answer as `read` reads it; one that it refuses may be that to an earlier question."""
+        async with self._link.exchange(None) as exchange:
+            await self._clear(exchange)
+            self._doubt = True
+            answer = read(await self._line(exchange, query))
+            self._doubt = False
+        return answer
+
+    async def _hello(self) -> str:
+        """Its version; whatever came before it is dropped."""
+        async with self._link.exchange(None) as exchange:
+            self._doubt = True
+            return await self._clear(exchange)
+
+    async def _clear(self, exchange: Exchange) -> str:
+        """Sees to it that what comes next answers what is sent next."""
+        await asyncio.sleep(max(0.0, self._free_at - clock.monotonic()))
+        await self._link.drain(QUIET)
+        if not self._doubt:
+            return ""
+        line = await self._line(exchange, "version")
+        async with asyncio.timeout(ANSWER_LIMIT):
+            while not _is_version(line):
+                line = (await exchange.read_line()).strip()
+        self._doubt = False
+        await asyncio.sleep(GAP)
+        await self._link.drain(QUIET)
+        return line
+
+    async def _line(self, exchange: Exchange, query: str) -> str:
+        await exchange.write(f"{query}\r".encode())
+        self._free_at = clock.monotonic() + GAP
+        async with asyncio.timeout(ANSWER_LIMIT):
             line = await exchange.read_line()
-            self._free_at = clock.monotonic() + GAP
+        self._free_at = clock.monotonic() + GAP
         return line.strip()
 
     async def _tell(self, order: str) -> None:
-        async with self._link.exchange(GAP + ANSWER_LIMIT) as exchange:
-            await self._pace()
+        async with self._link.exchange(None) as exchange:
+            await self._clear(exchange)
             await exchange.write(f"{order}\r".encode())
             self._free_at = clock.monotonic() + GAP
 
-    async def _pace(self) -> None:
-        await asyncio.sleep(max(0.0, self._free_at - clock.monotonic()))
+
+def _number(query: str, line: str) -> float | None:
+    if line and set(line) <= set("-. "):
+        return None
+    if _NUMBER.fullmatch(line) is None:
+        raise OutcomeUnknown(f"the answer to {query} is no number", sent=query, received=line)
+    value = float(line)
+    if not LEAST <= value <= MOST:
+        raise OutcomeUnknown(f"the answer to {query} is no temperature of a bath", sent=query, received=line)
+    return value
+
+
+def _switch_position(line: str) -> bool:
+    if line not in {"0", "1"}:
+        raise OutcomeUnknown("the answer to in_mode_05 is neither 0 nor 1", sent="in_mode_05", received=line)
+    return line == "1"
+
+
+def _is_version(line: str) -> bool:
+    """Whether a line is what it says to `version`: words, and no status."""
+    return len(re.findall("[A-Za-z]", line)) > 1 and _STATUS.fullmatch(line) is None
 
 
 def _by_hand(status: Status) -> Rejected:

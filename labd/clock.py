@@ -5,7 +5,8 @@ the lab's time makes every library in the process live on it. Three kinds:
 
 - real: `loop.time()` is the machine's monotonic clock;
 - scaled: one factor for all processes of a lab, so that daemon, simulators and outside peers agree;
-- virtual: whenever nothing is ready, no thread's work is out and no `hold()` is open, time jumps to the next timer.
+- virtual: whenever nothing is ready, no thread's work is out and no `hold()` is open, time jumps to the next timer
+  (under `pace()` it walks there).
 
 Wall-clock times come from `now()`, durations from `monotonic()`; nothing in labd, drivers or simulators calls
 `time.time()` or `datetime.now()`.
@@ -65,6 +66,7 @@ class VirtualTimeline(Timeline):
         super().__init__(wall0=wall0)
         self._elapsed = 0.0
         self._holds = 0
+        self._paces = 0
         self._lock = threading.Lock()
 
     def monotonic(self) -> float:
@@ -88,6 +90,15 @@ class VirtualTimeline(Timeline):
     @property
     def held(self) -> bool:
         return self._holds > 0
+
+    def pace(self, by: int) -> None:
+        """One more (1) or one less (-1) who needs time to go no faster than the machine's."""
+        with self._lock:
+            self._paces += by
+
+    @property
+    def paced(self) -> bool:
+        return self._paces > 0
 
 
 class _ScaledSelector(selectors.DefaultSelector):
@@ -120,6 +131,11 @@ class _VirtualSelector(selectors.PollSelector):
             return super().select(_HELD_WAIT)
         if timeout is None:
             return super().select(_IDLE_WAIT)
+        if self._timeline.paced:
+            began = time.monotonic()
+            ready = super().select(timeout)
+            self._timeline.advance(min(timeout, time.monotonic() - began))
+            return ready
         ready = super().select(0)
         if not ready:
             self._timeline.advance(timeout)
@@ -197,6 +213,16 @@ def factor() -> float:
     return float("inf") if is_virtual() else _timeline().factor
 
 
+def of_machine(seconds: float) -> float:
+    """Lab seconds in which so many of the machine's pass. On virtual time, where none do, the same number."""
+    return seconds * (1.0 if is_virtual() else _timeline().factor)
+
+
+def outside() -> datetime:
+    """What a clock outside the lab shows, UTC: the machine's. On virtual time nobody is outside: the lab's."""
+    return now() if is_virtual() else datetime.now(UTC)
+
+
 @contextlib.contextmanager
 def hold() -> Iterator[None]:
     """Keeps virtual time from jumping while work outside the loop (a thread, a process) is under way."""
@@ -209,6 +235,29 @@ def hold() -> Iterator[None]:
         yield
     finally:
         timeline.release()
+
+
+@contextlib.contextmanager
+def pace() -> Iterator[None]:
+    """Lets virtual time go no faster than the machine's while another process works for us.
+
+    Unlike under `hold()` time does pass: a deadline of the caller's can end the wait, and a simulator in this loop
+    that the other process talks to can take its time before it answers.
+    """
+    timeline = _timeline()
+    if not isinstance(timeline, VirtualTimeline):
+        yield
+        return
+    timeline.pace(1)
+    try:
+        yield
+    finally:
+        timeline.pace(-1)
+
+
+def machine_seconds(seconds: float) -> float:
+    """Lab seconds in which so many seconds of the machine pass; on virtual time: under `pace()`."""
+    return seconds if is_virtual() else seconds * _timeline().factor
 
 
 def holder() -> tuple[Callable[[], None], Callable[[], None]]:

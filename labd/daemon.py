@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -19,20 +20,26 @@ from labd import clock
 from labd.api.app import Services
 from labd.api.server import serve_api
 from labd.files import InputErrors
-from labd.journal import Journal, JournalError, NewEvent, SignalError, SignalStore
+from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
+from labd.journal.ballast import SPARE
 from labd.lab.background import background
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
+from labd.lab.polls import PollKeeper
+from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
-from labd.sdk import Signals
+from labd.run.lifecycle import Command, CommandRefusedError
+from labd.run.safe_mode import SafeMode
+from labd.run.starts import DEATHS, STARTS, STEADY, died
+from labd.run.urgent import make_all_safe, order_all
+from labd.systemd import notify, watchdog
 from labd.version import VERSION
 
 log = structlog.get_logger(__name__)
 
-STOP_LIMIT = 60.0  # s; how long runs may take to end in order, before they are aborted
-ABORT_LIMIT = 30.0  # s
+SWITCH = 0.0005  # s
 
 
 class Daemon:
@@ -52,8 +59,12 @@ class Daemon:
         self._with_simulators = simulators
         self._outward = outward
         self._stop = asyncio.Event()
+        self._abort = asyncio.Event()
+        self._anew = asyncio.Event()  # safe mode has ended: this start must stand once more
+        self._safe_mode: SafeMode | None = None
         self.lab: Lab
         self.engine: Engine
+        self.disk: DiskWatch
         self.journal: Journal
         self.signals: SignalStore
         self.host: Any = None
@@ -63,9 +74,22 @@ class Daemon:
         """Asks for an orderly end; returns at once."""
         self._stop.set()
 
+    def request_abort(self) -> None:
+        """Asks for all runs to be aborted and all devices to be made safe, as a signal does; returns at once."""
+        self._abort.set()
+
     async def run(self) -> None:
-        """Lives until `request_stop`: then stops all runs, makes devices safe, and closes everything in order."""
+        """Lives until `request_stop`: then lets what acts come to its end, makes devices safe, and closes in order.
+
+        Runs are neither stopped nor forgotten: the next daemon goes on with them.
+        """
         async with self.open():
+            # What is there now stays: looking through it for garbage would stop everything for 0.2 s each time.
+            gc.collect()
+            gc.freeze()
+            # A thread that reads a protocol gives the interpreter back after this at the latest, at each of the
+            # loop's many system calls: with Python's own 5 ms a busy loop would crawl beside it.
+            sys.setswitchinterval(SWITCH)
             await self._stop.wait()
             log.info("stopping", lab=self.config.lab)
             self.state = "stopping"
@@ -77,34 +101,49 @@ class Daemon:
         config = self.config
         config.directory.mkdir(parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as stack:
-            self.journal = await Journal.open(config.directory / "journal.sqlite")
+            # A lab that nobody looks at (a dry run) is gone with its disk: nothing is kept for it.
+            ballast = Ballast(config.directory / "journal.ballast") if self._outward else None
+            self.journal = await Journal.open(config.directory / "journal.sqlite", ballast)
             stack.push_async_callback(self.journal.close)
-            self.signals = await SignalStore.open(config.directory / "signals.sqlite")
+            self.signals = await SignalStore.open(config.directory / "signals.sqlite", SPARE if ballast else 0)
             stack.push_async_callback(self.signals.close)
             overrides = await self._start_simulators(stack)
             self.lab = Lab(config, overrides)
             for problem in self.lab.warnings:
                 log.warning(problem.message, code=problem.code, where=problem.where, mend=problem.mend)
-            self.engine = Engine(self.lab, self.journal, self.signals)
-            keeper = PollKeeper(self.signals, self.boot_id)
+            dead = died(await self.journal.events(kinds=STARTS))
+            if len(dead) >= DEATHS:
+                self._safe_mode = SafeMode(self.lab, self.journal, dead)
+            self.engine = Engine(self.lab, self.journal, self.signals, resume=self._safe_mode is None)
+            self.disk = DiskWatch(self.engine, config.disk.hold_below)
+            keeper = PollKeeper(self.signals, self.boot_id, lambda: self.disk.full)
             for device in self.lab.devices.values():
                 device.on_signals = keeper.keep
             await self._start_telemetry(stack)
             begun = {"boot_id": self.boot_id, "version": VERSION, "lab": config.lab}
             await self.journal.append(NewEvent("daemon.started", begun))
-            stack.push_async_callback(self._journal_end)
+            stack.push_async_exit(self._journal_end)
+            if self._safe_mode is not None:
+                self._safe_mode.begin()
             for device in self.lab.devices.values():
                 await stack.enter_async_context(background(device.run(), device.id))
-            stack.push_async_callback(self._make_all_safe)
+            stack.push_async_callback(self._make_safe_at_last)
+            if self._outward:
+                self.disk.look()  # before anything goes on
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
+            if self._safe_mode is not None:
+                await stack.enter_async_context(background(self._safe_mode.run(), "safe mode"))
+            await stack.enter_async_context(background(self._obey_signal(), "signal"))
             if self._outward:
-                services = Services(self.engine, self.info)
+                await stack.enter_async_context(background(self.disk.run(), "disk"))
+                services = Services(self.engine, self.info, self.resume)
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
-            stack.push_async_callback(self._stop_runs)
+            stack.push_async_callback(self._leave_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))
-            self.state = "online"
+            await stack.enter_async_context(background(self._tell_steady(), "steady"))
+            self.state = "online" if self._safe_mode is None else "safe mode"
             log.info("online", lab=config.lab, socket=str(config.socket), boot_id=self.boot_id)
             notify("READY=1")
             yield self
@@ -132,7 +171,14 @@ class Daemon:
 
         boot = self.boot_id, VERSION
         self.telemetry = Telemetry(
-            self.config.lab, self.config.mqtt, self.lab.bus, self.journal, *boot, snapshot=self._snapshot
+            self.config.lab,
+            self.config.mqtt,
+            self.lab.bus,
+            self.journal,
+            *boot,
+            snapshot=self._snapshot,
+            engine=self.engine,
+            safe_mode=lambda: self.safe_mode,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
@@ -144,22 +190,70 @@ class Daemon:
         yield from self.engine.known()
         yield from self.lab.alarms.active
 
-    async def _stop_runs(self) -> None:
-        why = "the daemon is stopping"
-        try:
-            async with asyncio.timeout(STOP_LIMIT):
-                await self.engine.stop_all("labd", why)
-        except TimeoutError:
-            log.warning("runs did not end in time and are aborted", runs=self.engine.working, limit=STOP_LIMIT)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ABORT_LIMIT):
-                    await self.engine.abort_all("labd", f"{why}, and it did not end within {STOP_LIMIT:g} s")
+    # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
+    async def _obey_signal(self) -> None:
+        """Aborts everything whenever it is asked to; one that waits for a silent device keeps no other from it."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._abort.wait()
+                self._abort.clear()
+                group.create_task(order_all(self.engine, Command.ABORT, by="signal", cause="SIGUSR1"))
 
-    async def _make_all_safe(self) -> None:
-        await asyncio.gather(*(device.safe_state() for device in self.lab.devices.values() if device.connected))
+    async def _tell_steady(self) -> None:
+        """Journals that this start stands, a minute after it is online, and again a minute after safe mode's end."""
+        while True:
+            self._anew.clear()
+            try:
+                async with asyncio.timeout(clock.of_machine(STEADY)):
+                    await self._anew.wait()
+            except TimeoutError:
+                await self.journal.append(NewEvent("daemon.steady", {"boot_id": self.boot_id}))
+                await self._anew.wait()
 
-    async def _journal_end(self) -> None:
-        await self.journal.append(NewEvent("daemon.stopped", {"boot_id": self.boot_id}))
+    @property
+    def safe_mode(self) -> str | None:
+        """Why nothing runs, or None."""
+        return self._safe_mode.why if self._safe_mode is not None else None
+
+    async def resume(self, by: str) -> list[str]:
+        """Ends safe mode; gives the runs that are taken up.
+
+        Raises:
+            CommandRefusedError: the lab is not in safe mode.
+        """
+        safe_mode, self._safe_mode = self._safe_mode, None
+        if safe_mode is None:
+            raise CommandRefusedError("the lab is not in safe mode: there is nothing to resume")
+        log.warning("safe mode ends", by=by)
+        # before anything is taken up: should that be what kills it, the next start is to know
+        await self.journal.append(NewEvent("daemon.resumed", {"boot_id": self.boot_id, "by": by}))
+        self._anew.set()
+        safe_mode.end()
+        if self.state == "safe mode":  # and not at its end
+            self.state = "online"
+        if self.telemetry is not None:
+            self.telemetry.tell_status()
+        return await self.engine.resume()
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _make_safe_at_last(self) -> None:
+        """After a failure of the daemon itself: what says that it stops with it, is stopped."""
+        await make_all_safe(self.lab, self.engine.goes_on)
+
+    async def _leave_runs(self) -> None:
+        """Runs stay as they are, for the next daemon; what may not go on without this one is made safe."""
+        await self.engine.leave_all()
+        for run in self.engine.known():
+            if run.ended is None:
+                log.info("run is left for the next start", run=run.run, state=run.protocol_state)
+
+    async def _journal_end(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.journal.append(NewEvent("daemon.stopped", {"boot_id": self.boot_id}))
+        elif self.journal.broken is None:
+            await self.journal.append(NewEvent("daemon.failed", {"boot_id": self.boot_id, "error": repr(error)}))
 
     @property
     def broker(self) -> str | None:
@@ -172,6 +266,7 @@ class Daemon:
         return {
             "lab": self.config.lab,
             "state": self.state,
+            "safe_mode": self.safe_mode,
             "version": VERSION,
             "boot_id": self.boot_id,
             "started": self.started,
@@ -180,50 +275,6 @@ class Daemon:
             "pid": os.getpid(),
             "mqtt": self.broker,
         }
-
-
-class PollKeeper:
-    """Writes every poll's signals into the signal store, a series a device and unit."""
-
-    def __init__(self, signals: SignalStore, boot_id: str) -> None:
-        self._signals = signals
-        self._boot_id = boot_id
-        self._columns: dict[str, tuple[str, ...]] = {}
-        self._failing = False
-
-    def keep(self, device: str, unit: str, signals: Signals) -> None:
-        """One poll. Only numbers and booleans are samples; texts stand in the device's state."""
-        series = f"{device}.{unit or 'poll'}.{self._boot_id}"
-        try:
-            if series not in self._columns:
-                self._columns[series] = self._signals.create_polls(series, device, unit, type(signals))
-            values = [getattr(signals, name) for name in self._columns[series]]
-            self._signals.append(series, (clock.now().timestamp(), *(None if v is None else float(v) for v in values)))
-        except SignalError as error:  # a disk that is full is no fault of the device
-            if not self._failing:
-                log.error("polls are not kept", problem=str(error))  # noqa: TRY400 - the text says it all
-            self._failing = True
-        else:
-            self._failing = False
-
-
-def notify(text: str) -> None:
-    """Tells systemd (sd_notify); does nothing where systemd does not listen."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall(text.encode())
-
-
-async def watchdog() -> None:
-    """Tells systemd's watchdog that the loop still turns, from the loop itself: a blocked loop is killed."""
-    period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
-    while period:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(period / 3)
-    await asyncio.Event().wait()
 
 
 def load_served(path: Path) -> LabConfig:
@@ -254,17 +305,18 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.request_stop)
+        loop.add_signal_handler(signal.SIGUSR1, daemon.request_abort)
         await daemon.run()
 
     try:
         config = load_served(lab_path)
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
-    except (InputErrors, LabError, JournalError) as error:
+    except (InputErrors, LabError, JournalError, SignalError) as error:
         told: BaseException = error
     except BaseExceptionGroup as group:
         from labd.telemetry.broker import BrokerError
 
-        found = first_of(group, (InputErrors, LabError, JournalError, BrokerError))
+        found = first_of(group, (InputErrors, LabError, JournalError, SignalError, BrokerError))
         if found is None:
             raise
         told = found
@@ -272,7 +324,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         return 0
     said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
     print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
-    return 1 if isinstance(told, JournalError) else 2
+    return 1 if isinstance(told, (JournalError, SignalError)) else 2
 
 
 def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Exception], ...]) -> Exception | None:

@@ -152,3 +152,10 @@ def test_times_are_short_on_the_same_day(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(short_time(at(0), at(60))) == len("08:00:00")
     assert len(short_time("2026-03-01T08:00:00Z", at(0))) == len("2026-03-01 08:00:00")
     assert short_time(None) == ""
+
+
+@pytest.mark.parametrize(("packml", "told"), [("Execute", "goes on in crimp"), ("Held", "held as before in crimp")])
+def test_a_restart_of_labd_is_part_of_the_story(packml: str, told: str) -> None:
+    entry = only([event(0, "run.resumed", why="the daemon ended", state="crimp", packml=packml)])
+    assert entry.text == f"labd was started again: {told}"
+    assert entry.came == "the daemon ended"

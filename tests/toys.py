@@ -17,7 +17,9 @@ from labd.sdk import (
     Crimper,
     Driver,
     Duration,
+    Effect,
     Force,
+    Fraction,
     Intent,
     Outcome,
     Place,
@@ -135,7 +137,8 @@ class ToyArm(Toy, Arm):
 
     async def read_state(self) -> Signals:
         await super().read_state()
-        return ArmSignals(**{"gripped": False, "moving": False, "error": False, **self.reads})
+        picked = [name for name in self.happened if name in ("pick", "place")][-1:] == ["pick"]
+        return ArmSignals(**{"gripped": picked and self.gripped, "moving": False, "error": False, **self.reads})
 
     async def home(self, call: Call) -> None:
         await self.act(call, "home")
@@ -214,11 +217,32 @@ class ToyStat(Toy, Potentiostat):
         await self.act(call, "cell_off")
 
 
-TOYS: dict[str, type[Driver]] = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat}
+class BoxSignals(Signals):
+    oxygen: Fraction | None = None
+    pumping: bool | None = None
 
 
-def toy_lab(tmp_path: Path, devices: dict[str, str], toys: Mapping[str, type[Driver]] = TOYS, **more: Any) -> Lab:
-    """A lab of toys: kind (`press`, `arm`, `stat`) by device name."""
+class ToyBox(Toy):
+    """A glovebox, with a relay for the power of what stands in it."""
+
+    role = "glovebox"
+    Signals = BoxSignals
+
+    async def read_state(self) -> Signals:
+        await super().read_state()
+        return BoxSignals(**{"oxygen": 1.0, "pumping": False, **self.reads})
+
+    @action(effect=Effect.STATE, timeout=5)
+    async def cut(self, call: Call, outlet: str = "press") -> None:
+        """Takes an outlet's power."""
+        self.happened.append(f"cut {outlet}")
+
+
+TOYS: dict[str, type[Driver]] = {"press": ToyPress, "arm": ToyArm, "stat": ToyStat, "box": ToyBox}
+
+
+def toy_lab(tmp_path: Path, devices: dict[str, str], toys: Mapping[str, type[Driver]] = TOYS, /, **more: Any) -> Lab:
+    """A lab of toys: kind (`press`, `arm`, `stat`, `box`) by device name; `more` of lab.yaml."""
     config = LabConfig.model_validate(
         {
             "labd": 1,

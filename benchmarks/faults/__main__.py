@@ -11,7 +11,7 @@ import structlog
 
 from benchmarks._figures import Figures
 
-PARTS = ("lost", "outages", "estops", "kills", "timeouts")
+PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks", "disk", "power")
 
 
 def main() -> int:

@@ -59,6 +59,7 @@ async def stop_in_stroke(lab: FaultLab, number: int, after: float, found: Stoppe
         for event in events
     )
     faults["estop"], faults["estop_in_stroke"] = False, None
+    await lab.daemon.engine.guards.interlocks.clear("press-estop", "operator")
     await lab.daemon.engine.answer(run.id, "scrap", by="operator")
     ended = await lab.daemon.engine.wait(run.id)
     found.scrapped += ended.outcome == "scrapped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.resources
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,6 +217,7 @@ async def fault_lab(
     down: Collection[str] = (),
     profile: str = "handshake",
     more: dict[str, Any] | None = None,
+    between: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
 ) -> AsyncIterator[FaultLab]:
     """A lab at work for as long as the block lasts.
 
@@ -226,6 +227,7 @@ async def fault_lab(
         down: devices that are switched off at the start.
         profile: of the press.
         more: further devices of lab.yaml.
+        between: is told where each simulator listens, and gives the settings with which its driver is to reach it.
     """
     raw = lab_of(directory, seed, profile)
     raw["devices"] |= more or {}
@@ -239,6 +241,8 @@ async def fault_lab(
             object.__setattr__(simulator.bench, "settings", dict(raw["devices"][name]["settings"]))
             if name in down:
                 await simulator.stop()
+            if between is not None:
+                raw["devices"][name]["settings"] |= await between(name, settings)
         path = directory / "lab.yaml"
         with path.open("w", encoding="utf-8") as file:
             YAML(typ="safe", pure=True).dump(raw, file)

@@ -83,6 +83,10 @@ class Meca500(Arm):
         del unit
         return f"{self.name}/gripper"
 
+    def own_link(self) -> str | None:
+        host, port = host_and_port(self.settings.address, CONTROL_PORT)
+        return f"{host}:{port}" if port else None
+
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:
         greeting = await self._control.open()

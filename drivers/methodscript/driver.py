@@ -67,7 +67,8 @@ class MethodScriptSettings(Settings):
     """Settings of a MethodSCRIPT potentiostat in lab.yaml.
 
     `min_voltage`, `max_voltage` and `max_current` protect the cell: no technique is ordered beyond them, and the
-    scripts that drive a current end when the potential leaves them. Left out, the instrument's own limits hold.
+    scripts that drive a current end when the potential leaves them, those that set a potential when the current does:
+    by the instrument itself, whoever listens. Left out, its own limits hold.
     `poll_voltage: false` leaves an idle cell alone instead of looking at its potential at each poll.
     """
 
@@ -146,11 +147,14 @@ class MethodScript(Potentiostat):
         """The last values while a script runs; else a look at the potential of the cell, which stays off."""
         instrument = self._instrument
         if instrument.lost_thread and not instrument.occupied:
+            self._last = PotentiostatSignals()  # what was seen before that is no answer to this poll
             await instrument.identify()
         if instrument.left is not None:
             await instrument.glean()
         elif self.settings.poll_voltage and not self._turn.locked() and not instrument.occupied:
             async with self._turn:
+                # a glance that is cut short tells nothing, and what was seen before is no answer
+                self._last = self._last.model_copy(update={"voltage": None, "current": 0.0})
                 await instrument.run(script.glance(self._model), GLANCE_LIMIT)
             self._last = self._last.model_copy(update={"current": 0.0})
         return self._last
@@ -273,6 +277,7 @@ class MethodScript(Potentiostat):
         if self._running is not None and self._running[0].id == intent.id:
             return Outcome(Verdict.RUNNING, "its script runs")
         if self._instrument.lost_thread:
+            self._last = PotentiostatSignals()
             await self._instrument.identify()
         await self._instrument.glean()
         waiting = self._instrument.left
@@ -326,6 +331,8 @@ class MethodScript(Potentiostat):
             raise
         finally:
             self._running = None
+            if self._instrument.lost_thread:  # what it said last is from before that
+                self._last = PotentiostatSignals()
         return technique.result()
 
     async def _switch_off(self) -> None:

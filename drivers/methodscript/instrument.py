@@ -9,13 +9,16 @@ from collections.abc import Callable
 
 from drivers.methodscript import wire
 from drivers.methodscript.wire import Echo, End, Error, Garbage, Mark, Package
+from labd import clock
 from labd.io import Exchange, LinkLost, StreamLink
 from labd.sdk import Fault, OutcomeUnknown, Rejected, Unreachable
 
 ANSWER_LIMIT = 3.0  # s; commands are answered within milliseconds
 LOAD_LIMIT = 10.0  # s; reading a script, which at 230400 baud takes a tenth
 ABORT_LIMIT = 10.0  # s; an abort waits for the measurement of one point
+QUIET = 0.02  # s; so long nothing must come before a script is sent
 AFTER_ERROR = 0.15  # s that an instrument needs after any `!`
+HEARD = 1.0  # s within which an abort is echoed
 _ATTEMPTS = 4
 _KEPT = 200_000  # packages of a script that nobody has taken up yet
 _VERSION = re.compile(r"t(\S+#.*)")
@@ -34,6 +37,9 @@ class Instrument:
         self.on_package: Callable[[Package], None] = lambda _: None  # every package passes here
         self._following = False
         self._lost_thread = False
+        self._talk: deque[Package] | None = None  # what a script says that may have ended since
+        self._news = False  # what comes of `left` is from now
+        self._interjected = False  # something was sent into the script that runs, or is about to
 
     @property
     def occupied(self) -> bool:
@@ -63,13 +69,16 @@ class Instrument:
                 try:
                     version = await self._version(exchange, heard)
                 except TimeoutError:
-                    request = b"\nt\n"  # it may still wait for the end of a line
+                    # It may still wait for the end of a line, or of a script that was cut off when its program died:
+                    # that must end as one that cannot be read, and never be run.
+                    request = b"?\n\nt\n"
                     continue
                 request = b"t\n"
                 if version is not None:
                     await self._swallow()
                     return version
                 if self.left is not None:
+                    await asyncio.sleep(AFTER_ERROR)  # deaf after its refusal: an abort would be lost
                     return ""
                 await self._swallow()
         await self.link.close()
@@ -80,25 +89,43 @@ class Instrument:
         )
 
     async def _version(self, exchange: Exchange, heard: list[str]) -> str | None:
+        """What `t` is answered with; None when it is refused, by a script that runs (`left`) or for another reason.
+
+        What comes before the answer may be old: of a script that runs it is kept, but is no news; of one that has
+        ended since, it is dropped.
+        """
+        self._talk = None
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT):
+                return await self._answer_to_t(exchange, heard)
+        except TimeoutError:
+            if self._talk is None:
+                raise
+            self.left, self._news = self._talk, False  # it does not answer, and goes on talking
+            return None
+
+    async def _answer_to_t(self, exchange: Exchange, heard: list[str]) -> str | None:
         while True:
-            line = await exchange.read_line(ANSWER_LIMIT)
+            line = await exchange.read_line()
             match wire.read(line):
-                case Package() as package:
-                    self.left = deque([package], maxlen=_KEPT)
-                    return None
-                case Error(code="0006") | Mark():
-                    self.left = deque(maxlen=_KEPT)
+                case Package() | Mark() as said:
+                    self._talk = self._talk or deque(maxlen=_KEPT)
+                    if isinstance(said, Package):
+                        self._talk.append(said)
+                case End():
+                    self._talk = None
+                case Error(code="0006"):
+                    self.left, self._news = self._talk or deque(maxlen=_KEPT), True
                     return None
                 case Error():
                     heard.append(line)
                     return None
                 case Garbage():
                     found = _VERSION.fullmatch(line)
-                    if found is None:
-                        heard.append(line)
-                        continue
-                    rest = await exchange.read_line(ANSWER_LIMIT)
-                    return f"{found[1]} {rest.removesuffix('*')}".strip()
+                    if found is not None:
+                        rest = await exchange.read_line()
+                        return f"{found[1]} {rest.removesuffix('*')}".strip()
+                    heard.append(line)
 
     async def serial_number(self) -> str:
         """What it answers to `i`; empty when it does not tell."""
@@ -131,7 +158,11 @@ class Instrument:
             raise Rejected("a script of an earlier order still runs on it; take that up, or make the device safe first")
         async with self.link.exchange(None) as exchange:
             self._following = self._lost_thread = True
+            self._interjected = False
             try:
+                await self.link.drain(QUIET)  # an answer that came twice is not this script's
+                if self._interjected:
+                    raise Rejected("it was ended before it began; nothing was switched on")
                 await exchange.write(script.encode("ascii"))
                 await self._accepted(exchange, script)
                 on_accepted()
@@ -175,11 +206,18 @@ class Instrument:
                     continue
 
     async def _follow(self, exchange: Exchange, gap: float) -> None:
+        loops = 0  # that are open
         while True:
             line = await exchange.read_line(gap)
             match wire.read(line):
                 case Package() as package:
                     self.on_package(package)
+                case Mark(text=text):
+                    loops = loops + 1 if text[0] in "MCL" else max(0, loops - 1)
+                case Echo(text="Z"):
+                    loops = 0
+                case End() if loops:  # within a loop no script ends: this was a loop's end, and lost its sign
+                    loops -= 1
                 case End():
                     return
                 case Error(echo="") as error:
@@ -205,7 +243,8 @@ class Instrument:
                 match wire.read(line):
                     case Package() as package:
                         self.left.append(package)
-                        self.on_package(package)
+                        if self._news:
+                            self.on_package(package)
                     case End() | Error(echo=""):
                         self.left = None
 
@@ -215,6 +254,7 @@ class Instrument:
         Raises:
             OutcomeUnknown: the link broke.
         """
+        self._interjected = True
         try:
             await self.link.write(f"{command}\n".encode())
         except (LinkLost, TimeoutError) as error:
@@ -238,10 +278,17 @@ class Instrument:
             if not self.lost_thread:
                 return
         async with self.link.exchange(ABORT_LIMIT, reopen=False) as exchange:
-            await exchange.write(b"\nZ\n")
-            running = False
+            running, heard_by = False, 0.0
             while True:
-                event = wire.read(await exchange.read_line())
+                if not running and clock.monotonic() >= heard_by:
+                    await exchange.write(b"\nZ\n")  # again where nothing came of it: it may have been deaf
+                    heard_by = clock.monotonic() + HEARD
+                try:
+                    event = wire.read(await exchange.read_line(None if running else HEARD))
+                except TimeoutError:
+                    if running:
+                        raise
+                    continue
                 if isinstance(event, Error) and event.echo == "Z":
                     break  # it was idle
                 running = running or event == Echo("Z")

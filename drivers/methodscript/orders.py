@@ -57,8 +57,9 @@ class Orders:
         self._check_duration("until_time", until_time)
         until = None if until_current is None else abs(until_current)
         interval = min(interval, until_time)
-        text = script.constant_voltage(self.model, voltage, until_time, interval, until, self._largest_current)
-        return techniques.ConstantVoltage(text, interval, until=until)
+        largest, ceiling = self._largest_current, self.greatest_current
+        text = script.constant_voltage(self.model, voltage, until_time, interval, until, largest, ceiling)
+        return techniques.ConstantVoltage(text, interval, until=until, ceiling=ceiling)
 
     def cycle(
         self,
@@ -96,7 +97,7 @@ class Orders:
             raise Rejected(f"vertex1 and vertex2 are both {vertex1:g} V: there is nothing to sweep")
         step = self.sweep_step
         text = script.cyclic_voltammetry(
-            self.model, start, vertex1, vertex2, step, scan_rate, scans, self._largest_current
+            self.model, start, vertex1, vertex2, step, scan_rate, scans, self._largest_current, self.greatest_current
         )
         return techniques.Voltammetry(text, step / scan_rate)
 

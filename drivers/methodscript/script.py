@@ -151,7 +151,14 @@ def constant_current(
     )
 
 
-def _hold(voltage: float, duration: float, interval: float, until: float | None, names: str) -> list[str]:
+def _guard(ceiling: float | None) -> list[str]:
+    """Leaves the loop when the current (A) is beyond what the cell stands, either way."""
+    return [] if ceiling is None else [*_leave_if(f"c >= {si(ceiling)}"), *_leave_if(f"c <= {si(-ceiling)}")]
+
+
+def _hold(
+    voltage: float, duration: float, interval: float, until: float | None, names: str, ceiling: float | None = None
+) -> list[str]:
     end = (
         []
         if until is None
@@ -160,22 +167,32 @@ def _hold(voltage: float, duration: float, interval: float, until: float | None,
     return [
         f"meas_loop_ca p c {si(voltage)} {si(interval)} {si(duration)}",
         *_package(names),
+        *_guard(ceiling),
         *end,
         "endloop",
     ]
 
 
 def constant_voltage(
-    model: Model, voltage: float, duration: float, interval: float, until: float | None, largest: float
+    model: Model,
+    voltage: float,
+    duration: float,
+    interval: float,
+    until: float | None,
+    largest: float,
+    ceiling: float | None = None,
 ) -> str:
-    """Keeps a potential until the current (A) has fallen, or a time (s) is reached. Packages: t, p, c."""
+    """Keeps a potential until the current (A) has fallen, or a time (s) is reached. Packages: t, p, c.
+
+    It ends at once when the current is beyond `ceiling` (A).
+    """
     return script(
         [
             *_variables("tpc"),
             "set_pgstat_chan 0",
             *_potentiostat(model, voltage, voltage, si(voltage), _bandwidth(interval), largest),
             "timer_start",
-            *_hold(voltage, duration, interval, until, "tpc"),
+            *_hold(voltage, duration, interval, until, "tpc", ceiling),
             *_FINALLY,
         ]
     )
@@ -262,8 +279,12 @@ def cyclic_voltammetry(
     scan_rate: float,
     scans: int,
     largest: float,
+    ceiling: float | None = None,
 ) -> str:
-    """Sweeps start, vertex 1, vertex 2, start (V) in steps (V) at a rate (V/s). Packages: t, p, c."""
+    """Sweeps start, vertex 1, vertex 2, start (V) in steps (V) at a rate (V/s). Packages: t, p, c.
+
+    It ends at once when the current is beyond `ceiling` (A).
+    """
     repeated = f" nscans({scans})" if scans > 1 else ""
     low, high = min(start, vertex1, vertex2), max(start, vertex1, vertex2)
     return script(
@@ -274,6 +295,7 @@ def cyclic_voltammetry(
             "timer_start",
             f"meas_loop_cv p c {si(start)} {si(vertex1)} {si(vertex2)} {si(step)} {si(scan_rate)}{repeated}",
             *_package("tpc"),
+            *_guard(ceiling),
             "endloop",
             *_FINALLY,
         ]

@@ -183,16 +183,18 @@ def _reached(limit: float | None, value: float, sign: int) -> bool:
 
 
 class ConstantVoltage(Channel):
-    def __init__(self, text: str, gap: float, *, until: float | None) -> None:
+    def __init__(self, text: str, gap: float, *, until: float | None, ceiling: float | None = None) -> None:
         super().__init__(text, gap)
         self._until = until
+        self._ceiling = ceiling
 
     def _result(self) -> ConstantVoltageResult:
         fallen = self._until is not None and abs(self.current) <= self._until * (1 + 1e-6)
+        beyond = self._ceiling is not None and abs(self.current) >= self._ceiling * (1 - 1e-6)
         return ConstantVoltageResult(
             charge=self.charge.total,
             final_current=self.current,
-            reason=self._reason("current" if fallen else "time"),
+            reason=self._reason("limit" if beyond else "current" if fallen else "time"),
         )
 
 

@@ -74,6 +74,11 @@ class Mettler(Balance):
         del unit
         return None if self.settings.pan else f"{self.name}/pan"
 
+    @property
+    def pan(self) -> str:
+        """As `pan` in its settings says."""
+        return self.settings.pan or super().pan
+
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:
         """Opens the link, cancels what an earlier life left waiting, and asks who it is. Zero and tare stay.

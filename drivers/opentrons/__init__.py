@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import JsonValue, ValidationError, field_validator
+from pydantic import JsonValue, ValidationError
 
 from drivers.opentrons import plan
 from drivers.opentrons.labware import capacity, tip_size, wells_of
 from drivers.opentrons.orders import HOME, Order, core_count, first_error, trace
 from drivers.opentrons.plan import Pipette, Step, Well, judge, what_of
-from drivers.opentrons.robot import SETTLE, Command, PipetteData, Robot
+from drivers.opentrons.robot import Command, PipetteData, Robot
 from drivers.opentrons.session import Session
+from drivers.opentrons.settings import OpentronsSettings
 from labd import clock
-from labd.io.http import HttpLink, checked_address
+from labd.io.http import HttpLink
 from labd.sdk import (
     About,
     Bounds,
@@ -35,7 +36,6 @@ from labd.sdk import (
     Place,
     Rejected,
     Result,
-    Settings,
     Setup,
     Source,
     TipRange,
@@ -47,23 +47,6 @@ from labd.sdk.roles import NewTip, PipettingSignals, TransferResult
 
 HEADERS = {"Opentrons-Version": "*"}
 TRASH = {"ot2": "fixedTrash", "flex": "movableTrashA3"}
-
-
-class OpentronsSettings(Settings):
-    """Where the robot is, and what it carries.
-
-    Args:
-        address: `http://host:31950`.
-        pipettes: names by mount, checked against what is attached; empty: whatever is attached.
-    """
-
-    address: str
-    pipettes: dict[Literal["left", "right"], str] = {}
-
-    @field_validator("address")
-    @classmethod
-    def _address(cls, text: str) -> str:
-        return checked_address(text)
 
 
 class Opentrons(PipettingRobot):
@@ -80,6 +63,7 @@ class Opentrons(PipettingRobot):
         self._pipettes: tuple[Pipette, ...] = ()
         self._trash = TRASH["ot2"]
         self._turn = asyncio.Lock()
+        self._orders = self._robot.orders
 
     # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:
@@ -89,6 +73,7 @@ class Opentrons(PipettingRobot):
             Unreachable: no answer, or a robot that is still booting.
             Rejected: other pipettes are attached than lab.yaml says.
         """
+        self._orders.written()
         health = await self._robot.health()
         self._trash = TRASH["flex" if health.flex else "ot2"]
         self._pipettes = await self._attached()
@@ -139,6 +124,9 @@ class Opentrons(PipettingRobot):
     async def read_state(self) -> PipettingSignals:
         door = await self._robot.door_closed()
         playing = await self._session.playing()
+        if playing is not None and not self._turn.locked():
+            async with self._turn:
+                await self._session.catch_up()  # a tip whose drop was not seen to end may be off
         busy = self._turn.locked() or bool(playing)
         return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
 
@@ -236,25 +224,44 @@ class Opentrons(PipettingRobot):
     async def outcome(self, intent: Intent) -> Outcome:
         """By the keys of the robot's own list of commands.
 
-        Their absence proves that nothing was done if the run of the baseline is there with all its commands: a robot
-        that was restarted in between has lost them. PARTIAL carries the volume that was dispensed.
+        Their absence proves that nothing was done if the run of the baseline is there with all its commands (a robot
+        that was restarted in between has lost them) and no order can still arrive. PARTIAL carries the volume that was
+        dispensed.
         """
         if intent.action not in {"transfer", "mix"}:
             return await super().outcome(intent)
         mine, doubt = await trace(self._robot, intent)
-        if not mine and not doubt:
-            await asyncio.sleep(SETTLE)  # an order that is still on its way shows by then
+        verdict, why, dispensed = self._judged(intent, mine)
+        if not doubt and verdict in {Verdict.NOT_DONE, Verdict.PARTIAL}:
+            await self._orders.arrived()  # a command that is still on its way shows by then
             mine, doubt = await trace(self._robot, intent)
+            verdict, why, dispensed = self._judged(intent, mine)
         if doubt:
             return Outcome(Verdict.UNKNOWN, doubt)
-        if not mine:
-            return Outcome(Verdict.NOT_DONE, "the robot was not restarted, and has no command of this action")
-        verdict, why, dispensed = judge(mine, core_count(intent, mine))
         if verdict is Verdict.RUNNING and not await self._session.active():
             return Outcome(Verdict.UNKNOWN, f"{why}, and its run has ended")
+        if verdict is Verdict.DONE and await self._tip_is_left(intent, mine):
+            return Outcome(Verdict.RUNNING, f"{why}; its tip is still to be dropped")
         if verdict not in {Verdict.DONE, Verdict.PARTIAL}:
             return Outcome(verdict, why)
         return Outcome(verdict, why, self._result(intent, mine, dispensed))
+
+    def _judged(self, intent: Intent, mine: Sequence[Command]) -> tuple[Verdict, str, float]:
+        if not mine:
+            return Verdict.NOT_DONE, "the robot was not restarted, and has no command of this action", 0.0
+        return judge(mine, core_count(intent, mine))
+
+    async def _tip_is_left(self, intent: Intent, mine: Sequence[Command]) -> bool:
+        """Whether an action that was cut after its liquid still has a tip to drop, in a run that still takes orders."""
+        keeps = getattr(intent.parameters, "new_tip", "always") != "always"
+        if keeps or self._session.run != intent.baseline.get("run") or await self._session.playing() is None:
+            return False
+        used = next((str(one.params.get("pipetteId")) for one in mine if what_of(one) in plan.CORE), "")
+        async with self._turn:
+            await self._session.catch_up()
+            tip = self._session.tip_on(self._session.mount_of(used) or "")
+        dropped = any(what_of(one) == "drop-tip" and one.status == "succeeded" for one in mine[-1:])
+        return tip is not None and not dropped
 
     async def attach(self, intent: Intent, call: Call) -> Result:
         """Waits for the command that is under way, and goes on with those that the robot never got."""
@@ -270,26 +277,33 @@ class Opentrons(PipettingRobot):
             error = first_error(done)
             if error is not None:
                 raise error
-            pipette, rest = self._rest(intent, done)
             moved = any(what_of(one) in plan.CORE for one in done)
             order = Order(self._session, self._robot, run, call, self._trash, moved, len(done))
+            pipette, rest = await self._rest(intent, done, order)
             await order.send(rest)
             if getattr(intent.parameters, "new_tip", "always") == "always":
                 await order.drop(pipette.mount)
         return self._result(intent, done, float(getattr(intent.parameters, "volume", 0.0)))
 
-    def _rest(self, intent: Intent, done: Sequence[Command]) -> tuple[Pipette, list[Step]]:
-        """The pipette of an action, and its liquid steps that come after those that were done."""
-        begun = next((one for one in done if what_of(one) in {*plan.CORE, "pick-up-tip"}), None)
-        mount = self._session.mount_of(str(begun.params.get("pipetteId"))) if begun else None
-        pipette = next((one for one in self._pipettes if one.mount == mount), None)
-        if pipette is None:
-            raise OutcomeUnknown("it cannot be taken up again: no pipette had begun")
+    async def _rest(self, intent: Intent, done: Sequence[Command], order: Order) -> tuple[Pipette, list[Step]]:
+        """The pipette of an action, and its liquid steps that come after those that were done; a tip where none is."""
         given: Any = intent.parameters
-        if intent.action == "mix":
-            steps = self._mix_steps(pipette, self._well(given.place), given.volume, given.times)
+        begun = next((one for one in done if what_of(one) in {*plan.CORE, "pick-up-tip"}), None)
+        mix = intent.action == "mix"
+        wells = (self._well(given.place),) * 2 if mix else (self._well(given.source), self._well(given.destination))
+        if begun is None:
+            new_tip: NewTip = "always" if mix else given.new_tip
+            pipette, strokes = self._chosen(given.volume, new_tip)
+            await self._take_tip(order, pipette, given.volume / strokes, new_tip, wells[0])
         else:
-            wells = self._well(given.source), self._well(given.destination)
+            mount = self._session.mount_of(str(begun.params.get("pipetteId")))
+            found = next((one for one in self._pipettes if one.mount == mount), None)
+            if found is None:
+                raise OutcomeUnknown("it cannot be taken up again: its pipette is not on the robot any more")
+            pipette = found
+        if mix:
+            steps = self._mix_steps(pipette, wells[0], given.volume, given.times)
+        else:
             steps = self._transfer_steps(pipette, wells, given.volume, given.flow_rate, given.mix_after)
         return pipette, steps[sum(what_of(one) in plan.CORE for one in done) :]
 

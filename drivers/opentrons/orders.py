@@ -115,7 +115,7 @@ async def trace(robot: Robot, intent: Intent) -> tuple[list[Command], str | None
         return [], "the robot no longer knows the run of the order: it was restarted"
     try:
         commands = await robot.commands(run, max(0, count - 1))
-        intact = last is None or (bool(commands) and commands[0].id == last)
+        intact = last is not None and bool(commands) and commands[0].id == last
         for later in runs[runs.index(run) + 1 :]:
             commands += await robot.commands(later)
     except Rejected as error:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from labd import clock
+from labd.io.arrival import Orders
 from labd.io.http import Answer, HttpLink
 from labd.sdk import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
@@ -121,6 +122,7 @@ class Robot:
 
     def __init__(self, link: HttpLink) -> None:
         self._link = link
+        self.orders = Orders()
         self._ended: set[str] = set()  # ids of commands that we have seen end: never an answer that was lost
 
     async def close(self) -> None:
@@ -249,6 +251,7 @@ class Robot:
     async def _post(
         self, path: str, data: Any, query: Mapping[str, str | int] | None = None, deadline: float | None = None
     ) -> Any:
+        self.orders.written()
         answer = await self._link.request("POST", path, body={"data": data}, query=query, deadline=deadline)
         return _accepted(answer, f"POST {path}", order=True)
 

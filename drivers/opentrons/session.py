@@ -47,9 +47,24 @@ class Session:
         if not self._history_read:
             await self._read_history()
         try:
-            await self.ensure()
+            if not await self._somebody_works():
+                await self.ensure()
         except RobotBusy as error:
             log.warning("no run yet", device=self.name, problem=error.message)
+
+    async def _somebody_works(self) -> bool:
+        """Whether commands of a current run that is not taken up are under way: it must not be ended by a new one."""
+        if self.run is not None:
+            return False
+        current = next((run for run in await self.robot.runs() if run.current), None)
+        if current is None or not await self._unfinished(current.id):
+            return False
+        log.warning("no run yet: another is under way", device=self.name, run=current.id)
+        return True
+
+    async def _unfinished(self, run: str) -> bool:
+        total, _ = await self.robot.count(run)
+        return any(not command.finished for command in await self.robot.commands(run, max(0, total - 20)))
 
     async def ensure(self) -> str:
         """The run's id; a new one, and said so, when the old one is gone.
@@ -89,13 +104,14 @@ class Session:
             for labware in run.labware
             if labware.slot and standing.get(f"{self.name}/{labware.slot}") == labware.load_name
         }
-        homed = False
-        for command in commands:
+        homed, seen = False, tuple(commands)
+        for command in seen:
             if command.finished:
                 self.tips.note(command, run.id, mounts, slots)
                 homed = homed or (command.command_type == "home" and command.status == "succeeded")
         if run.current and run.status == "idle" and self._is_ours(run):
             self.run, self.homed = run.id, homed
+            self.in_doubt = not all(command.finished for command in seen)
             self._pipette_ids = {pipette.mount: pipette.id for pipette in run.pipettes}
             self._labware_ids = {labware.slot: labware.id for labware in run.labware if labware.slot}
             log.info("our run is still current; taken up again", device=self.name, run=run.id)
@@ -184,8 +200,7 @@ class Session:
             return False
         if playing:
             return True
-        total, _ = await self.robot.count(self.run)
-        return any(not command.finished for command in await self.robot.commands(self.run, max(0, total - 20)))
+        return await self._unfinished(self.run)
 
     # ── what is loaded ───────────────────────────────────────────────────────────────────────────────────────────
     def pipette_id(self, mount: str) -> str:

@@ -84,6 +84,13 @@ class PlcCrimper(Crimper):
         del unit
         return f"{self.name}/nest"
 
+    def own_link(self) -> str | None:
+        """Over TCP a gateway takes several clients, each for a unit of its own; a serial port takes one program."""
+        at = ModbusAddress.parse(self.settings.address)
+        if at.kind == "serial" or at.port == 0:
+            return super().own_link()
+        return f"{at.host}:{at.port} unit {self.settings.device_id}"
+
     async def connect(self) -> About:
         """Opens the link and reads the PLC; nothing is commanded.
 

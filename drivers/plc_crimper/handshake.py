@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import structlog
 
 from drivers.plc_crimper.profile import HandshakeProfile
+from drivers.plc_crimper.state import State, cause_of, result_of, slack
 from labd import clock
+from labd.io.arrival import Orders
 from labd.io.modbus import ModbusLink, float32, from_float32, uint32
 from labd.sdk import Call, DeviceError, Fault, Intent, Outcome, OutcomeUnknown, Rejected, Unreachable, Verdict
 from labd.sdk.roles import CrimperSignals, CrimpResult
@@ -21,30 +22,11 @@ log = structlog.get_logger(__name__)
 POLL = 0.1  # s; between two looks at the status while something is waited for
 STILL_POLLS = 2  # polls in a row in which the heartbeat did not beat, before the PLC counts as dead
 BEAT_LOOKS = (0.3, 0.4)  # s; looks within one poll: its period may be a multiple of the beat's
+LET_GO = 0.5  # s that a PLC needs to see that a command was taken back
 SETTLE = 1.0  # s; a start that is still on its way shows within it
-CLOCK_SLACK = (10.0, 0.02)  # s and share by which PLC uptime and our clock may differ
-OPERATOR_CAUSES = frozenset({1, 2, 3})  # alarm codes that a person causes and ends: E-stop, guard, light curtain
-_UINT32 = 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """One look at the PLC. Floats that are no numbers are None."""
-
-    bits: dict[str, bool]
-    force: float | None
-    ram: float | None
-    peak_force: float | None
-    displacement: float | None
-    cycles: int
-    uptime: int | None
-    alarm_code: int
-
-    def __getitem__(self, name: str) -> bool:
-        return self.bits[name]
-
-    def cycles_since(self, counter: int) -> int:
-        return (self.cycles - counter) % _UINT32
+OVER_CAUSES = frozenset({1, 2, 3, 6})
+"""Alarm codes whose cause is over when it is gone: E-stop, guard, light curtain (a person's doing), our heartbeat."""
+BEAT = 1.0  # s between two toggles of our heartbeat while something is waited for
 
 
 class HandshakePress:
@@ -54,8 +36,10 @@ class HandshakePress:
         self._link = link
         self._profile = profile
         self._beat_out = False
+        self._beat_at = 0.0
         self._beat_in: bool | None = None
         self._still = 0
+        self._orders = Orders()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def state(self) -> State:
@@ -90,6 +74,7 @@ class HandshakePress:
     async def check(self) -> None:
         """One look, and a heartbeat. Raises Unreachable when it does not beat."""
         self._beat_in, self._still = None, 0
+        self._orders.written()
         await self.state()
         if not await self._beats():
             raise Unreachable("the PLC answers, and its heartbeat stands still: its program does not run")
@@ -97,8 +82,7 @@ class HandshakePress:
     async def read(self) -> CrimperSignals:
         """One poll: toggles our heartbeat, and looks for the PLC's."""
         state = await self.state()
-        self._beat_out = not self._beat_out
-        await self._link.write_coil(self._profile.coils.heartbeat, on=self._beat_out)
+        await self._beat()
         self._still = 0 if await self._beats() else self._still + 1
         if self._still >= STILL_POLLS:
             raise Unreachable(f"the PLC's heartbeat stood still over {self._still} polls: its program does not run")
@@ -109,6 +93,11 @@ class HandshakePress:
             estop=state["estop"],
             cycles=state.cycles,
         )
+
+    async def _beat(self) -> None:
+        """Toggles our heartbeat: a PLC that watches it stops by itself when labd is gone or hangs."""
+        self._beat_out, self._beat_at = not self._beat_out, clock.monotonic()
+        await self._link.write_coil(self._profile.coils.heartbeat, on=self._beat_out)
 
     async def _beats(self) -> bool:
         for wait in (0.0, *BEAT_LOOKS):
@@ -130,7 +119,7 @@ class HandshakePress:
 
     async def reset(self) -> None:
         """Acknowledges an alarm. Raises Fault while its cause lasts."""
-        cause = _cause(await self.state())
+        cause = cause_of(await self.state())
         if cause:
             raise Fault(cause)
         await self._command(
@@ -148,7 +137,7 @@ class HandshakePress:
         if state["running"]:
             await self._command("stop", lambda s: not s["running"], 4.0, "the stroke did not stop", guarded=False)
             state = await self.state()
-        if not state["ram_open"] and not state["alarm"] and _cause(state) is None:
+        if not state["ram_open"] and not state["alarm"] and cause_of(state) is None:
             await self._command("open_ram", lambda s: s["ram_open"], 7.0, "the ram did not open")
 
     async def crimp(self, call: Call, force: float, dwell: float) -> CrimpResult:
@@ -205,6 +194,7 @@ class HandshakePress:
         coil, seconds = self._profile.coils.start, self._profile.times.start
         try:
             with contextlib.suppress(OutcomeUnknown):  # a reply may be lost and the order not: the status tells
+                self._orders.written()
                 await self._link.write_coil(coil, on=True)
             state, late = await self._watch(lambda s: s["running"] or s.cycles_since(counter) > 0, seconds)
         finally:
@@ -224,7 +214,7 @@ class HandshakePress:
             raise OutcomeUnknown(f"the stroke ended, and its end was not reported within {seconds:g} s")
         if state.cycles_since(counter) != 1:
             raise OutcomeUnknown(f"the cycle counter went from {counter} to {state.cycles} over one stroke")
-        return _result(state, dwell)
+        return result_of(state, dwell)
 
     # ── what became of a stroke ──────────────────────────────────────────────────────────────────────────────────
     async def baseline(self) -> dict[str, int | float | None]:
@@ -241,9 +231,14 @@ class HandshakePress:
         counter = intent.baseline.get("counter")
         if not isinstance(counter, int):
             return Outcome(Verdict.UNKNOWN, "the cycle counter was not read before the order")
-        await self._link.write_coil(self._profile.coils.start, on=False)  # from here on no start can come about
+        await self._link.write_coil(self._profile.coils.start, on=False)
         await asyncio.sleep(SETTLE)
         state = await self.state()
+        if state.cycles_since(counter) == 0 and not state["running"]:
+            await self._orders.arrived()  # a start that was sent on an earlier connection may still be on its way
+            await self._link.write_coil(self._profile.coils.start, on=False)
+            await asyncio.sleep(SETTLE)
+            state = await self.state()
         counted = state.cycles_since(counter)
         said = f"the cycle counter went from {counter} to {state.cycles}"
         restart = self._restarted(state, intent)
@@ -252,7 +247,7 @@ class HandshakePress:
         if state["running"] and counted == 0:
             return Outcome(Verdict.RUNNING, "the stroke is under way")
         if counted == 1 and not state["running"]:
-            return Outcome(Verdict.DONE, said, _result(state, float(getattr(intent.parameters, "dwell", 0.0))))
+            return Outcome(Verdict.DONE, said, result_of(state, float(getattr(intent.parameters, "dwell", 0.0))))
         doubt = f"another stroke is under way, or was; {said}" if counted else self._doubt(state, intent)
         if doubt:
             return Outcome(Verdict.UNKNOWN, doubt)
@@ -260,19 +255,23 @@ class HandshakePress:
 
     def _doubt(self, state: State, intent: Intent) -> str | None:
         """Why an unchanged counter does not prove that nothing moved, or None."""
-        if state["alarm"] or _cause(state):
+        if state["alarm"] or cause_of(state):
             return f"{self._alarm_words(state)}: a stroke may have begun"
         peaks = (state.peak_force, state.displacement)
         if peaks != (intent.baseline.get("peak_force"), intent.baseline.get("displacement")):
             return "the cycle counter is unchanged, and the peak values are not: a stroke may have begun"
-        if state.uptime is None or intent.baseline.get("uptime") is None:
+        ran = intent.baseline.get("uptime")
+        if state.uptime is None or not isinstance(ran, int):
             return "the cycle counter is unchanged, and a restart would go unseen"
+        if ran <= slack((clock.now() - intent.at).total_seconds()):
+            return "the cycle counter is unchanged, and the PLC had run for so short that a restart would go unseen"
         return None
 
     async def attach(self, intent: Intent) -> CrimpResult:
         counter = intent.baseline.get("counter")
         if not isinstance(counter, int):
             raise OutcomeUnknown("the cycle counter was not read before the order")
+        await self._let_go(self._profile.coils.start)  # whoever started it may be gone
         return await self._to_the_end(counter, float(getattr(intent.parameters, "dwell", 0.0)))
 
     def _restarted(self, state: State, intent: Intent) -> str | None:
@@ -280,7 +279,7 @@ class HandshakePress:
         if state.uptime is None or not isinstance(before, int):
             return None
         grown, elapsed = state.uptime - before, (clock.now() - intent.at).total_seconds()
-        if grown < 0 or abs(grown - elapsed) > CLOCK_SLACK[0] + CLOCK_SLACK[1] * elapsed:
+        if grown < 0 or abs(grown - elapsed) > slack(elapsed):
             return f"the PLC was restarted: it ran {before} s before the order and runs {state.uptime} s now"
         return None
 
@@ -290,6 +289,9 @@ class HandshakePress:
     ) -> None:
         """Sets a command, waits for its status, clears the command, and reads it back. The coil is cleared always."""
         coil = int(getattr(self._profile.coils, name))
+        if (await self._link.read_coils(coil))[0]:  # left by a program that died: its edge would not be seen
+            await self._link.write_coil(coil, on=False)
+            await asyncio.sleep(LET_GO)
         try:
             await self._link.write_coil(coil, on=True)
             _, late = await self._until(met, seconds, guarded=guarded and name != "reset")
@@ -315,10 +317,12 @@ class HandshakePress:
         """Polls until it is met; gives the last look, and whether time ran out. Raises Fault on an alarm."""
         end = clock.monotonic() + seconds
         while True:
+            if clock.monotonic() - self._beat_at >= BEAT:
+                await self._beat()
             state = await self.state()
             if met(state):
                 return state, False
-            if guarded and (state["alarm"] or _cause(state)):
+            if guarded and (state["alarm"] or cause_of(state)):
                 raise Fault(self._alarm_words(state))
             if clock.monotonic() >= end:
                 return state, True
@@ -339,35 +343,20 @@ class HandshakePress:
 
     async def _clear_for_motion(self, state: State) -> State:
         """Refuses while a guard is open. A latched alarm of a cause that a person has ended is acknowledged."""
-        if _cause(state):
+        if cause_of(state):
             raise Fault(self._alarm_words(state))
         if not state["alarm"]:
             return state
-        if state.alarm_code not in OPERATOR_CAUSES:
+        if state.alarm_code not in OVER_CAUSES:
             raise Fault(f"{self._alarm_words(state)}: look at the press, then give it `reset`")
         log.warning("alarm acknowledged, its cause is gone", alarm=self._alarm_words(state))
         await self.reset()
         return await self.state()
 
     def _alarm_words(self, state: State) -> str:
-        words = _cause(state) or self._profile.alarms.get(state.alarm_code)
+        words = cause_of(state) or self._profile.alarms.get(state.alarm_code)
         words = words or f"the PLC reports alarm {state.alarm_code}"
         return f"{words}, at {state.force:.3g} kN" if state.force and state.force > 0.1 else words
-
-
-def _cause(state: State) -> str | None:
-    """What keeps the press from moving now, in words."""
-    if state["estop"]:
-        return "the E-stop is pressed"
-    if not state["guard_closed"]:
-        return "the guard is open"
-    if not state["light_curtain_clear"]:
-        return "the light curtain is broken"
-    return None
-
-
-def _result(state: State, dwell: float) -> CrimpResult:
-    return CrimpResult(peak_force=state.peak_force, dwell=dwell, displacement=state.displacement, cycles=state.cycles)
 
 
 @contextlib.asynccontextmanager

@@ -49,7 +49,9 @@ class RelayPress:
         return {}
 
     async def outcome(self, intent: Intent) -> Outcome:
+        """Lets the button go, which a program that died may have left pressed; what it did cannot be told."""
         del intent
+        await self._let_go()
         return Outcome(Verdict.UNKNOWN, "a press on a relay counts nothing: look at the cell")
 
     async def attach(self, intent: Intent) -> Result:

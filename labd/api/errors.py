@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
+from labd.lab.interlocks import GuardError, UnknownNameError
 from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
@@ -45,6 +46,8 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),
+    UnknownNameError: (404, "unknown_name"),
+    GuardError: (409, "refused"),
 }
 
 

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from labd.journal import Event
-from labd.lab.bus import RunState, Value
+from labd.lab.bus import Alarm, RunState, Value
 from labd.lab.device import Device
+from labd.lab.interlocks import Watch
 
 Who = Annotated[str, Field(min_length=1, max_length=64)]
 Words = Annotated[str, Field(max_length=2000)]
@@ -46,6 +47,19 @@ class CommandRequest(_Model):
     at: str | None = None
 
 
+class OrderRequest(_Model):
+    """An order to the whole lab."""
+
+    by: Who
+    cause: Words | None = None
+
+
+class ResumeRequest(_Model):
+    """Ends safe mode."""
+
+    by: Who
+
+
 class AnswerRequest(_Model):
     """An operator's answer; `value` where the question asks for a typed one."""
 
@@ -59,6 +73,26 @@ class ExportRequest(_Model):
 
     to: Literal["csv", "parquet", "arrow"]
     directory: Path | None = None
+
+
+class ByRequest(_Model):
+    """Who says so."""
+
+    by: Who
+
+
+class MaintenanceRequest(_Model):
+    """Takes a device from runs for a person, or gives it back; `reason` says what is done to it."""
+
+    on: bool
+    reason: Annotated[Words, Field(min_length=1)] | None = None
+    by: Who
+
+    @model_validator(mode="after")
+    def _says_why(self) -> MaintenanceRequest:
+        if self.on == (self.reason is None):
+            raise ValueError("say why it is taken with `reason`" if self.on else "`reason` is for taking it only")
+        return self
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,8 +149,16 @@ class SignalModel(_Model):
     q: str
 
 
+class MaintenanceModel(_Model):
+    """That a person works on a device; `since` is a day or a time, or empty."""
+
+    reason: str
+    by: str
+    since: str
+
+
 class DeviceModel(_Model):
-    """A device's health and signals."""
+    """A device's health and signals, and whether somebody works on it."""
 
     device: str
     driver: str
@@ -126,6 +168,7 @@ class DeviceModel(_Model):
     since: str
     busy_with: list[str]
     units: list[str]
+    maintenance: MaintenanceModel | None
     signals: dict[str, SignalModel]
 
     @classmethod
@@ -159,6 +202,7 @@ def _device(device: Device) -> dict[str, Any]:
         "since": state.since,
         "busy_with": list(state.busy_with),
         "units": list(device.driver.units),
+        "maintenance": device.upkeep,
         "signals": {name: _signal(value) for name, value in device.signals.items()},
     }
 
@@ -169,13 +213,86 @@ def _signal(value: Value) -> dict[str, Any]:
     return {"v": value.v, "u": value.u, "q": value.q}
 
 
+class AlarmModel(_Model):
+    """Something that a person should know. `about` is the device, the run, or `lab`."""
+
+    id: str
+    severity: str
+    about: str
+    text: str
+    since: str
+    acknowledged_by: str | None
+
+    @classmethod
+    def of(cls, alarm: Alarm) -> AlarmModel:
+        fields = ("id", "severity", "about", "text", "since", "acknowledged_by")
+        return cls.model_validate({name: getattr(alarm, name) for name in fields})
+
+
+class InterlockModel(_Model):
+    """An interlock: what it is, whether its condition holds now (None: nobody can tell), and since when it is tripped.
+
+    `devices` are those that it locks and whose runs it is about; None: all. `builtin`: labd's own, for an E-stop.
+    """
+
+    name: str
+    condition: str
+    then: str
+    devices: list[str] | None
+    latch: bool
+    builtin: bool
+    holds: bool | None
+    because: str
+    tripped: str | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, watch: Watch) -> InterlockModel:
+        rule, tripped = watch.rule, watch.tripped
+        return cls(
+            name=rule.name,
+            condition=rule.condition.text,
+            then=rule.then,
+            devices=list(rule.devices) if rule.devices is not None else None,
+            latch=rule.latch,
+            builtin=rule.builtin,
+            holds=watch.found.holds,
+            because=watch.found.because,
+            tripped=tripped.since if tripped is not None else None,
+            reason=tripped.reason if tripped is not None else None,
+        )
+
+
 class StatusModel(_Model):
-    """The daemon itself, its devices, and the runs that have not ended; `ended` counts those that have."""
+    """The daemon itself, its devices, and the runs that have not ended; `ended` counts those that have.
+
+    `alarms` are those that have not ended; `interlocks` all.
+    """
 
     daemon: dict[str, Any]
     devices: list[DeviceModel]
     runs: list[RunModel]
     ended: int
+    alarms: list[AlarmModel]
+    interlocks: list[InterlockModel]
+
+
+class OrderedModel(_Model):
+    """What an order to the whole lab reached.
+
+    `runs` are those that took it; `safe` names each device that was told to make itself safe, with what went wrong, or
+    null. Devices that are down cannot be told.
+    """
+
+    command: str
+    runs: list[str]
+    safe: dict[str, str | None]
+
+
+class ResumedModel(_Model):
+    """The runs that were taken up at the end of safe mode."""
+
+    runs: list[str]
 
 
 class ExportModel(_Model):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from labd.cli import authoring, picturing, trying
+from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -40,6 +40,7 @@ app = typer.Typer(
 
 
 trying.register(app)
+salvage.register(app)
 
 
 def main() -> None:
@@ -104,6 +105,8 @@ def check(
 
 authoring.register(app)
 picturing.register(app)
+guarding.register(app)
+keeping.register(app)
 
 
 @app.command()
@@ -234,10 +237,7 @@ def _order(client: Client, verb: str, run: str, *, as_json: bool, **more: str | 
     _tell(client.post(f"/runs/{quoted(run)}/commands/{verb}", body), as_json=as_json)
 
 
-@app.command()
-def hold(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """Hold a run: what acts is left to its outcome, nothing new starts, everything is kept for going on."""
-    _order(Client(socket, lab), "hold", run, as_json=as_json, cause=cause)
+urgent.register(app)
 
 
 @app.command()
@@ -252,24 +252,6 @@ def unhold(
 ) -> None:
     """Go on with a held run."""
     _order(Client(socket, lab), "unhold", run, as_json=as_json, cause=cause, at=at)
-
-
-@app.command()
-def stop(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """End a run in order."""
-    _order(Client(socket, lab), "stop", run, as_json=as_json, cause=cause)
-
-
-@app.command()
-def abort(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """End a run at once and make its devices safe. No emergency stop: that is a button in hardware."""
-    _order(Client(socket, lab), "abort", run, as_json=as_json, cause=cause)
-
-
-@app.command()
-def clear(run: RunId, *, cause: Cause = None, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """Say that a person has taken the sample of an ended run out of the lab, and clear an aborted run."""
-    _order(Client(socket, lab), "clear", run, as_json=as_json, cause=cause)
 
 
 @app.command()

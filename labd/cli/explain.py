@@ -69,6 +69,7 @@ class _Story:
             "cleanup.started": _cleaned,
             "cleanup.ended": _cleaned,
             "command.accepted": _commanded,
+            "run.resumed": _resumed,
         }
 
     def take(self, event: Event) -> None:
@@ -225,6 +226,12 @@ def _commanded(event: Event, data: Mapping[str, Any]) -> Entry | None:
     if not data.get("at"):
         return None  # the change of state, or the question's answer, says it
     return Entry(event["at"], "note", f"{data['by']} ordered {data['command']} at {data['at']}")
+
+
+def _resumed(event: Event, data: Mapping[str, Any]) -> Entry:
+    went = "held as before" if data["packml"] in ("Held", "Holding") else "goes on"
+    where = f" in {data['state']}" if data.get("state") else ""
+    return Entry(event["at"], "run", f"labd was started again: {went}{where}", came=str(data["why"]))
 
 
 def _other(event: Event, data: Mapping[str, Any]) -> Entry:

@@ -23,11 +23,25 @@ def _runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _devices(ctx: typer.Context, incomplete: str) -> list[str]:
     """Shell completion: the daemon's devices."""
+    return _named(ctx, incomplete, "/devices", "device")
+
+
+def _alarms(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the alarms that have not ended."""
+    return _named(ctx, incomplete, "/alarms", "id")
+
+
+def _interlocks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the lab's interlocks."""
+    return _named(ctx, incomplete, "/interlocks", "name")
+
+
+def _named(ctx: typer.Context, incomplete: str, path: str, key: str) -> list[str]:
     try:
-        devices = Client(ctx.params.get("socket"), ctx.params.get("lab")).get("/devices", limit=2.0)
+        found = Client(ctx.params.get("socket"), ctx.params.get("lab")).get(path, limit=2.0)
     except CliError:
         return []
-    return [device["device"] for device in devices if device["device"].startswith(incomplete)]
+    return [one[key] for one in found if one[key].startswith(incomplete)]
 
 
 def _choices(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -51,6 +65,10 @@ Socket = Annotated[
 Lab = Annotated[Path | None, typer.Option(help="The lab.yaml whose daemon is meant (default: ./lab.yaml).")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, `run-0001`.", autocompletion=_runs)]
+OneRun = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run's id, `run-0001`.", autocompletion=_runs, show_default=False),
+]
 Protocol = Annotated[
     str,
     typer.Argument(help="A protocol's file, or the name of one that ships with labd.", autocompletion=_protocols),
@@ -62,6 +80,12 @@ Protocols = Annotated[
 DeviceId = Annotated[
     str | None,
     typer.Argument(help="One device, with what it can be told to do.", autocompletion=_devices),
+]
+Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device.", autocompletion=_devices)]
+AlarmId = Annotated[str, typer.Argument(metavar="ALARM", help="An alarm of `labd status`.", autocompletion=_alarms)]
+InterlockName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="An interlock that has tripped.", autocompletion=_interlocks),
 ]
 Choice = Annotated[
     list[str] | None,

@@ -19,6 +19,7 @@ from labd.cli.words import named_values, short_time, value_text
 
 PIPE_WIDTH = 200  # columns of a table that no terminal shows
 _HEALTH = {"ok": "green", "degraded": "yellow", "down": "red"}
+_SEVERITY = {"warning": "yellow", "problem": "red", "critical": "bold red"}
 _TONES = {"plain": "", "good": "green", "bad": "red", "waits": "yellow"}
 _SIGNS = {"run": "■", "state": "▶", "decision": "?", "action": "·", "question": "!", "sample": "⇢", "note": "·"}
 
@@ -37,7 +38,7 @@ def say(text: str = "", style: str = "") -> None:
     console().print(Text(text, style=style), soft_wrap=True)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -51,20 +52,40 @@ def show_status(status: Mapping[str, Any]) -> None:
     clock = "" if daemon.get("clock") in (None, "real") else f", clock {value_text(daemon['clock'])}"
     since = short_time(daemon.get("started"), now)
     say(f"{daemon.get('lab')}: {daemon.get('state')} since {since}, labd {daemon.get('version')}{clock}", "bold")
+    if daemon.get("safe_mode"):
+        say(f"SAFE MODE: {daemon['safe_mode']}", "bold red")
     if status["runs"]:
         show_runs(status["runs"], now)
     else:
         say("no run is under way")
     if status["ended"]:
         say(f"{status['ended']} ended; `labd status --all` shows them", "dim")
+    show_alarms(status["alarms"], now)
+    tripped = [one["name"] for one in status["interlocks"] if one["tripped"]]
+    if status["interlocks"]:
+        say(
+            f"interlocks: {len(status['interlocks'])}, tripped: {', '.join(tripped) or 'none'}",
+            "" if tripped else "dim",
+        )
     for device in status["devices"]:
-        if device["health"] != "ok":
+        if device["health"] != "ok" or device["maintenance"]:
             told = f"{device['device']} is {device['health']} since {short_time(device['since'], now)}"
             say(f"{told}: {device['problem']}", _HEALTH[device["health"]])
 
 
+def show_alarms(alarms: Sequence[Mapping[str, Any]], now: str | None) -> None:
+    """A line an alarm: what, since when, who has seen it."""
+    for alarm in alarms:
+        seen = f" (seen by {alarm['acknowledged_by']})" if alarm["acknowledged_by"] else ""
+        told = f"{alarm['severity']} {alarm['id']} since {short_time(alarm['since'], now)}{seen}: {alarm['text']}"
+        say(told, _SEVERITY[alarm["severity"]])
+    unseen = next((alarm["id"] for alarm in alarms if not alarm["acknowledged_by"]), None)
+    if unseen is not None:
+        say(f"  labd acknowledge {unseen}", "dim")
+
+
 def show_runs(runs: Sequence[Mapping[str, Any]], now: str | None) -> None:
-    table = _table("run", "sample", "protocol", "state", "at", "done", "since", "remark")
+    table = table_of("run", "sample", "protocol", "state", "at", "done", "since", "remark")
     for run in runs:
         table.add_row(
             run["run"],
@@ -103,7 +124,7 @@ def how_to_answer(run: Mapping[str, Any]) -> list[str]:
 
 # ── devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 def show_devices(devices: Sequence[Mapping[str, Any]]) -> None:
-    table = _table("device", "driver", "role", "health", "busy with", "signals")
+    table = table_of("device", "driver", "role", "health", "busy with", "signals")
     for device in devices:
         problem = f": {device['problem']}" if device["problem"] else ""
         table.add_row(
@@ -161,7 +182,7 @@ def show_device(device: Mapping[str, Any]) -> None:
     """One device with what it can be told to do."""
     show_devices([device])
     say(f"model {device['model'] or '–'}, serial {device['serial'] or '–'}, firmware {device['firmware'] or '–'}")
-    table = _table("action", "effect", "parameters", "what it does")
+    table = table_of("action", "effect", "parameters", "what it does")
     for name, action in device["actions"].items():
         table.add_row(name, action["effect"], ", ".join(action["parameters"].get("properties", {})), action["summary"])
     console().print(table)
@@ -172,6 +193,7 @@ __all__ = [
     "how_to_answer",
     "named_values",
     "say",
+    "show_alarms",
     "show_device",
     "show_devices",
     "show_json",
@@ -179,4 +201,5 @@ __all__ = [
     "show_runs",
     "show_status",
     "show_story",
+    "table_of",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from labd.io.arrival import OPTIONS
 from labd.sdk.errors import OutcomeUnknown, Unreachable
 
 DEADLINE = 10.0  # s
@@ -106,9 +107,13 @@ class HttpLink:
                 timeout=httpx.Timeout(
                     None
                 ),  # one deadline over all: httpx's own start anew with every chunk of a trickle
-                limits=httpx.Limits(max_keepalive_connections=0),
+                transport=httpx.AsyncHTTPTransport(
+                    limits=httpx.Limits(max_keepalive_connections=0),
+                    trust_env=False,  # a proxy of the office is no way to a robot
+                    socket_options=OPTIONS,
+                ),
                 follow_redirects=False,
-                trust_env=False,  # a proxy of the office is no way to a robot
+                trust_env=False,
             )
         request = self._client.build_request(
             method, path, json=body, params=dict(query) if query else None, extensions={"trace": trace}

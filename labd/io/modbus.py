@@ -21,6 +21,9 @@ from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
+from labd.io.arrival import bound
+from labd.io.portlock import PortLock, PortTaken
+from labd.io.serial import holder, is_pty, make_exclusive
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 DEADLINE = 2.0  # s
@@ -152,6 +155,8 @@ class ModbusLink:
         self._awaiting = False
         self._dirty = False
         self._why: BaseException | None = None
+        self._last_transaction = 0
+        self._port: PortLock | None = None
 
     # ── exchanges ────────────────────────────────────────────────────────────────────────────────────────────────
     async def read_coils(self, address: int, count: int = 1) -> list[bool]:
@@ -247,6 +252,22 @@ class ModbusLink:
         if self._client is not None and self._client.connected:
             return self._client
         self._drop()
+        if self.address.kind == "serial":
+            self._take_port()
+        client = await self._connected()
+        self._client = client
+        if self.address.kind == "serial" and not is_pty(self.address.host):
+            transport: Any = client.ctx.transport
+            make_exclusive(transport.sync_serial.fileno(), parity=self.address.parity != "N")
+        # a gateway that keeps one line for all connections may answer an old request on the new one
+        client.ctx.next_tid = self._last_transaction
+        if self._dirty and self.address.kind == "serial":
+            await asyncio.sleep(self.drain)
+        self._dirty = False
+        return client
+
+    async def _connected(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        """A new client with a connection."""
         client = self._made()
         # pymodbus says only that it failed; people want to know why
         create = client.ctx.call_create
@@ -254,10 +275,13 @@ class ModbusLink:
 
         async def noted() -> Any:
             try:
-                return await create()
+                made = await create()
             except OSError as error:
                 self._why = error
                 raise
+            if self.address.kind != "serial":
+                bound(made[0].get_extra_info("socket"))
+            return made
 
         client.ctx.call_create = noted
         try:
@@ -270,12 +294,22 @@ class ModbusLink:
             client.close()
             raise
         if not connected:
-            raise Unreachable(f"{self.address} cannot be reached: {self._why or 'no connection'}")
-        self._client = client
-        if self._dirty and self.address.kind == "serial":
-            await asyncio.sleep(self.drain)
-        self._dirty = False
+            raise Unreachable(await self._reason())
         return client
+
+    def _take_port(self) -> None:
+        """The port's lock file. Raises Unreachable when another program has it."""
+        try:
+            self._port = None if is_pty(self.address.host) else PortLock(self.address.host)
+        except PortTaken as error:
+            raise Unreachable(f"{self.address} is in use: {error}; close it there first") from error
+
+    async def _reason(self) -> str:
+        """Why no connection came about."""
+        if self.address.kind == "serial" and "lock" in str(self._why):
+            owner = await asyncio.to_thread(holder, self.address.host)  # reads files
+            return f"{self.address} is in use by {owner or 'another program'}; close it there first"
+        return f"{self.address} cannot be reached: {self._why or 'no connection'}"
 
     def _made(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         at = self.address
@@ -319,8 +353,12 @@ class ModbusLink:
         self._connection(made=False)
         client, self._client = self._client, None
         if client is not None:
+            self._last_transaction = client.ctx.next_tid
             with contextlib.suppress(OSError):  # an unplugged adapter refuses even that
                 client.close()
+        port, self._port = self._port, None
+        if port is not None:
+            port.release()
 
     def _whole(self, values: Sequence[_T], count: int) -> list[_T]:
         if len(values) != count:

@@ -5,20 +5,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
+import termios
 from pathlib import Path
 from typing import Any, cast
 
 import serial
 import serial_asyncio_fast
 
+from labd.io.portlock import PortLock, PortTaken, program
 from labd.io.stream import StreamLink, Writer
 
 XON_XOFF = b"\x11\x13"
 
 
+class _Port(serial.Serial):  # type: ignore[misc]
+    """A port that takes what it can. pyserial's own tries on and on, with the whole loop, while nothing is taken."""
+
+    def write(self, data: bytes) -> int:
+        try:
+            return os.write(self.fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise serial.SerialException(f"write failed: {error}") from error
+
+
 class SerialLink(StreamLink):
     """A serial port as a link. The port is taken exclusively: a second program is refused, and so are we.
+
+    Three locks, for no program heeds all: a lock on the open file (labd, pyserial), the terminal's own exclusive mode
+    (whatever opens it, root excepted), a lock file (minicom, picocom, pppd). A byte whose parity is wrong is read as
+    NUL, which stands in no answer.
 
     Args:
         port: path of the port; `/dev/serial/by-id/…` stays the same when cables are replugged.
@@ -51,6 +70,7 @@ class SerialLink(StreamLink):
         self._rtscts = rtscts
         self._xonxoff = xonxoff
         self._settle = settle
+        self._lock_file: PortLock | None = None
 
     async def open(self) -> None:
         was_open = self.is_open
@@ -69,17 +89,37 @@ class SerialLink(StreamLink):
         transport.set_write_buffer_limits(high=0)  # drain() then means: the kernel has all of it
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
+    async def close(self) -> None:
+        await super().close()
+        lock, self._lock_file = self._lock_file, None
+        if lock is not None:
+            lock.release()
+
     def _take_port(self) -> Any:
-        return serial.Serial(
-            self.address,
-            self._baudrate,
-            **({} if is_pty(self.address) else self._framing),
-            rtscts=self._rtscts,
-            xonxoff=self._xonxoff,
-            exclusive=True,
-            timeout=0,
-            write_timeout=self._write_timeout,
-        )
+        real = not is_pty(self.address)
+        lock = PortLock(self.address) if real else None
+        try:
+            port = _Port(
+                self.address,
+                self._baudrate,
+                **(self._framing if real else {}),
+                rtscts=self._rtscts,
+                xonxoff=self._xonxoff,
+                exclusive=True,
+                timeout=0,
+                write_timeout=self._write_timeout,
+            )
+            with contextlib.suppress(termios.error):  # an XOFF of an earlier life, or a disturbance, is forgotten
+                termios.tcflow(port.fileno(), termios.TCOOFF)
+                termios.tcflow(port.fileno(), termios.TCOON)
+            if real:  # a pty has no bits, and would stay exclusive after us
+                make_exclusive(port.fileno(), parity=self._framing["parity"] != "N")
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        self._lock_file = lock
+        return port
 
     def _abort(self, writer: Writer) -> None:
         cast("asyncio.StreamWriter", writer).transport.abort()
@@ -91,9 +131,21 @@ class SerialLink(StreamLink):
             return f"{self.address} is not there; is the instrument plugged in and on? {ports_now()}"
         if code == errno.EACCES or "Permission denied" in text:
             return f"{self.address} may not be opened; add the user to its group (`usermod -aG dialout USER`)"
+        if isinstance(error, PortTaken):
+            return f"{self.address} is in use: {text}; close it there first"
         if code in (errno.EBUSY, errno.EAGAIN) or "lock" in text:
             return f"{self.address} is in use by {holder(self.address) or 'another program'}; close it there first"
         return f"{self.address} cannot be opened: {error.strerror or text}"
+
+
+def make_exclusive(fd: int, *, parity: bool) -> None:
+    """Lets nobody else open a terminal, and has the kernel look at parity, which pyserial tells it not to."""
+    with contextlib.suppress(OSError):  # a driver of an odd adapter that has no such mode
+        fcntl.ioctl(fd, termios.TIOCEXCL)
+    if parity:
+        attributes = termios.tcgetattr(fd)
+        attributes[0] = (attributes[0] | termios.INPCK) & ~(termios.IGNPAR | termios.PARMRK)
+        termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
 
 def is_pty(port: str) -> bool:
@@ -110,10 +162,11 @@ def ports_now() -> str:
 def holder(port: str) -> str | None:
     """The program that has a port open, `pstrace (pid 4711)`, as far as this user may see; None when unknown."""
     target = Path(port).resolve()
+    ours = False
     for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
         with contextlib.suppress(OSError):
             if any(link.resolve() == target for link in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-    return None
+                if process.name != str(os.getpid()):
+                    return program(int(process.name))
+                ours = True
+    return f"labd itself (pid {os.getpid()}), for another device" if ours else None

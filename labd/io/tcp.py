@@ -7,6 +7,7 @@ import socket
 from typing import cast
 from urllib.parse import urlsplit
 
+from labd.io.arrival import bound
 from labd.io.stream import StreamLink, Writer
 
 
@@ -56,6 +57,7 @@ class TcpLink(StreamLink):
         sock: socket.socket = writer.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        bound(sock)
         writer.transport.set_write_buffer_limits(high=0)  # drain() then means: the kernel has all of it
         return reader, writer
 

@@ -1,8 +1,9 @@
 """The durable record: events, readers' marks, and the store of signals. Knows no devices and no runs."""
 
+from labd.journal.ballast import Ballast
 from labd.journal.events import Event, JournalError, NewEvent
 from labd.journal.journal import Journal
 from labd.journal.samples import SeriesInfo, SignalError
 from labd.journal.signals import SignalStore
 
-__all__ = ["Event", "Journal", "JournalError", "NewEvent", "SeriesInfo", "SignalError", "SignalStore"]
+__all__ = ["Ballast", "Event", "Journal", "JournalError", "NewEvent", "SeriesInfo", "SignalError", "SignalStore"]

@@ -22,7 +22,10 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from labd import clock
 from labd.journal import schema
-from labd.journal.events import GENESIS, Event, JournalError, NewEvent, chain, encode
+from labd.journal.ballast import Ballast, is_full
+from labd.journal.events import Event, JournalError, NewEvent, chain, encode
+from labd.journal.opening import JournalFile, open_journal
+from labd.journal.verify import walk
 
 Listener = Callable[[Sequence[Event]], None]
 
@@ -34,28 +37,19 @@ _COLUMNS = "seq, at, run, kind, data, hash"
 
 @dataclass(slots=True)
 class _Work:
-    """What the writer is to do: events (at, run, kind, data as JSON), a mark, values to keep; or only to answer."""
+    """What the writer is to do: events, a mark, values to keep, the ballast to take again; or only to answer."""
 
     events: Sequence[tuple[str, str | None, str, str]] = ()
     mark: tuple[str, int] | None = None
     keep: Mapping[str, str | None] = field(default_factory=dict)
+    refill: bool = False
     done: asyncio.Future[list[Event]] | None = None
-
-
-@dataclass(slots=True)
-class _File:
-    """What `open` opened: the lock's descriptor, both connections, and seq and hash of the last event."""
-
-    lock: int
-    writer: sqlite3.Connection
-    reader: sqlite3.Connection
-    last: tuple[int, str]
 
 
 class Journal:
     """The journal of one lab; `Journal.open` makes one."""
 
-    def __init__(self, path: Path, file: _File) -> None:
+    def __init__(self, path: Path, file: JournalFile) -> None:
         self.path = path
         self._file = file
         self._connection = file.writer
@@ -69,19 +63,27 @@ class Journal:
         self._listeners: list[Listener] = []
         self._broken: JournalError | None = None
         self._breaks = asyncio.Event()
+        self.short = asyncio.Event()
+        """Set while the ballast is given up: the disk is full, and what is written now is written into its space."""
+        if file.ballast is not None and not file.ballast.held:
+            self.short.set()
         self._closed = False
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._write, name="journal-writer", daemon=True)
         self._thread.start()
 
     @classmethod
-    async def open(cls, path: Path) -> Journal:
+    async def open(cls, path: Path, ballast: Ballast | None = None) -> Journal:
         """Opens the journal, and creates it where there is none.
+
+        Args:
+            path: its file.
+            ballast: what is given up when the disk is full, so that the lab can be held in order; None: nothing.
 
         Raises:
             JournalError: another daemon has it, a newer labd wrote it, it is no journal, or the disk fails.
         """
-        return cls(path, await asyncio.to_thread(_open, path))
+        return cls(path, await asyncio.to_thread(open_journal, path, ballast))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def append(self, *events: NewEvent, forget: str | None = None) -> list[Event]:
@@ -140,6 +142,16 @@ class Journal:
         self._submit(_Work(mark=(name, value), done=done))
         await done
 
+    async def refill(self) -> bool:
+        """Takes the ballast again, once there is space for it; gives whether there was. Raises as `append` does."""
+        done: asyncio.Future[list[Event]] = self._loop.create_future()
+        self._submit(_Work(refill=True, done=done))
+        await done
+        ballast = self._file.ballast
+        if ballast is None or ballast.held:
+            self.short.clear()
+        return not self.short.is_set()
+
     def on_commit(self, listener: Listener) -> Callable[[], None]:
         """Calls `listener` in the loop with the events of each commit, in order; the returned function ends that."""
         self._listeners.append(listener)
@@ -183,7 +195,7 @@ class Journal:
             results: list[list[Event]] = []
             if broken is None:
                 try:
-                    results = self._commit(drained)
+                    results = self._commit_with_ballast(drained)
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                     broken = JournalError(
                         f"{self.path}: the journal cannot be written: {error}. Mend the disk and start labd again"
@@ -210,6 +222,20 @@ class Journal:
             except queue.Empty:
                 return drained, False
         return drained, True
+
+    def _commit_with_ballast(self, drained: Sequence[_Work]) -> list[list[Event]]:
+        """Writes what was drained; where the disk is full, once more into the space of the ballast."""
+        ballast = self._file.ballast
+        if ballast is not None and any(work.refill for work in drained):
+            ballast.take()
+        try:
+            return self._commit(drained)
+        except sqlite3.Error as error:
+            if ballast is None or not is_full(error) or not ballast.give():
+                raise
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.short.set)
+        return self._commit(drained)
 
     def _commit(self, drained: Sequence[_Work]) -> list[list[Event]]:
         """Writes what was drained in one transaction."""
@@ -300,7 +326,9 @@ class Journal:
 
     async def verify(self) -> int | None:
         """The seq of the first event that does not fit to the ones before it, or None when the chain is whole."""
-        return await self._read(self._first_broken)
+        every = f"SELECT {_COLUMNS} FROM events ORDER BY seq"  # noqa: S608 - ours
+        flaw = (await self._read(lambda: walk(self._rows(every)))).flaw
+        return flaw.seq if flaw is not None else None
 
     async def _read(self, query: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """Runs a query in the reader's thread, once all that was posted so far is written.
@@ -316,7 +344,7 @@ class Journal:
             raise JournalError(f"{self.path}: the journal is closed")
         return await self._loop.run_in_executor(self._reading, query, *args)
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         try:
             yield from self._file.reader.execute(query, values)
         except sqlite3.Error as error:
@@ -348,14 +376,6 @@ class Journal:
         rows = self._rows("SELECT name, value FROM kept WHERE substr(name, 1, ?) = ?", [len(prefix), prefix])
         return {name: json.loads(value) for name, value in rows}
 
-    def _first_broken(self) -> int | None:
-        before, expected = GENESIS, 1
-        for seq, at, run, kind, data, hash_ in self._rows(f"SELECT {_COLUMNS} FROM events ORDER BY seq"):  # noqa: S608
-            if seq != expected or chain(before, seq, at, run, kind, data) != hash_:
-                return int(seq)
-            before, expected = hash_, expected + 1
-        return None
-
     # ── end ──────────────────────────────────────────────────────────────────────────────────────────────────────
     async def close(self) -> None:
         """Writes what is queued, and closes. Harmless when closed."""
@@ -378,18 +398,3 @@ class Journal:
 
 def _told(event: NewEvent) -> tuple[str, str | None, str, str]:
     return event.at or clock.stamp(), event.run, event.kind, encode(event.kind, event.data)
-
-
-def _open(path: Path) -> _File:
-    with contextlib.ExitStack() as opened:
-        lock = schema.lock(path)
-        opened.callback(os.close, lock)
-        writer = opened.enter_context(contextlib.closing(schema.JOURNAL.connect(path)))
-        try:
-            reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-            opened.callback(reader.close)
-            last = writer.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        except sqlite3.Error as error:
-            raise JournalError(f"{path}: the journal cannot be read: {error}") from error
-        opened.pop_all()
-        return _File(lock, writer, reader, last or (0, GENESIS))

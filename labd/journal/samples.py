@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labd.journal.ballast import free_space
 from labd.journal.schema import Format, transaction
 
 BATCH_ROWS = 512
@@ -90,14 +91,25 @@ class Batch:
 class SampleFile:
     """The open file."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens it, and creates it where there is none. Raises SignalError."""
+    def __init__(self, path: Path, spare: int = 0) -> None:
+        """Opens it, and creates it where there is none. Raises SignalError.
+
+        Args:
+            path: the file.
+            spare: bytes of the disk that are left free, for the journal.
+        """
         self._path = path
+        self._spare = spare
         self._connection = SIGNALS.connect(path)
         self._places: dict[str, tuple[int, int]] = {}  # series -> its number, and the rows it had before
 
     def write(self, jobs: Sequence[tuple[SeriesInfo, Sequence[Batch]]]) -> None:
-        """Writes batches, all or none. One that was written before, with fewer rows, is replaced."""
+        """Writes batches, all or none. One that was written before, with fewer rows, is replaced.
+
+        Raises:
+            SignalError: the disk does not take them.
+        """
+        self._leave_spare()
         places = dict(self._places)
         with self._transaction() as connection:
             for info, batches in jobs:
@@ -107,6 +119,15 @@ class SampleFile:
                 rows = [(number, before + batch.start, batch.rows, batch.data) for batch in batches]
                 connection.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", rows)
         self._places = places
+
+    def _leave_spare(self) -> None:
+        """What is left of a full disk is the journal's."""
+        with contextlib.suppress(OSError):
+            free = free_space(self._path)
+            if free < self._spare:
+                raise SignalError(
+                    f"{self._path}: {free / 1e6:.0f} MB are left on this disk, and the journal needs them; make room"
+                )
 
     def _enter(self, info: SeriesInfo) -> tuple[int, int]:
         """The number of a series, entered where it is new, and how many rows it had before.

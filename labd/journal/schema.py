@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from labd.journal.events import JournalError
 
@@ -52,17 +53,49 @@ class Format:
             raise self.error(f"{path}: the {self.name} cannot be opened: {error}") from error
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
+    def read(self, path: Path) -> sqlite3.Connection:
+        """Opens a file of this kind for reading only, also while a daemon writes to it.
+
+        Raises:
+            Exception: this format's error: no such file, another kind of file, a newer version.
+        """
+        if not path.is_file():
+            raise self.error(f"{path}: {'this is no file' if path.exists() else f'there is no {self.name} here'}")
+        try:
+            with contextlib.ExitStack() as opened:
+                connection = opened.enter_context(contextlib.closing(_opened_to_read(path)))
+                _, tables = self._recognise(connection, path)
+                if not tables:
+                    raise self.error(f"{path}: this SQLite file is no {self.name} of labd: it is empty")
+                opened.pop_all()
+        except sqlite3.Error as error:
+            raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
+        return connection
+
+    def look(self, path: Path, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in a file, also while a daemon writes to it. Raises this format's error."""
+        try:
+            with contextlib.closing(self.read(path)) as connection:
+                return connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(f"{path}: the {self.name} cannot be read: {error}") from error
+
+    def _recognise(self, connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
+        """The file's version and how many tables it has. Raises this format's error where it is none that we read."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != self.application_id:
-            raise self.error(f"{path}: this SQLite file is no {self.name} of labd; choose another `store` in lab.yaml")
+            raise self.error(f"{path}: this SQLite file is no {self.name} of labd; is another `store` meant?")
         if version > self.version:
             raise self.error(
                 f"{path}: this {self.name} is of version {version}, written by a newer labd; this one reads up to "
                 f"{self.version}. Install the newer labd again"
             )
+        return int(version), int(tables)
+
+    def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
+        version, tables = self._recognise(connection, path)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise self.error(f"{path}: this file system does not take SQLite's WAL; put `store` on a local disk")
@@ -70,8 +103,9 @@ class Format:
         if not tables:
             marks = f"PRAGMA application_id = {self.application_id}; PRAGMA user_version = {self.version};"
             connection.executescript(f"BEGIN; {self.tables} {marks} COMMIT;")
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
             return
+        # Each step and the version that it makes are one transaction: a crash in its middle leaves what was before.
         for older in range(version, self.version):
             connection.executescript(f"BEGIN; {self.steps[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 
@@ -119,8 +153,26 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _sync_directory(directory: Path) -> None:
-    """Makes the new file's name itself outlive a power cut."""
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        # A folder that this user may not write to, and nobody has the file open: it holds all there is.
+        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names of files in a folder themselves outlive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

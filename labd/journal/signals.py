@@ -88,15 +88,19 @@ class SignalStore:
         self._flusher.add_done_callback(self._flusher_ended)
 
     @classmethod
-    async def open(cls, path: Path) -> SignalStore:
+    async def open(cls, path: Path, spare: int = 0) -> SignalStore:
         """Opens the store, and creates it where there is none.
+
+        Args:
+            path: its file.
+            spare: bytes of the disk that it leaves free: below, samples wait in memory.
 
         Raises:
             SignalError: a newer labd wrote it, it is something else, or the disk fails.
         """
         executor = ThreadPoolExecutor(1, thread_name_prefix="signals")
         try:
-            file = await asyncio.get_running_loop().run_in_executor(executor, SampleFile, path)
+            file = await asyncio.get_running_loop().run_in_executor(executor, SampleFile, path, spare)
         except BaseException:
             executor.shutdown(wait=False)
             raise
@@ -187,6 +191,7 @@ class SignalStore:
         self._buffers.pop(series, None)
 
     async def _keep_flushing(self) -> None:
+        failing = False  # told once
         while True:
             await self._due.wait()
             self._due.clear()
@@ -196,7 +201,11 @@ class SignalStore:
             try:
                 await self.flush()
             except SignalError as error:
-                log.error("samples wait in memory", error=str(error))  # noqa: TRY400 - the text says it all
+                if not failing:
+                    log.error("samples wait in memory", error=str(error))  # noqa: TRY400 - the text says it all
+                failing = True
+            else:
+                failing = False
             if self._dirty and self._timer is None:
                 self._timer = self._loop.call_later(FLUSH_SECONDS, self._due.set)
 

@@ -21,6 +21,8 @@ class Alarms:
     def tell(self, id: str, severity: Severity, about: str, text: str) -> None:  # noqa: A002 - the word of the field
         """Says that something is so; said again with other words, they replace the first, under its time.
 
+        Who has seen it has seen it, unless it matters more or less than before.
+
         Args:
             id: of `[a-z0-9_-]{1,64}`, such as `disk` or `interlock-oxygen`.
             severity: how much it matters.
@@ -31,8 +33,15 @@ class Alarms:
         if before is not None and (before.severity, before.text) == (severity, text):
             return
         since = before.since if before is not None else clock.stamp()
-        self._active[id] = alarm = Alarm(id, severity, about, text, since)
+        seen = before.acknowledged_by if before is not None and before.severity == severity else None
+        self._active[id] = alarm = Alarm(id, severity, about, text, since, seen)
         self.bus.tell(alarm)
+
+    def acknowledge(self, id: str, by: str) -> Alarm:  # noqa: A002
+        """Says that a person has seen it. Raises KeyError when nobody said that it is so."""
+        self._active[id] = alarm = replace(self._active[id], acknowledged_by=by)
+        self.bus.tell(alarm)
+        return alarm
 
     def end(self, id: str) -> None:  # noqa: A002
         """Says that it is over. Harmless when nobody said that it is so."""

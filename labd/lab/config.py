@@ -15,7 +15,7 @@ from labd.files import InputErrors, Reader, Source, read_file
 from labd.files.shapes import short
 from labd.lab.deck import DeckEntry, check_deck
 from labd.lab.findings import Findings
-from labd.lab.models import Broker, DeviceConfig, LabConfig, LabError, Mqtt, lab_schema
+from labd.lab.models import Broker, DeviceConfig, Interlock, LabConfig, LabError, Mqtt, lab_schema
 from labd.lab.shapes import tell_flaws
 from labd.lab.written import Part
 
@@ -30,7 +30,7 @@ class Draft:
 
     Args:
         config: the whole, when its shape is right.
-        devices, deck, roles: the parts whose own shape is right; entries of the deck by their number.
+        devices, deck, roles, interlocks: the parts whose own shape is right; entries of deck and interlocks by number.
         names: of all devices, also of those that cannot be understood.
     """
 
@@ -42,6 +42,7 @@ class Draft:
     deck: Mapping[int, DeckEntry] = field(default_factory=dict)
     roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: Sequence[str] = ()
+    interlocks: Mapping[int, Interlock] = field(default_factory=dict)
 
 
 def load_lab(path: Path) -> LabConfig:
@@ -74,7 +75,6 @@ def read_lab(path: Path) -> Draft:
     if config is not None:
         _check_clock(config, findings)
         _check_interlocks(config, findings)
-    _tell_not_yet(tree, findings)
     return draft
 
 
@@ -100,31 +100,37 @@ def _check_head(tree: Any, findings: Findings) -> None:
 
 def _whole(config: LabConfig, source: Source, base: Path, findings: Findings) -> Draft:
     deck = dict(enumerate(config.deck))
-    return Draft(source, base, config, findings, config.devices, deck, config.roles, tuple(config.devices))
+    interlocks = dict(enumerate(config.interlocks))
+    return Draft(source, base, config, findings, config.devices, deck, config.roles, tuple(config.devices), interlocks)
 
 
 def _parts(tree: dict[str, Any], source: Source, base: Path, findings: Findings) -> Draft:
     """What can be understood of a lab whose shape is not right in whole: its other errors are told with the first."""
     raw = tree.get("devices")
     devices = raw if isinstance(raw, dict) else {}
-    deck = tree.get("deck")
     roles = tree.get("roles")
     sound_devices = ((name, _sound(DeviceConfig, one)) for name, one in devices.items())
-    sound_deck = ((number, _sound(DeckEntry, one)) for number, one in enumerate(deck if isinstance(deck, list) else ()))
     return Draft(
         source,
         base,
         None,
         findings,
         {name: device for name, device in sound_devices if device is not None},
-        {number: entry for number, entry in sound_deck if entry is not None},
+        _sound_list(DeckEntry, tree.get("deck")),
         {
             role: names
             for role, names in (roles.items() if isinstance(roles, dict) else ())
             if isinstance(names, list) and all(isinstance(name, str) for name in names)
         },
         tuple(devices),
+        _sound_list(Interlock, tree.get("interlocks")),
     )
+
+
+def _sound_list(model: type[_P], raw: Any) -> dict[int, _P]:
+    """The entries of a list whose own shape is right, by their number."""
+    found = ((number, _sound(model, one)) for number, one in enumerate(raw if isinstance(raw, list) else ()))
+    return {number: one for number, one in found if one is not None}
 
 
 def _sound(model: type[_P], raw: Any) -> _P | None:
@@ -157,20 +163,6 @@ def _check_interlocks(config: LabConfig, findings: Findings) -> None:
             if device not in config.devices:
                 mend = did_you_mean(device, config.devices, "there is")
                 findings.tell("L204", f"there is no device `{device}`", (*at, "devices", index), mend)
-
-
-def _tell_not_yet(tree: dict[str, Any], findings: Findings) -> None:
-    """What this version reads and does not act on: nobody is to rely on it."""
-    if tree.get("interlocks"):
-        message = "this version of labd does not act on interlocks yet"
-        mend = "guard in hardware; watch in the protocol"
-        findings.tell("L107", message, ("interlocks",), mend, key=True, warning=True)
-    devices = tree.get("devices")
-    for name, device in devices.items() if isinstance(devices, dict) else ():
-        if isinstance(device, dict) and device.get("maintenance"):
-            message = f"this version of labd does not keep runs away from {name} for its maintenance yet"
-            path = ("devices", name, "maintenance")
-            findings.tell("L107", message, path, "leave the device out of `roles`", key=True, warning=True)
 
 
 __all__ = [

@@ -58,7 +58,23 @@ class Equipment:
     def drivers(self, classes: Mapping[str, type[Driver]]) -> dict[str, Driver]:
         """The drivers, not yet connected, of all devices for which one can be made; the rest is told."""
         found = {name: self._made(name, self.devices[name], cls) for name, cls in classes.items()}
-        return {name: driver for name, driver in found.items() if driver is not None}
+        drivers = {name: driver for name, driver in found.items() if driver is not None}
+        self._tell_shared(drivers)
+        return drivers
+
+    def _tell_shared(self, drivers: Mapping[str, Driver]) -> None:
+        """Tells devices that need one port or address for themselves: the second would never come up."""
+        first: dict[str, str] = {}
+        for name, driver in drivers.items():
+            link = driver.own_link()
+            if link is None:
+                continue
+            owner = first.setdefault(link, name)
+            if owner != name:
+                settings = self.devices[name].settings
+                key = next((key for key in ("address", "port") if key in settings), None)
+                at: Place = ("devices", name, "settings", *([key] if key else []))
+                self.findings.tell("L213", f"`{owner}` is at {link} already", at, "give each device a link of its own")
 
     def _class(self, name: str, kind: str) -> type[Driver] | None:
         try:

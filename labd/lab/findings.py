@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from labd.expr import Flaw
 from labd.files import InputErrors, Path, Problem, Source, in_order
 
 
@@ -29,6 +30,15 @@ class Findings:
             where = ".".join(str(part) for part in path)
             problem = Problem(code, f"{where}: {message}" if where else message, mend=mend)
         self.problems.append(replace(problem, severity="warning") if warning else problem)
+
+    def inside(self, code: str, flaw: Flaw, path: Path, shift: int) -> None:
+        """Adds a flaw of an expression in the text at a path, `shift` characters from its beginning."""
+        if self.source is None:
+            self.tell(code, flaw.message, path, flaw.mend)
+            return
+        offset = flaw.offset + shift
+        problem = self.source.problem(code, flaw.message, path, flaw.mend, offset=offset, length=flaw.length)
+        self.problems.append(problem)
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Adds problems of another file."""

@@ -14,8 +14,10 @@ from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
 from labd.lab.deck import Liquid
 from labd.lab.device import Device, Poll
+from labd.lab.dosing import WeighedDose, check_doses
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.places import Places
+from labd.lab.rules import rules_of, safe_actions
 from labd.sdk import Action, Parameters
 from labd.sdk.quantities import unit_of
 
@@ -53,11 +55,18 @@ class Lab:
         self.limits = {
             name: limits_of(name, config.devices[name], cls.actions, findings) for name, cls in classes.items()
         }
+        self.rules = rules_of(dict(enumerate(config.interlocks)), drivers, classes, tuple(config.devices), findings)
+        self.safe_by = safe_actions(config.devices, classes, findings)
+        check_doses(config.evidence, classes, drivers, tuple(config.devices), config.deck, findings)
         self.warnings = (*config.warnings, *findings.settle())
         for name, device in config.devices.items():
             poll = Poll(device.poll.idle, device.poll.busy)
             jitter = random.Random(f"{config.seed}:{name}")
             self.devices[name] = Device(name, device.driver, drivers[name], self.bus, poll, jitter=jitter)
+        for rule in config.evidence:
+            dosing, _, action = rule.after.partition(".")
+            proofs = self.devices[dosing].witnesses.proofs
+            proofs.setdefault(action, []).append(WeighedDose.of(rule, self.devices))
 
     def units_for(self, role: str) -> list[tuple[Device, str]]:
         """Devices and units that serve a role, in the order that lab.yaml prefers."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,7 +20,22 @@ from pydantic import (
 from labd.files import Problem, Source
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
-from labd.lab.written import Count, Day, Line, Name, Part, PartName, Port, Settings, Whole, Written, flaw
+from labd.lab.sizes import Size
+from labd.lab.written import (
+    Count,
+    Day,
+    Line,
+    Name,
+    Part,
+    PartName,
+    PlaceName,
+    Port,
+    Settings,
+    Whole,
+    Written,
+    flaw,
+    plain,
+)
 
 
 class LabError(Exception):
@@ -103,6 +119,18 @@ class Maintenance(Part):
     since: Annotated[Day | None, Field(description="The day it began.")] = None
 
 
+class SafeBy(Part):
+    """Another device that makes this one safe when its own link is gone: a relay that takes its power."""
+
+    device: Annotated[Name, Field(description="The other device.")]
+    action: Annotated[str, Field(description="Its action; one of effect `state`, such as open.")]
+    with_: Annotated[
+        dict[str, Any], BeforeValidator(plain), Field(alias="with", description="The action's parameters.")
+    ] = Field(default_factory=dict)
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
 class DeviceConfig(Part):
     """One device."""
 
@@ -127,6 +155,9 @@ class DeviceConfig(Part):
     ] = Field(default_factory=dict)
     positions: Annotated[Path | None, Field(description="The file of an arm's taught positions.")] = None
     maintenance: Annotated[Maintenance | None, Field(description="Set while somebody works on the device.")] = None
+    safe_by: Annotated[
+        SafeBy | None, Field(description="What makes it safe when its own link is lost while it acts.")
+    ] = None
 
     @field_validator("simulator", mode="before")
     @classmethod
@@ -154,6 +185,48 @@ class Interlock(Part):
     ] = 0.0
     then: Annotated[Literal["hold", "abort", "stop"], Field(description="What is done to the runs.")]
     devices: Annotated[list[Name] | None, Field(description="Only runs that use these; default: all.")] = None
+    latch: Annotated[
+        Annotated[bool, Field(strict=True)] | None,
+        Field(description="Whether it stays tripped until a person clears it; default: for abort and stop."),
+    ] = None
+
+    @property
+    def latches(self) -> bool:
+        return self.then != "hold" if self.latch is None else self.latch
+
+
+class Disk(Part):
+    """The disk that the store is on."""
+
+    hold_below: Annotated[
+        int,
+        Size(least=32_000_000),
+        Field(
+            description="All runs are held while less is free; a warning comes at twice that.",
+            json_schema_extra={"default": "200 MB"},
+        ),
+    ] = 200_000_000
+
+
+class MassEvidence(Part):
+    """A dose that counts as done only when a balance under its destination has seen it."""
+
+    name: Annotated[Name, Field(description="What messages call it.")]
+    after: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9_-]{1,64}\.[a-z0-9_]{1,64}$",
+            description="The action that gives the dose, by device and name: ot2.transfer.",
+        ),
+    ]
+    to: Annotated[PlaceName, Field(description="Where it goes: a slot on the balance, or a well of it.")]
+    mass: Annotated[Name, Field(description="The balance.")]
+    density: Annotated[float, Written("g/cm^3", least=0.1, most=20), Field(description="Of the liquid: 1.2 g/mL.")]
+    within: Annotated[
+        float,
+        Written("%", least=0.01, most=100),
+        Field(description="How far off the mass may be, as a share of it: 10 %."),
+    ]
 
 
 class LabConfig(Part):
@@ -170,6 +243,10 @@ class LabConfig(Part):
     ] = "real"
     mqtt: Annotated[Mqtt | None, Field(description="Where telemetry goes; without it there is none.")] = None
     api: Annotated[Api, Field(description="Where labd listens.")] = Api()
+    disk: Annotated[
+        Disk,
+        Field(description="How full the store's disk may become.", json_schema_extra={"default": {}}),
+    ] = Disk()
     devices: Annotated[dict[Name, DeviceConfig], Field(description="By the name that people and topics use.")]
     roles: Annotated[
         dict[Name, list[Name]], Field(description="Which devices serve a role, in order of preference.")
@@ -181,6 +258,9 @@ class LabConfig(Part):
     interlocks: Annotated[list[Interlock], Field(description="Conditions on which the lab acts by itself.")] = Field(
         default_factory=list
     )
+    evidence: Annotated[
+        list[MassEvidence], Field(description="What must show that an action was done, beside its device's word.")
+    ] = Field(default_factory=list)
 
     _base: Path = PrivateAttr(default_factory=Path)
     _source: Source | None = PrivateAttr(default=None)

@@ -20,6 +20,7 @@ class RoleFacts:
         limits: bounds by `action.parameter`, in default units, that hold on every device: the narrowest of the drivers'
             own and of lab.yaml's.
         instances: how many devices serve it, each of one unit or more; None where no lab is known.
+        resting: why none of them is given to runs now, in words, such as a maintenance of the only one; empty: one is.
     """
 
     actions: Mapping[str, Action]
@@ -27,6 +28,7 @@ class RoleFacts:
     units: int | None = None
     limits: Mapping[str, Bounds] = field(default_factory=dict)
     instances: int | None = None
+    resting: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,11 @@ async def export(run: str, to: To, directory: Path, store: SignalStore, journal:
     if writer is None:
         raise ExportError(f"{to!r} is no format; known are {', '.join(_WRITERS)}")
     if to != "csv":
-        _pyarrow()
+        await asyncio.to_thread(_pyarrow)  # its import takes longer than a stop may wait
     events = await journal.events(run=run)
     if not events:
         raise ExportError(f"there is no run {run!r} in {journal.path}")
-    record = run_record(events)
+    record = await asyncio.to_thread(run_record, events)
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     files, listed = [], []
     for series in await store.series(run=run):

@@ -10,36 +10,29 @@ from dataclasses import replace
 
 import structlog
 
-from labd import clock
 from labd.expr.spelling import did_you_mean
-from labd.files.library import Library
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.config import LabError
+from labd.lab.guards import Guards
 from labd.lab.lab import Lab
-from labd.protocol import load, ready
-from labd.protocol.machine import Machine
+from labd.lab.rules import Then
 from labd.protocol.parameters import told
 from labd.run.facts import facts_of
-from labd.run.history import ACTIONS, FOLDED, History, fold, open_actions
-from labd.run.life import POSITIONS
+from labd.run.history import FOLDED, History, fold
+from labd.run.homes import EngineError, Homes
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
-from labd.run.reservations import Reservations
+from labd.run.parked import abort_parked
+from labd.run.reading import read
+from labd.run.reservations import Reservations, UnitKey
 from labd.run.roll import Roll, UnknownRunError, number_of
 from labd.run.run import Run
-from labd.run.shipped import library
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
 
 log = structlog.get_logger(__name__)
 
-NOT_YET = "it has not gone on since labd was started"
+NOT_YET = "not resumed: safe mode"
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
-TRAYS = ("cell_tray",)
-"""Labware whose wells may be the home of a sample."""
-
-
-class EngineError(Exception):
-    """A run that cannot be started as asked; the text says why and how to mend it."""
 
 
 class Engine(Roll):
@@ -56,15 +49,22 @@ class Engine(Roll):
         self.journal = journal
         self.signals = signals
         self.reservations = Reservations(lab)
+        self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
-        self._homes: set[str] = set()
+        self.homes = Homes(lab, self.worker)
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self._reading = asyncio.Lock()  # one protocol at a time
+        self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
+        self._orders_to_all = 0
+        self.goes_on: set[UnitKey] = set()
+        """The units that were left to their actions at the end."""
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
+        await self.guards.take_up()
         self._restore(fold(await self.journal.events(kinds=FOLDED)))
         resumed = await self._take_up() if self._resumes else []
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
@@ -72,6 +72,7 @@ class Engine(Roll):
             async with asyncio.TaskGroup() as self._group:
                 for run in resumed:
                     await self._begin(run, ())
+                self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -85,7 +86,7 @@ class Engine(Roll):
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
-        self._homes = set(history.homes)
+        self.homes.used = set(history.homes)
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
@@ -113,34 +114,20 @@ class Engine(Roll):
     async def resume(self) -> list[str]:
         """Takes up the runs that were not taken up at the start; gives their ids."""
         self._resumes = True
-        runs = await self._take_up()
-        for run in runs:
-            await self._begin(run, ())
+        async with self._ending:
+            runs = await self._take_up()
+            for run in runs:
+                await self._begin(run, ())
         return [run.id for run in runs]
 
-    async def _close(self, state: RunState, by: str, cause: str | None) -> None:
-        """Aborts a run that was not taken up; what it had sent and not heard of is told as unknown."""
-        unsettled, silent = open_actions(await self.journal.events(run=state.run, kinds=ACTIONS))
-        told = f"; nobody knows whether {', '.join(unsettled.values())} happened" if unsettled else ""
-        why = f"{cause or f'aborted by {by}'}; it had not gone on since labd ended in {state.protocol_state}{told}; "
-        why += f"look at {state.sample}"
-        moved = {"from": state.state, "to": State.ABORTED.value, "command": "abort", "by": by, "cause": why}
-        ended = {"outcome": "aborted", "sample": state.sample, "cause": why}
-        await self.journal.append(
-            *(
-                NewEvent("action.unknown", {"action_id": action_id, "message": "the daemon ended"}, state.run)
-                for action_id in sorted(silent)
-            ),
-            NewEvent("run.state", moved, state.run),
-            NewEvent("run.ended", ended, state.run),
-            forget=f"{POSITIONS}{state.run}",
-        )
-        del self._parked[state.run]
-        stamp = clock.stamp()
-        self._past[state.run] = replace(
-            state, state=State.ABORTED.value, outcome="aborted", cause=why, ended=stamp, question=None, progress=1.0
-        )
-        self.lab.bus.tell(self._past[state.run])
+    async def _close(self, run_id: str, by: str, cause: str | None) -> None:
+        """Aborts a run that was not taken up."""
+        async with self._ending:
+            if run_id in self._parked:
+                ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
+                del self._parked[run_id]
+                self._past[run_id] = ended
+                self.lab.bus.tell(ended)
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -169,14 +156,16 @@ class Engine(Roll):
             InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
-        if self._group is None or self._closing:
-            raise EngineError("the daemon is stopping; no run is started")
-        barred = self.lab.barriers.reason_for()
-        if barred is not None:
-            raise EngineError(f"no run is started now: {barred}")
-        protocol = load(source, name, library().under(Library(called or {})))
+        self._check_open()
         facts = facts_of(self.lab)
-        values = ready(protocol, parameters, facts)
+        orders = self._orders_to_all
+        async with self._reading:
+            # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
+            machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+        protocol = machine.protocol
+        self._check_open()
+        if orders != self._orders_to_all:
+            raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
         sample = sample or f"cell-{number:04d}"
@@ -185,9 +174,8 @@ class Engine(Roll):
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
-        home = self._place_sample(sample, position)
+        home = self.homes.home_of(sample, position)
         performer = performer_of(self.lab, self.journal, self.signals, run_id)
-        machine = Machine(protocol, values, facts)
         run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {
             "protocol": protocol.name,
@@ -203,10 +191,18 @@ class Engine(Roll):
         events = [NewEvent("run.started", data, run_id)]
         if self.lab.places.place_of(sample) is None and home:
             self.lab.places.move(sample, home)
-            self._homes.add(home)
+            self.homes.used.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_open(self) -> None:
+        """Raises EngineError where no run is started now."""
+        if self._group is None or self._closing:
+            raise EngineError("the daemon is stopping; no run is started")
+        barred = self.lab.barriers.reason_for()
+        if barred is not None:
+            raise EngineError(f"no run is started now: {barred}")
 
     async def _begin(self, run: Run, events: Sequence[NewEvent]) -> None:
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
@@ -230,37 +226,6 @@ class Engine(Roll):
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
 
-    def _place_sample(self, sample: str, position: str | None) -> str:
-        worker = self._worker(sample)
-        if worker is not None:
-            raise EngineError(f"{worker} works on {sample}; wait for its end, or stop it")
-        here = self.lab.places.place_of(sample)
-        if here is not None:
-            if position is not None and position != here:
-                raise EngineError(f"{sample} is at {here}, not at {position}")
-            return here
-        if position is not None:
-            there = self.lab.places.sample_at(position)
-            if there is not None:
-                raise EngineError(f"{position} is occupied by {there}")
-            return position
-        for place in self._tray_wells():
-            if place not in self._homes and self.lab.places.sample_at(place) is None:
-                return place
-        return ""
-
-    def _worker(self, sample: str) -> str | None:
-        """The run that works on a sample, or will when it goes on."""
-        parked = (state.run for state in self._parked.values() if state.sample == sample)
-        return next((run.id for run in self._runs.values() if run.sample == sample), next(parked, None))
-
-    def _tray_wells(self) -> list[str]:
-        wells: list[str] = []
-        for entry in self.lab.config.deck:
-            if entry.fill is not None and entry.labware.startswith(TRAYS):
-                wells += [f"{entry.place}/{well}" for well in entry.wells]
-        return wells
-
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def command(
         self, run_id: str, command: Command, *, by: str, cause: str | None = None, at: str | None = None
@@ -277,7 +242,7 @@ class Engine(Roll):
         if parked is not None:
             if command not in (Command.STOP, Command.ABORT):
                 raise CommandRefusedError(f"{run_id}: {parked.cause}")
-            await self._close(parked, by, cause)
+            await self._close(run_id, by, cause)
             return await self.state(run_id)
         run = self._live(run_id)
         await self._obeyed(run, run.command(command, by, cause, at))
@@ -308,6 +273,7 @@ class Engine(Roll):
             cause: why.
             devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
         """
+        self._orders_to_all += devices is None
         orders = {
             run.id: (self._tasks[run.id], run.command(command, by, cause))
             for run in list(self._runs.values())
@@ -320,6 +286,13 @@ class Engine(Roll):
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
         return list(orders)
 
+    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
+        """What an interlock orders."""
+        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
+
+    def _using(self, device: str) -> list[str]:
+        return [run.id for run in self._runs.values() if run.uses((device,))]
+
     async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
 
@@ -328,7 +301,7 @@ class Engine(Roll):
         state = await self.state(run_id)
         if state.ended is None:
             raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
-        worker = self._worker(state.sample)
+        worker = self.worker(state.sample)
         if worker is not None:
             raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
         events = []
@@ -370,6 +343,21 @@ class Engine(Roll):
         for run in list(self._runs.values()):
             if command in run.lifecycle.allowed():
                 run.command(command, by, cause)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def leave_all(self) -> None:
+        """Lets go of all runs, for the next daemon to go on with them. No new run is taken.
+
+        Nothing new is begun; what acts comes to its outcome, but for actions that go on without labd
+        (`on_loss: continue`): they are left to their devices, and taken up again.
+        """
+        self._closing = True
+        leaving = [run.leave_off() for run in self._runs.values()]
+        for units in await asyncio.gather(*leaving):
+            self.goes_on |= units
+        for task in list(self._tasks.values()):
+            task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 

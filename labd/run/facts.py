@@ -60,7 +60,16 @@ def _role(lab: Lab, kind: str) -> RoleFacts | None:
     }
     standard = standard_facts().roles.get(kind)
     signals = standard.signals if standard is not None else type(devices[0].driver).Signals
-    return RoleFacts(actions, signals, len(units), _limits(lab, actions, by_class, devices), len(devices))
+    limits = _limits(lab, actions, by_class, devices)
+    return RoleFacts(actions, signals, len(units), limits, len(devices), _resting(lab, devices))
+
+
+def _resting(lab: Lab, devices: Sequence[Device]) -> str:
+    """Why none of the devices is given to runs, by lab.yaml."""
+    said = {device.id: lab.config.devices[device.id].maintenance for device in devices}
+    if any(maintenance is None for maintenance in said.values()):
+        return ""
+    return "; ".join(f"{name} is in maintenance: {one.reason}" for name, one in said.items() if one is not None)
 
 
 def _common(actions: Sequence[Action]) -> Action:

@@ -88,6 +88,24 @@ def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:
     return found, silent
 
 
+def open_units(events: Iterable[Event], on_loss: str | None = None) -> set[tuple[str, str]]:
+    """The units, as device and unit, whose action has no outcome yet.
+
+    Args:
+        events: of one run, of the kinds in ACTIONS.
+        on_loss: `stop` or `continue`: only those whose action says so for the case that the daemon is lost.
+    """
+    told = list(events)
+    unsettled, _ = open_actions(told)
+    return {
+        (event.data["device"], event.data["unit"])
+        for event in told
+        if event.kind == "action.intended"
+        and event.data["action_id"] in unsettled
+        and on_loss in (None, event.data["on_loss"])
+    }
+
+
 def _started(event: Event) -> RunState:
     data: dict[str, Any] = event.data
     return RunState(

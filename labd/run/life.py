@@ -185,6 +185,8 @@ class Life(ABC):
     async def _make_safe_at_once(self) -> None:
         await self._performer.cut("the run was aborted")
         await self._make_safe()
+        if await self._performer.late():  # it may have sent something more, after its device was safe
+            await self._make_safe()
         await self._clean()
         self._agenda.put(Urgency.RESULT, lambda: self._finish(State.ABORTING))
 

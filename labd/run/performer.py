@@ -5,52 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from labd import clock
-from labd.journal import Journal, NewEvent, SignalStore
+from labd.journal import Journal, SignalStore
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit, Stopwatch
+from labd.run.hands import Work
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.policy import Reaction, backoff, failure_kind, reaction
-from labd.run.recorder import Recorder, Rows
-from labd.run.reservations import Bound
-from labd.sdk import Call, DeviceError, Effect, Intent, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.run.reconciling import Reconciler
+from labd.run.recorder import Rows
+from labd.run.reservations import UnitKey
+from labd.sdk import DeviceError, Effect, Intent, OnLoss, Unreachable
 
 log = structlog.get_logger(__name__)
 
 UNREACHABLE_LIMIT = 120.0  # s; how long a device that cannot be reached is tried, where the step sets no limit
-ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
-RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
-CUT_LIMIT = 5.0  # s; how long a driver may take to let go of an action that is cut
+LET_GO = 0.1  # s; how long drivers may take to let go of what is cut, before their devices are made safe all the same
+LEAVE_LIMIT = 60.0  # s; how long an action may take to its outcome when the daemon is stopped
+CUT_LIMIT = 5.0  # s; how long the slowest of them is waited for
 
 
-@dataclass(slots=True)
-class _Work:
-    """One order under way, over all its attempts."""
-
-    order: Order
-    task: asyncio.Task[Any]
-    until: float  # of the performer's stopwatch
-    attempting: bool = False
-    intent: Intent | None = None  # of the present attempt
-    sent: bool = False
-    accepted: bool = False
-    told: bool = False  # the journal holds an outcome of the intent, `unknown` included
-    left: str | None = None  # why the run does not wait for it any more
-
-    def begin(self) -> None:
-        self.attempting, self.intent = True, None
-        self.sent = self.accepted = self.told = False
-
-
-class Performer:
+class Performer(Reconciler):
     """Carries out the actions of one run.
 
     Args:
@@ -73,20 +53,16 @@ class Performer:
         on_unsent: Callable[[str], None] = lambda _: None,
         before: int = 0,
     ) -> None:
-        self.lab = lab
-        self.journal = journal
-        self.recorder = Recorder(lab, journal, signals)
+        super().__init__(lab, journal, signals)
         self.on_quiet = on_quiet
         self.on_sent = on_sent
         self.on_unsent = on_unsent
         self._generator = generator
         self._numbers: Iterator[int] = itertools.count(before + 1)
-        self._works: list[_Work] = []
         self._limits: set[Limit] = set()
         self._watch = Stopwatch()
         self._open = asyncio.Event()  # new attempts may begin
         self._open.set()
-        self._ending: str | None = None  # why nothing new is begun any more
 
     @property
     def quiet(self) -> bool:
@@ -99,7 +75,7 @@ class Performer:
         task = asyncio.current_task()
         assert task is not None
         patience = order.within if order.within is not None else UNREACHABLE_LIMIT
-        work = _Work(order, task, self._watch.elapsed + patience)
+        work = Work(order, task, self._watch.elapsed + patience)
         self._works.append(work)
         try:
             return await self._until_settled(work)
@@ -111,7 +87,7 @@ class Performer:
         finally:
             self._works.remove(work)
 
-    async def _until_settled(self, work: _Work) -> Settled:
+    async def _until_settled(self, work: Work) -> Settled:
         for attempt in itertools.count():
             await self._open.wait()
             if self._ending is not None:
@@ -122,7 +98,7 @@ class Performer:
             try:
                 settled = await self._attempt(work, attempt)
             finally:
-                work.attempting = False
+                work.end()
             if not isinstance(settled, DeviceError):
                 return settled
             if work.sent and (work.order.action.effect is Effect.ONCE or isinstance(settled, Unreachable)):
@@ -134,12 +110,13 @@ class Performer:
             await asyncio.sleep(wait)
         raise AssertionError("the loop above has no end")
 
-    async def _attempt(self, work: _Work, attempt: int) -> Settled | DeviceError:
+    async def _attempt(self, work: Work, attempt: int) -> Settled | DeviceError:
         """One attempt: what came of it, or the error after which it may be tried again."""
         order = work.order
         device, action, unit = order.bound.device, order.action, order.bound.unit
         try:
-            baseline = await device.baseline(action.name, unit) if action.effect is Effect.ONCE else {}
+            once = action.effect is Effect.ONCE
+            baseline = await device.baseline(action, unit, order.parameters) if once else {}
         except DeviceError as error:
             return await self._not_begun(order, error)
         action_id = f"{order.run}-{next(self._numbers):03d}"
@@ -169,7 +146,7 @@ class Performer:
             case _:
                 return error
 
-    async def _invoke(self, work: _Work, intent: Intent, rows: Rows) -> Settled:
+    async def _invoke(self, work: Work, intent: Intent, rows: Rows) -> Settled:
         order = work.order
         seconds = order.action.time_limit(order.parameters)
         limit = Limit(seconds)
@@ -193,23 +170,7 @@ class Performer:
             self._limits.discard(limit)
         return await self._done(work, intent, rows, Did(result))
 
-    async def _done(self, work: _Work, intent: Intent, rows: Rows, did: Did, **more: Any) -> Did:
-        """Journals what was done, after its rows; a cancellation meanwhile does not lose it."""
-        try:
-            await rows.close()
-        finally:
-            work.told = True
-            conflict = self.recorder.done(work.order, intent, did.result, **more)
-        return Did(did.result, conflict)
-
-    def _call(self, work: _Work, intent: Intent, rows: Rows) -> Call:
-        def accepted(evidence: Any) -> None:
-            work.accepted = True
-            self.recorder.post(work.order, "action.accepted", intent, evidence=dict(evidence))
-
-        return Call(intent.id, intent.unit, intent.baseline, on_accepted=accepted, on_row=rows.append)
-
-    async def _react(self, work: _Work, intent: Intent, rows: Rows, error: DeviceError) -> Settled | DeviceError:
+    async def _react(self, work: Work, intent: Intent, rows: Rows, error: DeviceError) -> Settled | DeviceError:
         order = work.order
         what = reaction(error, order.action.effect, accepted=work.accepted)
         if what is Reaction.RECONCILE:
@@ -222,101 +183,6 @@ class Performer:
             if order.action.effect is Effect.ONCE:
                 return Unsettled("fault", intent, str(error))
         return Failed(failure_kind(error), str(error))
-
-    def _tell(self, work: _Work, kind: str, intent: Intent, **data: Any) -> None:
-        work.told = True
-        self.recorder.post(work.order, kind, intent, **data)
-
-    def _cut_off(self, work: _Work, intent: Intent) -> None:
-        """Journals what is known of an action whose task is cancelled; nothing when the daemon dies, as in a crash."""
-        why = self._ending or work.left
-        if why is None or work.told:
-            return
-        if not work.sent:
-            self._tell(work, "action.failed", intent, error="cancelled", message=f"{why}; nothing was sent")
-        elif work.order.action.effect is Effect.ONCE:
-            self._tell(work, "action.unknown", intent, message=why)
-        elif work.left is not None:
-            self._tell(work, "action.failed", intent, error="cancelled", message=why)
-        else:
-            self._tell(work, "action.failed", intent, error="cancelled", message=self._ending)
-
-    # ── unknown outcomes ─────────────────────────────────────────────────────────────────────────────────────────
-    async def _reconcile(self, work: _Work, intent: Intent, rows: Rows, error: DeviceError) -> Settled | DeviceError:
-        """Asks the device. The error comes back when it proves that nothing happened: it may be ordered again."""
-        self._tell(work, "action.unknown", intent, message=str(error))
-        outcome = await self._ask_device(work.order, intent)
-        if outcome.verdict is Verdict.RUNNING:
-            outcome = await self._take_up(work, intent, rows)
-        more = {"by": "device", "why": outcome.why}
-        if outcome.verdict is Verdict.NOT_DONE:
-            self.recorder.post(work.order, "action.reconciled", intent, verdict="not_done", **more)
-            return error
-        # What was ended on purpose is settled by what the device has of it; else a person must say what it is worth.
-        ends = self._ending is not None or work.left is not None
-        settles = {Verdict.DONE, Verdict.PARTIAL} if ends else {Verdict.DONE}
-        if outcome.verdict in settles and outcome.result is not None:
-            return await self._done(work, intent, rows, Did(outcome.result), verdict=outcome.verdict.value, **more)
-        return Unsettled("unknown", intent, f"{error}; {outcome.why}", outcome.result)
-
-    async def resume(self, order: Order, intent: Intent, why: str, left: str | None = None) -> Settled:
-        """Settles a ONCE action that was under way when the daemon ended, by what its device has of it.
-
-        Only where the device proves that nothing happened is it ordered again.
-
-        Args:
-            order: as it was given.
-            intent: of its attempt.
-            why: what had become of the daemon.
-            left: why the run does not wait for it any more; then it is ended where it can be, and never ordered again.
-        """
-        task = asyncio.current_task()
-        assert task is not None
-        work = _Work(order, task, math.inf, attempting=True, intent=intent, sent=True, left=left)
-        self._works.append(work)
-        try:
-            settled = await self._settle_anew(work, intent, OutcomeUnknown(why))
-        finally:
-            self._works.remove(work)
-        if not isinstance(settled, DeviceError):
-            return settled
-        self.on_unsent(order.step)
-        return Failed("cancelled", left) if left is not None else await self.perform(order)
-
-    async def _settle_anew(self, work: _Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:
-        rows = self.recorder.rows(work.order, intent)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RECONNECT_LIMIT):
-                    await work.order.bound.device.wait_ready()
-            if work.left is not None:
-                await self._end_early(work, work.left, safe=False)
-            return await self._reconcile(work, intent, rows, error)
-        finally:
-            await rows.close()
-
-    async def ask(self, order: Order, intent: Intent) -> Outcome:
-        """Asks the device once more what became of an action that nobody knows about."""
-        return await order.bound.device.outcome(intent)
-
-    async def _ask_device(self, order: Order, intent: Intent) -> Outcome:
-        outcome = Outcome(Verdict.UNKNOWN, "the device was not asked")
-        for wait in ASK_AGAIN:
-            await asyncio.sleep(wait)
-            outcome = await order.bound.device.outcome(intent)
-            if outcome.verdict is not Verdict.UNKNOWN:
-                break
-        return outcome
-
-    async def _take_up(self, work: _Work, intent: Intent, rows: Rows) -> Outcome:
-        order = work.order
-        seconds = order.action.time_limit(order.parameters)
-        try:
-            call = self._call(work, intent, rows)
-            result = await order.bound.device.attach(intent, call, order.run, seconds)
-        except DeviceError as failure:
-            return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}")
-        return Outcome(Verdict.DONE, "it was taken up again and ended", result)
 
     # ── hold, stop, abort ────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -370,38 +236,39 @@ class Performer:
             elif work.intent is not None:
                 self.recorder.post(work.order, "action.left", work.intent, because=why)
 
-    async def _end_early(self, work: _Work, why: str, *, safe: bool = True) -> None:
-        """Ends a ONCE action by the driver's own `cancel`; what cannot be ended so is made `safe`, or left."""
-        if work.intent is None or not work.order.action.cancellable:
-            return
-        self.recorder.post(work.order, "action.cancelled", work.intent, because=why)
-        try:
-            await work.order.bound.device.cancel(work.intent.id)
-        except DeviceError as error:
-            log.warning("an action could not be cancelled", action_id=work.intent.id, problem=str(error))
-            if safe:
-                await self.make_safe(work.order.bound, work.order.run, f"{error}")
-            else:
-                self.recorder.post(work.order, "action.left", work.intent, because=f"{error}")
+    async def leave_off(self) -> set[UnitKey]:
+        """Begins nothing new and waits for what acts, LEAVE_LIMIT at most; not for what goes on without labd.
+
+        Gives the units of that.
+        """
+        self._open.clear()
+        acting = [work for work in self._works if work.attempting]
+        goes_on = [work for work in acting if work.order.action.on_loss is OnLoss.CONTINUE]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_LIMIT):
+                for work in acting:
+                    if work not in goes_on:
+                        await work.quiet.wait()
+        return {work.order.bound.key for work in goes_on if work.attempting}
 
     def reopen(self) -> None:
         """New actions may begin once more, after `end` or `cut`: those of the protocol's cleanup."""
         self._ending = None
 
     async def cut(self, why: str) -> None:
-        """Cuts everything at once; returns when drivers have let go, or after CUT_LIMIT in any case."""
+        """Cuts everything at once; returns when drivers have let go, or after LET_GO in any case."""
         self._ending = why
         self.unhold()
-        works = list(self._works)
-        for work in works:
+        for work in self._works:
             work.task.cancel()
-        if works:
-            await asyncio.wait([work.task for work in works], timeout=CUT_LIMIT)
+        await self._let_go(LET_GO)
 
-    async def make_safe(self, bound: Bound, run: str, cause: str | None = None) -> None:
-        """Brings one unit to its safe state, and journals how that went and, if told, why it was needed."""
-        problem = await bound.device.safe_state(bound.unit or None)
-        data = {"device": bound.device.id, "unit": bound.unit, "problem": problem}
-        if cause is not None:
-            data["cause"] = cause
-        self.journal.post(NewEvent("device.safe_state", data, run))
+    async def late(self) -> bool:
+        """Whether a driver had not let go when `cut` returned; waits until it has, or CUT_LIMIT is over."""
+        was = bool(self._works)
+        await self._let_go(CUT_LIMIT)
+        return was
+
+    async def _let_go(self, limit: float) -> None:
+        if self._works:
+            await asyncio.wait([work.task for work in self._works], timeout=limit)

@@ -32,6 +32,11 @@ class Roll:
             raise CommandRefusedError(f"{run_id}: {self._parked[run_id].cause}")
         raise UnknownRunError(f"there is no run {run_id!r}")
 
+    def worker(self, sample: str) -> str | None:
+        """The run that works on a sample, or will when it goes on."""
+        parked = (state.run for state in self._parked.values() if state.sample == sample)
+        return next((run.id for run in self._runs.values() if run.sample == sample), next(parked, None))
+
     def known(self) -> list[RunState]:
         """All runs of the journal, oldest first."""
         live = {run_id: run.told() for run_id, run in self._runs.items()}

@@ -102,7 +102,9 @@ async def take_up(
         machine = _machine(started, facts_of(lab), position)
         if position is None:
             return Run(state.run, number, machine, state.sample, home, performer, reservations)
-        before = Before(state, position, past, end.why, end.hold(events[-1].seq if events else started.seq))
+        devices = {told["device"] for told in position["bounds"].values()}
+        hold = end.hold(events[-1].seq if events else started.seq) or lab.barriers.reason_for(devices)
+        before = Before(state, position, past, end.why, hold)
         return ResumedRun(before, number, machine, home, performer, reservations)
     except InputErrors as errors:
         raise CannotGoOnError(f"its protocol does not hold in this lab any more: {errors}") from errors

@@ -16,6 +16,7 @@ from labd.sdk.driver import (
     Verdict,
 )
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
+from labd.sdk.evidence import Evidence, Seen
 from labd.sdk.quantities import (
     Bounds,
     Charge,
@@ -60,6 +61,7 @@ __all__ = [
     "Driver",
     "Duration",
     "Effect",
+    "Evidence",
     "Fault",
     "FlowRate",
     "Force",
@@ -85,6 +87,7 @@ __all__ = [
     "Resistance",
     "Result",
     "ScanRate",
+    "Seen",
     "Settings",
     "Setup",
     "Signals",

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from labd.sdk.evidence import Evidence
 from labd.sdk.quantities import unit_of
 
 
@@ -127,6 +128,7 @@ class Action:
         least: seconds that no device does it in less, or a function of its parameters: times that are a parameter.
         on_loss: what becomes of it when the daemon dies or the link drops.
         cancellable: whether the driver's `cancel(action_id)` can end it with a partial result.
+        evidence: what its signals must say after it, beside the device's word; None where nothing is asked for.
         parameters, result, data: the models; `data` is None when it streams nothing.
         summary: the first line of its docstring.
     """
@@ -139,6 +141,7 @@ class Action:
     least: TimeLimit
     on_loss: OnLoss
     cancellable: bool
+    evidence: Evidence | None
     parameters: type[Parameters]
     result: type[Result]
     data: type[Data] | None
@@ -178,6 +181,7 @@ class _Declared:
     on_loss: OnLoss | None = None
     cancellable: bool | None = None
     data: type[Data] | None = None
+    evidence: Evidence | None = None
 
     def over(self, other: _Declared) -> _Declared:
         """This declaration, with what it leaves open taken from the role's."""
@@ -195,16 +199,19 @@ def action(
     on_loss: OnLoss | None = None,
     cancellable: bool | None = None,
     data: type[Data] | None = None,
+    evidence: Evidence | None = None,
 ) -> Callable[[_Method], _Method]:
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
     annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout`, `duration` and
-    `least` are seconds, or functions of the parameters.
+    `least` are seconds, or functions of the parameters. `evidence` tells from the signals before and after what speaks
+    against an action that its device calls done: its outcome is then unknown, and a person is asked.
     """
 
     def mark(method: _Method) -> _Method:
-        method.__labd_action__ = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data)  # type: ignore[attr-defined]
+        declared = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data, evidence)
+        method.__labd_action__ = declared  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -263,6 +270,7 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
         declared.least or 0.0,
         declared.on_loss or OnLoss.STOP,
         bool(declared.cancellable),
+        declared.evidence,
         parameters,
         result,
         declared.data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,15 @@ class Intent:
     at: datetime
 
 
+def _place(address: str) -> str | None:
+    """An address without scheme, options and links to links; None where it names no fixed place (port 0)."""
+    _, _, rest = address.rpartition("://")
+    place = rest.partition("?")[0].rstrip("/")
+    if "/" in place:
+        return os.path.realpath(place)
+    return None if place.endswith(":0") or not place else place.lower()
+
+
 class Driver(ABC):
     """Base of all drivers and roles.
 
@@ -150,6 +160,15 @@ class Driver(ABC):
         """Where a sample sits when this unit works on it (`press/nest`, `stat1/cell`), or None."""
         del unit
         return None
+
+    def own_link(self) -> str | None:
+        """The port or address that it needs for itself, so that two devices of a lab cannot have it; None: none.
+
+        Taken from the settings `address` or `port`. A driver of a bus that carries several units, each with a link of
+        its own, adds the unit: `10.0.0.7:502 unit 2`.
+        """
+        said = getattr(self.settings, "address", None) or getattr(self.settings, "port", None)
+        return _place(said) if isinstance(said, str) else None
 
     def tips_by_volume(self) -> tuple[TipRange, ...]:
         """Which tips a pipetting robot takes for which volumes, the smallest first; empty where it cannot tell."""

@@ -30,7 +30,7 @@ class DeviceError(Exception):
     @property
     def kind(self) -> str:
         """The class as protocols name it in `catch`: unreachable, rejected, fault, unknown."""
-        return _KINDS.get(type(self), "fault")
+        return next((_KINDS[cls] for cls in type(self).__mro__ if cls in _KINDS), "fault")
 
 
 class Unreachable(DeviceError):
@@ -49,7 +49,7 @@ class Fault(DeviceError):
     """The device stopped itself: a person must look."""
 
 
-_KINDS: dict[type[DeviceError], str] = {
+_KINDS: dict[type[object], str] = {
     Unreachable: "unreachable",
     OutcomeUnknown: "unknown",
     Rejected: "rejected",

@@ -15,17 +15,20 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as Paho
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Message, PublishRefused, Session
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
+FAILURE = 128  # codes of SUBACK from here on
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -121,18 +124,50 @@ class _Client(aiomqtt.Client):
         self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
+        self._v5 = options.get("protocol") is V5
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
 
     def send(self, message: Message) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
-        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        properties = None
+        if message.correlation is not None and self._v5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = message.correlation
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
             _fail(future, ConnectionLost(f"{message.topic}: {aiomqtt.MqttCodeError(info.rc)}"))
         else:
             self._sent[info.mid] = (message.topic, future)
         return future
+
+    async def listen_to(self, pattern: str) -> None:
+        # As published: else a retained message that comes now looks like any other.
+        how = {"options": SubscribeOptions(qos=1, retainAsPublished=True)} if self._v5 else {"qos": 1}
+        try:
+            granted = await self.subscribe(pattern, **how)
+        except aiomqtt.MqttError as error:
+            raise ConnectionLost(f"{pattern}: {error}") from error
+        for code in granted:
+            failed = code.is_failure if isinstance(code, ReasonCode) else code >= FAILURE
+            if failed:
+                raise PublishRefused(pattern, str(code))
+
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        try:
+            async for message in self.messages:
+                told = message.properties
+                payload = message.payload if isinstance(message.payload, bytes) else str(message.payload or "").encode()
+                yield Incoming(
+                    message.topic.value,
+                    payload,
+                    message.retain,
+                    getattr(told, "ResponseTopic", None),
+                    getattr(told, "CorrelationData", None),
+                )
+        except aiomqtt.MqttError as error:
+            raise ConnectionLost(f"the broker is gone: {error}") from error
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self._disconnected])

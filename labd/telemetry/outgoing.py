@@ -50,6 +50,11 @@ class Retained:
         self._last[message.topic] = self._untold[message.topic] = message
         self._filled.set()
 
+    def tell_once(self, message: Message) -> None:
+        """For what a new connection begins with anyway."""
+        self._untold[message.topic] = message
+        self._filled.set()
+
     def clear(self, topic: str) -> None:
         """Takes a topic away from the broker, if anything stands there."""
         self.put(Message(topic, b"", qos=1, retain=True))

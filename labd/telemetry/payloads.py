@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 Stamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
 Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "answer", "cancel", "acknowledge"]
+
+Words = Annotated[str, Field(max_length=2000)]
 
 COMMAND_LIFE = timedelta(seconds=30)
 
@@ -24,12 +26,13 @@ class Payload(BaseModel):
 
 
 class Status(Payload):
-    """The daemon: born, or ended in order."""
+    """The daemon: born, or ended in order. `safe_mode` says why nothing runs, while nothing does."""
 
     state: Literal["online", "offline"]
     boot_id: str
     version: str
     at: Stamp
+    safe_mode: str | None = None
 
 
 class LastWill(Payload):
@@ -144,6 +147,67 @@ class Command(Payload):
         if not timedelta(0) < self.expires_at - self.issued_at <= COMMAND_LIFE:
             raise ValueError(f"expires_at must be after issued_at, by {COMMAND_LIFE.total_seconds():g} s at most")
         return self
+
+
+class RunOrder(Payload):
+    """One run, or all of the lab; to abort all makes every device safe, too."""
+
+    run: Id | None = None
+    all: bool = False
+    cause: Words | None = None
+
+    @model_validator(mode="after")
+    def _one_or_all(self) -> RunOrder:
+        if self.all == (self.run is not None):
+            raise ValueError('name one run, {"run": "run-0001"}, or all, {"all": true}')
+        return self
+
+
+class UnholdOrder(Payload):
+    """One run; `at` is the state of the protocol to go on with, where the run needs one to be named."""
+
+    run: Id
+    at: str | None = None
+    cause: Words | None = None
+
+
+class ClearOrder(Payload):
+    """One run that has ended and whose sample has left the lab; or an interlock that has tripped and is over."""
+
+    run: Id | None = None
+    interlock: str | None = None
+    cause: Words | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ClearOrder:
+        if (self.run is None) == (self.interlock is None):
+            raise ValueError('name one run, {"run": "run-0001"}, or one interlock, {"interlock": "oxygen"}')
+        return self
+
+
+class AcknowledgeOrder(Payload):
+    """An alarm that a person has seen."""
+
+    alarm: Id
+
+
+class AnswerOrder(Payload):
+    """One run that asks; `value` where the question asks for one: `"35 µL"`, or a JSON value."""
+
+    run: Id
+    choice: Words = ""
+    value: JsonValue = None
+
+
+class StartOrder(Payload):
+    """A protocol's YAML text, with what its parameters are to be. The result of `done` names the run."""
+
+    protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
+    name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
+    parameters: Mapping[str, JsonValue] = Field(default_factory=dict)
+    called: Annotated[Mapping[str, str], Field(max_length=100)] = Field(default_factory=dict)
+    sample: str | None = None
+    position: str | None = None
 
 
 class Reply(Payload):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -31,6 +32,19 @@ class Message:
     payload: bytes
     qos: Literal[0, 1] = 1
     retain: bool = False
+    correlation: bytes | None = None
+    """MQTT 5's correlation data: what belongs to which request, in the words of whoever asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that came. `answer_to` and `correlation` are MQTT 5's response topic and correlation data."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    answer_to: str | None = None
+    correlation: bytes | None = None
 
 
 class Session(Protocol):
@@ -43,6 +57,14 @@ class Session(Protocol):
             ConnectionLost: the connection ended before.
             PublishRefused: the broker answered with a failure.
         """
+        ...
+
+    async def listen_to(self, pattern: str) -> None:
+        """Asks for the messages of these topics, at QoS 1. Raises ConnectionLost, or PublishRefused."""
+        ...
+
+    def incoming(self) -> AsyncIterator[Incoming]:
+        """What comes, as it comes. Raises ConnectionLost."""
         ...
 
     async def wait_lost(self) -> None:

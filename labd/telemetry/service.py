@@ -14,9 +14,11 @@ from labd import clock
 from labd.journal import Journal, JournalError
 from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
+from labd.run.engine import Engine
 from labd.telemetry import payloads
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
+from labd.telemetry.commands import Commands
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Retained, Signals
 from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, PublishError, PublishRefused, Session
@@ -40,6 +42,8 @@ class Telemetry:
         version: the daemon's.
         snapshot: what holds now, asked for at every connection beside what the bus has told.
         publisher: another client than aiomqtt's.
+        engine: whose runs are commanded; no commands are taken without.
+        safe_mode: why nothing runs, or None.
 
     Attributes:
         address: host and port of the broker, once there is one.
@@ -57,12 +61,16 @@ class Telemetry:
         *,
         snapshot: Callable[[], Iterable[Happening]] = tuple,
         publisher: Publisher | None = None,
+        engine: Engine | None = None,
+        safe_mode: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._topics = Topics(lab_name)
         self._config = config
         self._boot_id, self._version = boot_id, version
         self._snapshot = snapshot
         self._publisher = publisher
+        self._safe_mode = safe_mode
+        self._commands = Commands(self._topics, engine) if engine is not None else None
         self._signals = Signals()
         self._retained = Retained()
         self._outbox = Outbox(journal, self._topics)
@@ -117,9 +125,19 @@ class Telemetry:
 
     def _status(self, state: str) -> Message:
         status = payloads.Status.model_validate(
-            {"state": state, "boot_id": self._boot_id, "version": self._version, "at": clock.stamp()}
+            {
+                "state": state,
+                "boot_id": self._boot_id,
+                "version": self._version,
+                "at": clock.stamp(),
+                "safe_mode": self._safe_mode(),
+            }
         )
         return Message(self._topics.status, status.encode(), qos=1, retain=True)
+
+    def tell_status(self) -> None:
+        """Says anew how the daemon is: safe mode has ended."""
+        self._retained.tell_once(self._status("online"))
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────────────
     async def run(self) -> None:
@@ -134,6 +152,9 @@ class Telemetry:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._outbox.listen(), name="mqtt outbox")
                     group.create_task(self._clear_ended_runs(), name="mqtt ended runs")
+                    if self._commands is not None:
+                        group.create_task(self._commands.run(), name="mqtt commands")
+                        await self._commands.ready.wait()
                     await self._connect_for_ever(publisher)
         finally:
             self._forget()
@@ -170,6 +191,8 @@ class Telemetry:
 
     async def _serve(self, session: Session) -> None:
         try:
+            if self._commands is not None:
+                await self._listen_to(session, self._topics.commands)
             await self._send_one_retained(session, self._status("online"))
             for happening in self._snapshot():
                 self.take(happening)
@@ -180,11 +203,24 @@ class Telemetry:
                 group.create_task(self._send_retained(session), name="mqtt states")
                 group.create_task(self._send_signals(session), name="mqtt signals")
                 group.create_task(self._outbox.send(session), name="mqtt events")
+                if self._commands is not None:
+                    group.create_task(self._hear(session, self._commands), name="mqtt heard")
+                    group.create_task(self._commands.send(session), name="mqtt answers")
         except asyncio.CancelledError:
             await self._say_offline(session)
             raise
         finally:
             self.connected.clear()
+
+    async def _listen_to(self, session: Session, pattern: str) -> None:
+        try:
+            await session.listen_to(pattern)
+        except PublishRefused as refused:  # the lab is told of all the same
+            log.warning("commands cannot be heard", topic=refused.topic, reason=refused.reason)
+
+    async def _hear(self, session: Session, commands: Commands) -> None:
+        async for incoming in session.incoming():
+            commands.hear(incoming)
 
     async def _say_offline(self, session: Session) -> None:
         """Tells what still waits, then the end. A broker that does not take it says `lost` for us."""
@@ -198,6 +234,8 @@ class Telemetry:
     async def _tell_what_waits(self, session: Session) -> None:
         while self._retained.waiting:
             await self._send_one_retained(session, await self._retained.get())
+        if self._commands is not None:
+            await self._commands.drain(session)
         await self._outbox.drain(session)
 
     async def _tell_the_end(self, session: Session) -> None:

@@ -58,6 +58,18 @@ class Topics:
     def alarm(self, alarm: str) -> str:
         return f"{self.prefix}/alarm/{_id(alarm)}"
 
+    @property
+    def commands(self) -> str:
+        """The pattern of all commands, to subscribe to."""
+        return f"{self.prefix}/cmd/+/+"
+
+    def commanded(self, topic: str) -> tuple[str, str]:
+        """User and verb of a command's topic. Raises TopicError for any other."""
+        user, _, verb = topic.removeprefix(f"{self.prefix}/cmd/").partition("/")
+        if topic != self.command(user, verb):
+            raise TopicError(f"{topic!r} is no topic of a command")
+        return user, verb
+
     def command(self, user: str, verb: str) -> str:
         return f"{self.prefix}/cmd/{_id(user)}/{_id(verb)}"
 

@@ -28,7 +28,8 @@ class CrimperSimulator(Simulator):
 
     Settings: `address` (`modbus://host:port` for TCP; `serial://path` or a path for RTU), `profile`.
     Options: `force` (kN), `dwell` (s): what the press does before the first recipe, and always with a relay;
-    `initialised: false`: asks for `init` after power-up; `seed`; `faults`.
+    `initialised: false`: asks for `init` after power-up; `heartbeat_limit` (s): the PLC stops what moves when the
+    client's heartbeat stands still for so long (default: it does not watch it); `seed`; `faults`.
 
     Faults, read when they matter; `{cycle: n}` means only the cycle with that number:
         dead: list of coils that do nothing, or {coil: how many of its next commands}.
@@ -68,7 +69,9 @@ class CrimperSimulator(Simulator):
         memory.setdefault("force", float(self.bench.options.get("force", 7.8)))
         memory.setdefault("dwell", float(self.bench.options.get("dwell", 2.0)))
         memory["initialised"] = bool(self.bench.options.get("initialised", True))
-        plc = Plc(memory, self.faults, self._met, self._crimped, self.bench.random())
+        limit = self.bench.options.get("heartbeat_limit")
+        watched = None if limit is None else float(limit)
+        plc = Plc(memory, self.faults, self._met, self._crimped, self.bench.random(), watched)
         self.plc = plc
         self._advance()
         unit = PROFILES[profile](plc, self._advance, self._changed)

@@ -30,6 +30,7 @@ class Alarm(IntEnum):
     LIGHT_CURTAIN = 3
     OVERLOAD = 4
     STROKE_TIME = 5
+    HEARTBEAT = 6
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Plc:
         nest: tells what the ram will meet.
         crimped: is told what a stroke did, at its end or when it was broken off.
         rng: the spread of delays and of the force control.
+        heartbeat_limit: s that the client's heartbeat may stand still while something moves, before all stops; None:
+            it is not watched. It is watched from its first beat on.
     """
 
     def __init__(
@@ -76,7 +79,10 @@ class Plc:
         nest: Callable[[random.Random], Stack],
         crimped: Callable[[Crimp], None],
         rng: random.Random,
+        heartbeat_limit: float | None = None,
     ) -> None:
+        self._heartbeat_limit = heartbeat_limit
+        self._beaten: float | None = None  # when the client's heartbeat beat last
         self.memory = memory
         self.faults = faults
         self.status = Status(initialised=bool(memory.get("initialised", True)))
@@ -182,17 +188,36 @@ class Plc:
         """A command coil was written. Rising edges act; two statuses fall again when their command is taken back."""
         before = self._commands.get(name, False)
         self._commands[name] = value
+        if name == "heartbeat_out":
+            if value is not before:
+                self._hear_beat()
+            return
         if value and not before and not self._dead(name):
             if name == "recipe_request":
                 assert recipe is not None
                 force, dwell = recipe()
                 self._soon(lambda _: self._take_recipe(force, dwell))
-            elif name != "heartbeat_out":
+            else:
                 self._soon(getattr(self, f"_do_{name}"))
         elif before and not value and name == "reset":
             self._soon(lambda _: setattr(self.status, "reset_done", False))
         elif before and not value and name == "recipe_request":
             self._soon(lambda _: setattr(self.status, "recipe_ready", False))
+
+    def _hear_beat(self) -> None:
+        self._beaten = self.now
+        if self._heartbeat_limit is not None:
+            self._agenda.put(self.now + self._heartbeat_limit, self._miss_beat)
+
+    def _miss_beat(self, at: float) -> None:
+        """What moves stops when its client is gone: nobody would see what comes of it."""
+        moving = self.stroke is not None or self.travel.end > at
+        if moving and self._beat_is_late(at) and self.alarm is Alarm.NONE:
+            self._trip(Alarm.HEARTBEAT, at)
+
+    def _beat_is_late(self, at: float) -> bool:
+        limit, last = self._heartbeat_limit, self._beaten
+        return limit is not None and last is not None and at - last >= limit - 1e-9
 
     def commanded(self, name: str) -> bool:
         """The coil, read back."""
@@ -219,6 +244,9 @@ class Plc:
     def _do_start(self, at: float) -> None:
         ready = self.status.auto and self.status.initialised and self.alarm is Alarm.NONE
         if not ready or self.stroke is not None or self.estop:
+            return
+        if self._beat_is_late(at):
+            self._trip(Alarm.HEARTBEAT, at)
             return
         self.status.running = True
         if (cause := self._cause()) is not Alarm.NONE:  # an open guard or a broken light curtain is an alarm at once

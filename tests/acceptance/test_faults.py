@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.clocks import JumpingVirtual, both
 from benchmarks.faults.estops import Stopped, stop_in_stroke
 from benchmarks.faults.kills import Killed, Plan
 from benchmarks.faults.kills import play as play_killed
 from benchmarks.faults.lab import FaultLab, fault_lab
+from benchmarks.faults.links import Found, Round
 from benchmarks.faults.lost import Plan as Fault
 from benchmarks.faults.lost import Tally, play, rounds
 from benchmarks.faults.outages import late, vanishing
@@ -125,3 +127,23 @@ async def _until_question(lab: FaultLab, run: str) -> str:
     while (question := (await lab.daemon.engine.state(run)).question) is None:
         await asyncio.sleep(0.5)
     return str(question["text"])
+
+
+@pytest.mark.parametrize("damaging", [False, True])
+async def test_on_links_that_go_wrong_nothing_old_is_believed_and_nothing_done_twice(
+    tmp_path: Path, damaging: bool
+) -> None:
+    found = Found()
+    await Round(tmp_path, 3, damaging=damaging, cells=1, found=found).live()
+    assert found.verdicts.told == []
+    assert found.verdicts.readings > 20
+    assert (found.tally.done_twice, found.techniques_twice, found.tally.left_open, found.tally.differ) == (0, 0, 0, 0)
+    assert found.faults.total() > 10
+
+
+def test_a_wall_clock_that_is_set_back_and_forth_changes_no_duration() -> None:
+    calm, jumped = both((JumpingVirtual(), JumpingVirtual()), 600.0, 7)
+    assert jumped.jumps > 5
+    assert jumped.went_back > 0
+    assert (jumped.outcome, jumped.unsound) == ("complete", 0)
+    assert jumped.off(calm) < 1e-3

@@ -186,6 +186,26 @@ def test_a_killed_simulator_holds_the_run_and_the_run_goes_on_after_its_return(b
     assert not (bench.directory / "store/labd.sock").exists()
 
 
+def test_after_a_kill_of_the_daemon_a_measurement_goes_on_and_its_arm_can_be_made_safe(bench: Bench) -> None:
+    bench.simulators()
+    daemon = bench.spawn("labd", BIN / "labd", "serve", "--lab", bench.lab, "--without-simulators", "--log", "json")
+    bench.until("the socket", (bench.directory / "store/labd.sock").exists)
+    bench.until("both devices", lambda: all(d["health"] == "ok" for d in bench.labd("devices")))
+    run = bench.labd("run", str(bench.directory / "rest.yaml"), "--position", "tray/cells/A1")["run"]
+    bench.until("the rest", lambda: shown(bench, run)["protocol_state"] == "rest")
+    time.sleep(1)  # a minute of the lab: the measurement is under way
+    assert str(daemon.pid) in str(bench.labd("safe-state", code=1))  # it lives, and has the devices
+    daemon.kill()
+    daemon.wait()
+    began = time.monotonic()
+    told = {one["device"]: one for one in bench.labd("safe-state")}
+    assert time.monotonic() - began < 30  # 10 s by itself, on a machine that does other things too
+    assert (told["arm"]["safe"], told["arm"]["text"]) == (None, "left alone, nothing was under way")
+    assert told["stat1"]["text"] == f"left alone, open_circuit of {run} goes on by itself"
+    everything = {one["device"]: one["safe"] for one in bench.labd("safe-state", "--all")}
+    assert everything == {"arm": True, "stat1": None}
+
+
 def test_mosquitto_sub_sees_the_lab(bench: Bench) -> None:
     if shutil.which("mosquitto_sub") is None:
         pytest.skip("mosquitto_sub is not installed: apt-get install mosquitto-clients")

@@ -94,3 +94,52 @@ async def test_a_dose_is_weighed_on_the_balance_under_the_deck_once_the_bath_is_
     results = [event.data["result"] for event in events if event.kind == "action.done" and event.data.get("result")]
     (mass,) = [result["mass"]["v"] for result in results if "mass" in result]
     assert abs(mass - 0.96 * 0.0998) < 0.003  # the pipette gives 4 % too little
+
+
+EVIDENCE = """
+evidence:
+  - {{name: dosed_mass, after: ot2.transfer, to: ot2/6, mass: balance, density: 1 g/mL, within: {within}}}
+"""
+DOSE = """\
+labd: 1
+protocol: dose
+version: 1.0.0
+summary: Give water to a vial on the balance, and to one beside it.
+roles: {robot: pipetting_robot}
+start: dose
+states:
+  dose:
+    summary: Both.
+    steps:
+      - do: robot.transfer
+        with: {source: water, destination: ot2/2/B1, volume: 50 µL}
+      - do: robot.transfer
+        with: {source: water, destination: ot2/6/A1, volume: 100 µL}
+    next: done
+  done: {end: complete}
+"""
+
+
+async def test_a_dose_that_the_balance_saw_is_done(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB + EVIDENCE.format(within="10 %"))
+    async with Daemon(load_lab(tmp_path / "lab.yaml")).open() as daemon:
+        await asyncio.gather(*(device.wait_ready() for device in daemon.lab.devices.values()))
+        run = await daemon.engine.start(DOSE, "dose.yaml", {}, by="test")
+        assert (await daemon.engine.wait(run.id)).outcome == "complete"
+        intended = await daemon.journal.events(run=run.id, kinds={"action.intended"})
+        elsewhere, weighed = (event.data["baseline"]["evidence"] for event in intended)
+        assert "dosed_mass" not in elsewhere
+        assert abs(weighed["dosed_mass"]) < 0.01
+
+
+async def test_a_dose_that_the_balance_saw_too_little_of_is_a_persons_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB + EVIDENCE.format(within="2 %"))
+    async with Daemon(load_lab(tmp_path / "lab.yaml")).open() as daemon:
+        await asyncio.gather(*(device.wait_ready() for device in daemon.lab.devices.values()))
+        run = await daemon.engine.start(DOSE, "dose.yaml", {}, by="test")
+        while (question := (await daemon.engine.state(run.id)).question) is None:
+            await asyncio.sleep(1)
+        said = str(question["text"])
+        assert "dosed_mass: 100 µL weigh 100 mg, and balance saw 9" in said
+        assert "where 2 % are allowed" in said
+        assert question["choices"] == ["done", "not done", "scrap"]

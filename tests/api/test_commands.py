@@ -125,3 +125,31 @@ async def test_whoever_waits_is_told_that_the_daemon_has_ended(served: Served, t
     assert ended.status == 1
     assert "when its daemon was last heard" in ended.err
     assert "no daemon answers" in ended.err
+
+
+async def test_what_guards_the_lab_is_seen_and_said(served: Served) -> None:
+    async with served() as bench:
+        press = bench.engine.lab.devices["press"].driver
+        assert isinstance(press, ToyPress)
+        press.reads["estop"] = True
+        bench.engine.lab.devices["press"].watch("test", on=True)
+        while not bench.engine.lab.alarms.active:
+            await asyncio.sleep(0.01)
+        status = await labd(bench, "status")
+        assert "problem interlock-press-estop since " in status.out
+        assert "labd clear --interlock press-estop" in status.out
+        assert "interlocks: 1, tripped: press-estop" in status.out
+        assert (await labd(bench, "status", "--json")).json["alarms"][0]["id"] == "interlock-press-estop"
+        assert await completed(bench, "labd", "acknowledge", "") == ["interlock-press-estop"]
+        seen = await labd(bench, "acknowledge", "interlock-press-estop")
+        assert f"(seen by {pwd.getpwuid(os.getuid()).pw_name})" in seen.out
+        refused = await labd(bench, "clear", "--interlock", "press-estop")
+        assert (refused.status, "press.estop still holds" in refused.err) == (1, True)
+        press.reads["estop"] = False
+        assert "tripped since" in (await labd(bench, "interlocks")).out
+        cleared = await labd(bench, "clear", "--interlock", "press-estop")
+        assert (cleared.status, "interlock press-estop is cleared" in cleared.out) == (0, True)
+        taken = await labd(bench, "maintenance", "press", "--reason", "new seal")
+        assert "new seal" in taken.out
+        assert ": new seal" in (await labd(bench, "status")).out
+        assert (await labd(bench, "maintenance", "press", "--off", "--json")).json["maintenance"] is None

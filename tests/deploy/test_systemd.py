@@ -26,4 +26,12 @@ def test_a_lab_file_that_cannot_be_used_is_not_tried_again_and_a_crash_is() -> N
     unit.read(UNIT)
     service = unit["Service"]
     assert service["Type"] == "notify"
+    assert service["ExecStopPost"] == "/usr/bin/env labd safe-state --lab /etc/labd/lab.yaml"
     assert (service["Restart"], service["RestartPreventExitStatus"]) == ("on-failure", "2")
+
+
+def test_systemd_never_gives_up_so_that_safe_mode_is_reached_and_stays() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment]
+    unit.read(UNIT)
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"

@@ -195,7 +195,7 @@ async def test_a_disturbed_answer_is_no_temperature(answer: str) -> None:
 async def test_silence_is_unknown_and_a_late_answer_is_not_the_next_ones() -> None:
     peer = Unit(in_pv_00=[(3.0, "99.99"), "21.98"])
     async with connected(peer) as driver:
-        with pytest.raises(OutcomeUnknown, match="no answer within"):
+        with pytest.raises(OutcomeUnknown, match="no answer in time"):
             await driver.read_state()
         state = await driver.read_state()
     assert (state.temperature, state.setpoint) == (21.98, 20.0)
@@ -280,3 +280,38 @@ def test_settings_name_what_is_wrong(settings: dict[str, str], words: str) -> No
 
 def test_no_sample_has_a_bath_for_itself() -> None:
     assert DRIVER(Setup("bath", {"address": "tcp://10.0.0.7:4001"})).place_of("") is None
+
+
+# ── answers that are nobody's ────────────────────────────────────────────────────────────────────────────────────
+async def test_an_answer_that_comes_twice_is_not_the_next_ones() -> None:
+    peer = Unit(in_sp_00="32.57\r\n32.57")
+    async with connected(peer) as driver:
+        signals = await driver.read_state()
+        assert (signals.setpoint, signals.running) == (32.57, False)
+
+
+async def test_after_a_late_answer_its_version_shows_that_nothing_older_is_on_the_line() -> None:
+    peer = Unit(in_pv_00=[(9.0, "99.99"), "21.98"])
+    async with connected(peer) as driver:
+        with pytest.raises(OutcomeUnknown):
+            await driver.read_state()
+        for _ in range(4):
+            with contextlib.suppress(OutcomeUnknown):
+                assert (await driver.read_state()).temperature == 21.98
+        assert peer.heard.count("version") > 1
+
+
+@pytest.mark.parametrize("line", ["21.98 ", "-5", "150.00"])
+async def test_what_is_a_temperature(line: str) -> None:
+    async with connected(Unit(in_pv_00=line)) as driver:
+        assert (await driver.read_state()).temperature == float(line)
+
+
+@pytest.mark.parametrize("line", ["2198", "\x00\x00.98", "21.9x", "03 REMOTE START", "1e3", "nan"])
+async def test_what_is_none_is_not_believed_and_the_line_is_cleared(line: str) -> None:
+    peer = Unit(in_pv_00=[line, "21.98"])
+    async with connected(peer) as driver:
+        with pytest.raises(OutcomeUnknown):
+            await driver.read_state()
+        assert (await driver.read_state()).temperature == 21.98
+        assert peer.heard.count("version") == 2

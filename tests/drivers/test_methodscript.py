@@ -147,7 +147,7 @@ async def test_charge_is_integrated_and_rows_come_as_they_are_measured() -> None
         call = Call("a1", on_row=lambda row: rows.append((clock.monotonic() - began, row)), on_accepted=accepted.append)
         result = await charge(driver, call)
     assert len(rows) == 20
-    assert rows[0] == (pytest.approx(10.05, abs=0.01), (10.0, 3.01, 1e-3))
+    assert rows[0] == (pytest.approx(10.07, abs=0.01), (10.0, 3.01, 1e-3))
     assert result.charge == pytest.approx(1e-3 * 200 / 3.6)
     assert (result.final_voltage, result.reason) == (3.2, "time")
     assert len(accepted) == 1
@@ -395,3 +395,47 @@ async def test_a_c_rate_is_a_current_of_the_cells_capacity() -> None:
     assert result.capacities == [pytest.approx(0.2)]
     assert result.coulombic_efficiencies == [pytest.approx(100)]
     assert rows == [(3600.0, 4.2, 2e-4, 1), (7200.0, 2.8, -2e-4, 1)]
+
+
+# ── lines that are nobody's ──────────────────────────────────────────────────────────────────────────────────────
+async def test_an_output_that_comes_twice_is_not_the_next_scripts() -> None:
+    peer = Pstat()
+    peer.on_script = lambda script: [(0.01, "".join(text for _, text in charging(script)) * 2)]
+    async with connected(peer) as driver:
+        await charge(driver)
+        peer.on_script = charging
+        rows: list[object] = []
+        assert (await charge(driver, Call("a2", on_row=rows.append))).reason == "time"
+        assert len(rows) == 20
+
+
+async def test_a_loops_end_that_lost_its_sign_is_not_the_scripts_end() -> None:
+    peer = Pstat()
+    lines = charging("meas_loop_cp")
+    half = [*lines[:12], (0.0, "\n"), (0.0, "M0008\n"), *lines[12:]]
+    peer.on_script = lambda script: half if "meas_loop_cp" in script else charging(script)
+    rows: list[object] = []
+    async with connected(peer) as driver:
+        await charge(driver, Call("a1", on_row=rows.append))
+    assert len(rows) == 20
+
+
+async def test_a_late_package_of_a_script_that_has_ended_is_no_reading() -> None:
+    peer = Pstat()
+    peer.on_script = lambda _: [(0.01, "e\nM000B\n")]  # and then it is late
+    async with connected(peer) as driver:
+        with pytest.raises(OutcomeUnknown):
+            await driver.read_state()
+        peer.on_script = lambda _: [(0.01, f"e\nM000B\nPab{volt(3.3)}\n*\n\n")]
+        hear = peer.command
+        peer.command = lambda line: (peer.say(f"Pab{volt(1.1)}\n*\n\n"), hear(line))  # type: ignore[method-assign]
+        assert (await driver.read_state()).voltage == pytest.approx(3.3)
+
+
+async def test_a_glance_that_tells_nothing_leaves_no_old_value() -> None:
+    peer = Pstat()
+    peer.on_script = lambda _: [(0.01, f"e\nM000B\nPab{volt(3.3)}\n*\n\n")]
+    async with connected(peer) as driver:
+        assert (await driver.read_state()).voltage == pytest.approx(3.3)
+        peer.on_script = lambda _: [(0.01, "e\nM000B\n*\n\n")]
+        assert (await driver.read_state()).voltage is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 
 from drivers.mettler import DRIVER, Mettler
 from labd import clock
+from labd.lab.bus import Bus
+from labd.lab.device import Device
 from labd.sdk import Call, Fault, OutcomeUnknown, Rejected, Setup, Unreachable
 from tests.peers import Peer, Scripted, Table
 
@@ -271,3 +274,23 @@ async def test_safe_state_does_nothing_as_often_as_it_is_called() -> None:
         await driver.safe_state()
         await driver.safe_state("")
         assert len(peer.heard) == count
+
+
+async def test_a_balance_that_is_plugged_in_later_and_unplugged_for_a_while_comes_up_by_itself(tmp_path: Path) -> None:
+    port = tmp_path / "balance"
+    device = Device("balance", "mettler", DRIVER(Setup("balance", {"address": str(port)})), Bus())
+    supervision = asyncio.create_task(device.run())
+    await asyncio.sleep(100)
+    assert device.health == "down"
+    assert "plugged in" in str(device.problem)
+    for _ in range(2):
+        peer = scales()
+        port.symlink_to(peer.port)
+        await asyncio.sleep(60)
+        assert (device.health, device.live("")["mass"]) == ("ok", 100.0)
+        peer.unplug()
+        port.unlink()
+        await asyncio.sleep(60)
+        assert (device.health, device.live("")["mass"]) == ("down", None)
+    supervision.cancel()
+    await asyncio.gather(supervision, return_exceptions=True)

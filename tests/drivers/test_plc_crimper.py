@@ -19,6 +19,7 @@ from labd import clock
 from labd.io.modbus import float32, from_float32
 from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Rejected, Setup, Unreachable, Verdict
 
+HEARTBEAT = b"\x05\x00\x09"  # a write to it, whichever way
 START, RECIPE, AUTO, INIT, RESET, OPEN, STOP = 0, 6, 4, 5, 2, 7, 1
 TRANSCRIPT = Path(__file__).parents[1] / "transcripts" / "plc_crimper" / "handshake.json"
 
@@ -165,10 +166,10 @@ async def test_a_stroke_goes_by_the_handshake_and_gives_what_was_measured() -> N
             "cycles": 0x1_0001,
         }
         assert told == [{"counter": 0x1_0000, "running": True}]
-        writes = [pdu for pdu in plc.frames if pdu[0] in {5, 16}]
+        writes = [pdu for pdu in plc.frames if pdu[0] in {5, 16} and pdu[:3] != HEARTBEAT]
         expected = [bytes.fromhex(text) for text in json.loads(TRANSCRIPT.read_text())["crimp 7.8 kN, 2 s"]]
         assert writes == expected
-        assert not any(plc.coils)
+        assert not any(plc.coils[:9])
 
 
 async def test_a_force_that_falls_short_is_a_result() -> None:
@@ -384,7 +385,7 @@ async def test_the_safe_state_stops_a_stroke_opens_the_ram_and_may_come_twice() 
         plc.begin()
         await driver.safe_state()
         assert (plc.inputs[0], plc.inputs[7]) == (False, True)
-        assert not any(plc.coils)
+        assert not any(plc.coils[:9])
         orders = len(plc.frames)
         await driver.safe_state()
         assert [pdu for pdu in plc.frames[orders:] if pdu[0] == 5] == [b"\x05\x00\x00\x00\x00"]

@@ -297,3 +297,49 @@ def test_addresses() -> None:
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no Modbus address"):
         ModbusAddress.parse(text)
+
+
+# ── whose answer, whose port ─────────────────────────────────────────────────────────────────────────────────────
+async def test_an_old_request_that_a_gateway_answers_on_the_new_connection_is_nobodys() -> None:
+    late: list[bytes] = []
+
+    def play(pdu: bytes, writer: asyncio.StreamWriter) -> bytes | None:
+        if not late:
+            late.append(frames[0][:4] + b"\0\4" + frames[0][6:7] + bytes([1, 1, 1]))  # the answer: on
+            return None
+        writer.write(late[0])
+        return bytes([pdu[0], 1, 0])
+
+    async with peer(play) as (address, frames):
+        link = ModbusLink(address, deadline=0.5)
+        with pytest.raises(OutcomeUnknown):
+            await link.read_coils(0)
+        assert await link.read_coils(0) == [False]
+        await link.close()
+
+
+async def test_a_reply_that_comes_twice_is_not_the_next_ones() -> None:
+    def play(pdu: bytes, writer: asyncio.StreamWriter) -> bytes:
+        reply = bytes([pdu[0], 1, len(frames) % 2])
+        frame = frames[-1]
+        writer.write(frame[:4] + (len(reply) + 1).to_bytes(2, "big") + frame[6:7] + reply)
+        return reply
+
+    async with peer(play) as (address, frames):
+        link = ModbusLink(address)
+        assert [await link.read_coils(0) for _ in range(6)] == [[True], [False]] * 3
+        await link.close()
+
+
+async def test_a_serial_port_in_use_names_the_program() -> None:
+    master, slave = pty.openpty()
+    port = os.ttyname(slave)
+    first, second = ModbusLink(f"serial://{port}"), ModbusLink(f"serial://{port}")
+    await first.open()
+    with pytest.raises(Unreachable, match=r"in use by labd itself \(pid \d+\), for another device"):
+        await second.open()
+    await first.close()
+    await second.open()
+    await second.close()
+    os.close(master)
+    os.close(slave)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pty
+import subprocess
+import sys
+import termios
 import tty
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from labd.io.serial import SerialLink
+from labd.io.portlock import PortLock
+from labd.io.serial import SerialLink, make_exclusive
 from labd.sdk import OutcomeUnknown, Unreachable
+
+TIOCGEXCL = 0x80045440  # Linux; Python's termios does not name it
 
 
 class Instrument:
@@ -122,3 +130,81 @@ async def test_a_device_that_takes_nothing_is_no_answer(instrument: Instrument) 
         with pytest.raises(OutcomeUnknown):
             async with link.exchange(None) as exchange:
                 await exchange.write(b"x" * 200_000)
+
+
+async def test_a_device_that_stops_the_line_stops_nobody_else(instrument: Instrument) -> None:
+    instrument.on_data = lambda data: None
+    async with SerialLink(instrument.port, 9600, xonxoff=True, write_timeout=2.0) as link:
+        instrument.say(b"\x13")  # XOFF: the kernel holds back all that is written
+        ticks = asyncio.create_task(asyncio.sleep(0.5))
+        with pytest.raises(OutcomeUnknown):
+            await ask(link, b"t")
+        assert ticks.done()
+        instrument.on_data = instrument.say
+        assert await ask(link, b"t") == "t"  # reopened, and the line goes on
+
+
+# ── two owners ───────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_the_error_names_the_program_that_has_the_port(instrument: Instrument) -> None:
+    script = "import fcntl, sys; f = open(sys.argv[1], 'r+b', 0); fcntl.flock(f, fcntl.LOCK_EX); print(); input()"
+    with subprocess.Popen(  # noqa: ASYNC220 - a fork
+        [sys.executable, "-c", script, instrument.port], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(Unreachable, match=rf"in use by python\S* \(pid {other.pid}\)"):
+            await SerialLink(instrument.port, 9600).open()
+        other.communicate(b"\n")
+
+
+async def test_a_second_link_of_labd_itself_is_told_as_such(instrument: Instrument) -> None:
+    async with SerialLink(instrument.port, 9600):
+        with pytest.raises(Unreachable, match=r"labd itself .* for another device"):
+            await SerialLink(instrument.port, 9600).open()
+
+
+@pytest.fixture
+def real_port(instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instrument:
+    """A pty that is taken for a real port, with a folder for lock files."""
+    monkeypatch.setattr("labd.io.serial.is_pty", lambda _: False)
+    monkeypatch.setattr(PortLock.__init__, "__defaults__", (tmp_path,))
+    return instrument
+
+
+async def test_a_real_port_is_locked_for_programs_of_every_kind(real_port: Instrument, tmp_path: Path) -> None:
+    lock = tmp_path / f"LCK..{Path(real_port.port).name}"
+    link = SerialLink(real_port.port, 9600)
+    await link.open()
+    assert lock.read_text() == f"{os.getpid():10d}\n"
+    assert fcntl.ioctl(real_port.slave, TIOCGEXCL, b"\0\0\0\0") == b"\1\0\0\0"
+    await link.close()
+    assert not lock.exists()
+    fcntl.ioctl(real_port.slave, termios.TIOCNXCL)
+
+
+async def test_parity_is_looked_at(real_port: Instrument) -> None:
+    make_exclusive(real_port.slave, parity=True)
+    assert termios.tcgetattr(real_port.slave)[0] & termios.INPCK
+    fcntl.ioctl(real_port.slave, termios.TIOCNXCL)
+
+
+async def test_a_lock_file_of_a_living_program_names_it(real_port: Instrument, tmp_path: Path) -> None:
+    lock = tmp_path / f"LCK..{Path(real_port.port).name}"
+    with subprocess.Popen(["sleep", "600"]) as other:  # noqa: ASYNC220 - a fork
+        for told in (f"{other.pid:10d}\n".encode(), other.pid.to_bytes(4, "little")):
+            lock.write_bytes(told)
+            with pytest.raises(
+                Unreachable, match=rf"in use: \S+ \(pid {other.pid}\) has locked it by {lock}; close it"
+            ):
+                await SerialLink(real_port.port, 9600).open()
+            assert lock.read_bytes() == told
+        other.kill()
+    async with SerialLink(real_port.port, 9600):  # whose holder has ended counts for nothing
+        assert lock.read_text() == f"{os.getpid():10d}\n"
+    assert not list(tmp_path.iterdir())
+    fcntl.ioctl(real_port.slave, termios.TIOCNXCL)
+
+
+def test_where_there_is_no_folder_for_lock_files_there_are_none(tmp_path: Path) -> None:
+    lock = PortLock("/dev/ttyUSB0", tmp_path / "none")
+    lock.release()

@@ -64,6 +64,8 @@ def test_a_lab_that_holds_is_given_back_not_at_work(folder: Path) -> None:
         ("9 kN", "9 V", "L105", "8:33", "V is a voltage, kN a force"),
         ("9 kN", "9 kX", "L105", "8:33", "unknown unit"),
         ("1 min", "900 s", "L206", "8:69", "15 min is looser than the driver's own bound, 2 min"),
+        ("{max: 9 kN}", "{min: 100 N}", "L206", "8:33", "write at least `500 N`, or delete it"),
+        ("9 kN", "16 kN", "L206", "8:33", "write at most `15 kN`, or delete it"),
         ("min: 1 s", "min: 90 s", "L206", "8:59", "the least, 90 s, is above the greatest, 60 s"),
         ("min: 1 s, max: 1 min", "min: 5 min", "L206", "8:40", "leaves nothing of what the driver takes"),
         ("crimper: [press]", "crimpr: [press]", "L203", "11:9", "did you mean `crimper`?"),
@@ -130,19 +132,11 @@ def test_positions_that_are_no_longer_valid_are_one_warning(folder: Path) -> Non
     assert checked.lab.warnings == (warning,)
 
 
-def test_warnings_are_kept_for_whoever_starts_the_lab(folder: Path) -> None:
-    checked = check_lab(
-        write(folder, f"{LAB}interlocks:\n  - {{name: guard, if: not press.guard_closed, then: abort}}\n")
-    )
-    assert checked.lab is not None
-    assert [problem.code for problem in checked.lab.warnings] == ["L107"]
-
-
 def test_the_lab_of_the_design_is_read(folder: Path) -> None:
     (folder / "positions").mkdir()
     (folder / "positions" / "arm.yaml").write_text(ARM)
     path = write(folder, DESIGN)
-    assert [(problem.code, problem.severity) for problem in check_lab(path).problems] == [("L107", "warning")]
+    assert check_lab(path).problems == ()
 
 
 DESIGN = """\
@@ -167,6 +161,7 @@ devices:
   stat1: {driver: methodscript, settings: {port: /dev/serial/by-id/usb-1, model: emstat4_hr}}
   stat2: {driver: methodscript, settings: {port: /dev/serial/by-id/usb-2, model: emstat4_hr}}
   arm:   {driver: meca500, settings: {address: 192.168.0.100}, positions: positions/arm.yaml}
+  bath:  {driver: julabo, settings: {address: /dev/serial/by-id/usb-3}}
 roles:
   pipetting_robot: [ot2]
   crimper: [press]
@@ -180,7 +175,7 @@ deck:
   - {place: tray/cells, labware: cell_tray_8}
 parts: {cr2032_bottom: 64, cr2032_top: 64, separator: 64}
 interlocks:
-  - {name: oxygen, if: glovebox.oxygen > 50 ppm, for: 10 s, then: hold}
+  - {name: bath, if: bath.temperature > 80 °C, for: 10 s, then: hold}
   - {name: guard, if: not press.guard_closed, then: abort, devices: [press]}
 """
 
@@ -190,3 +185,105 @@ def test_drivers_are_found_by_whoever_checks(folder: Path) -> None:
     checked = check_lab(write(folder, text), find=TOYS.__getitem__)
     assert checked.lab is not None
     assert checked.lab.devices["press"].driver.role == "crimper"
+
+
+DOSED = """\
+labd: 1
+lab: bench-1
+store: state
+devices:
+  ot2: {driver: opentrons, settings: {address: "http://127.0.0.1:31950"}}
+  balance: {driver: mettler, settings: {address: "tcp://127.0.0.1:8001", pan: ot2/6}}
+deck:
+  - {place: ot2/6, labware: vials_8x20ml}
+  - {place: ot2/5, labware: vials_8x20ml}
+evidence:
+  - {name: mass, after: ot2.transfer, to: ot2/6, mass: balance, density: 1.2 g/mL, within: 10 %}
+"""
+
+
+def test_a_dose_that_is_to_be_weighed_holds(tmp_path: Path) -> None:
+    checked = check_lab(write(tmp_path, DOSED))
+    assert checked.problems == ()
+    assert checked.lab is not None
+    (proof,) = checked.lab.devices["ot2"].witnesses.proofs["transfer"]
+    assert (proof.density, proof.within) == (1.2, 0.1)  # type: ignore[attr-defined]
+    whole = DOSED.replace("to: ot2/6", "to: ot2/6/A1")
+    assert check_lab(write(tmp_path, whole)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "where", "told"),
+    [
+        ("ot2.transfer", "ot.transfer", "L204", "11:25", "did you mean `ot2`?"),
+        ("ot2.transfer", "ot2.mix", "L212", "11:25", "write `ot2.transfer`"),
+        ("ot2.transfer", "balance.tare", "L212", "11:25", "name an action with `destination` and `volume`"),
+        ("to: ot2/6", "to: ot2/5", "L212", "11:56", "balance weighs `ot2/6`, not `ot2/5`"),
+        ("to: ot2/6", "to: ot2/7", "L212", "11:43", "nothing stands at `ot2/7`"),
+        ("mass: balance", "mass: balanc", "L204", "11:56", "did you mean `balance`?"),
+        ("mass: balance", "mass: ot2", "L204", "11:56", "`ot2` is of the role pipetting_robot, no balance"),
+        ("1.2 g/mL", "1.2 g", "L105", "11:74", "g is a mass"),
+        ("10 %", "0.1", "L105", "11:92", "needs a unit"),
+        ("10 %", "200 %", "L104", "11:92", "above the greatest"),
+        (", within: 10 %", "", "L102", "11:5", "`within` is missing"),
+        ("to: ot2/6", "too: ot2/6", "L101", "11:39", "did you mean `to`?"),
+    ],
+)
+def test_what_does_not_hold_of_evidence_is_told_at_its_place(
+    tmp_path: Path, old: str, new: str, code: str, where: str, told: str
+) -> None:
+    path = write(tmp_path, DOSED.replace(old, new, 1))
+    problems = [one for one in check_lab(path).problems if one.code == code]
+    assert [one.where.removeprefix(f"{path}:") for one in problems] == [where]
+    assert told in problems[0].render()
+
+
+def test_an_evidence_that_stands_twice_is_told(tmp_path: Path) -> None:
+    line = DOSED.splitlines()[-1]
+    (problem,) = check_lab(write(tmp_path, DOSED + line + "\n")).problems
+    assert (problem.code, "stands twice" in problem.message) == ("L302", True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        (
+            "{driver: mettler, settings: {address: /dev/ttyUSB0}}",
+            '{driver: julabo, settings: {address: "serial:///dev/ttyUSB0?baudrate=4800"}}',
+            "/dev/ttyUSB0",
+        ),
+        (
+            "{driver: methodscript, settings: {port: /dev/ttyUSB0}}",
+            "{driver: methodscript, settings: {port: /dev/../dev/ttyUSB0}}",
+            "/dev/ttyUSB0",
+        ),
+        (
+            "{driver: meca500, settings: {address: 10.0.0.7}}",
+            '{driver: meca500, settings: {address: "10.0.0.7:10000"}}',
+            "10.0.0.7:10000",
+        ),
+        (
+            '{driver: plc_crimper, settings: {address: "modbus://10.0.0.7"}}',
+            '{driver: plc_crimper, settings: {address: "modbus://10.0.0.7:502", device_id: 1}}',
+            "10.0.0.7:502 unit 1",
+        ),
+    ],
+)
+def test_two_devices_on_one_link_are_told_with_place_and_mend(folder: Path, one: str, other: str, where: str) -> None:
+    text = f"labd: 1\nlab: two\nstore: s\ndevices:\n  a: {one}\n  b: {other}\n"
+    (problem,) = check_lab(write(folder, text)).problems
+    assert (problem.code, problem.line) == ("L208", 6)
+    assert problem.column > text.splitlines()[5].index("settings")
+    assert problem.message == f"`a` is at {where} already"
+    assert "a link of its own" in problem.mend
+
+
+def test_units_behind_one_gateway_and_ports_that_are_free_to_choose_are_not_told(folder: Path) -> None:
+    text = (
+        "labd: 1\nlab: two\nstore: s\ndevices:\n"
+        '  a: {driver: plc_crimper, settings: {address: "modbus://10.0.0.7", device_id: 1}}\n'
+        '  b: {driver: plc_crimper, settings: {address: "modbus://10.0.0.7", device_id: 2}}\n'
+        '  c: {driver: meca500, settings: {address: "127.0.0.1:0"}, simulator: {}}\n'
+        '  d: {driver: meca500, settings: {address: "127.0.0.1:0"}, simulator: {}}\n'
+    )
+    assert check_lab(write(folder, text)).problems == ()

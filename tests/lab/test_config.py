@@ -188,13 +188,20 @@ def loaded(tmp_path: Path, more: str) -> LabConfig:
     return load_lab(write(tmp_path, GOOD + more))
 
 
-def test_interlocks_are_read_and_nobody_is_left_to_rely_on_them(tmp_path: Path) -> None:
+def test_interlocks_are_read(tmp_path: Path) -> None:
     config = loaded(tmp_path, INTERLOCKS)
     oxygen, guard = config.interlocks
     assert (oxygen.if_, oxygen.for_, oxygen.then, oxygen.devices) == ("glovebox.oxygen > 50 ppm", 10.0, "hold", None)
     assert guard.devices == ["press"]
-    (warning,) = config.warnings
-    assert (warning.code, warning.severity, warning.line) == ("L107", "warning", 15)
+    assert (oxygen.latches, guard.latches) == (False, True)
+    assert config.warnings == ()
+
+
+def test_whether_an_interlock_latches_can_be_said(tmp_path: Path) -> None:
+    said = INTERLOCKS.replace("then: hold", "then: hold, latch: true").replace(
+        "then: abort", "then: abort, latch: false"
+    )
+    assert [one.latches for one in loaded(tmp_path, said).interlocks] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -214,11 +221,10 @@ def test_interlocks_are_checked(tmp_path: Path, old: str, new: str, code: str, w
     assert told in problem.render()
 
 
-def test_maintenance_is_read_and_said_not_to_act_yet(tmp_path: Path) -> None:
+def test_maintenance_is_read(tmp_path: Path) -> None:
     maintenance = "    maintenance: {reason: new die, by: mk, since: 2026-03-01}\n"
     config = load_lab(write(tmp_path, GOOD.replace("    simulator: {}\n", f"    simulator: {{}}\n{maintenance}")))
     said = config.devices["press"].maintenance
     assert said is not None
     assert (said.reason, said.by, str(said.since)) == ("new die", "mk", "2026-03-01")
-    (warning,) = config.warnings
-    assert (warning.code, warning.mend) == ("L107", "leave the device out of `roles`")
+    assert config.warnings == ()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from labd import clock
 from labd.lab.bus import DeviceState, Happening
 from labd.lab.device import Device, TimeLimit
 from labd.lab.limit import Limit
-from labd.sdk import Call, Fault, OutcomeUnknown, Unreachable
+from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Unreachable, Verdict
 from tests.toys import Toy, toy_lab
 
 
@@ -152,3 +155,168 @@ async def test_a_reading_that_nobody_understands_is_that_devices_problem(press: 
     assert press.health == "ok"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# ── drivers that hang ────────────────────────────────────────────────────────────────────────────────────────────
+async def stubborn(until: asyncio.Event | None = None) -> None:
+    """Takes no cancellation for an answer."""
+    until = until or asyncio.Event()
+    while not until.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await until.wait()
+
+
+@contextlib.asynccontextmanager
+async def supervised(device: Device) -> AsyncIterator[list[DeviceState]]:
+    """A device at work; gives what is told of its health. Its supervisor must end when it is told to."""
+    told: list[DeviceState] = []
+    device.bus.subscribe(lambda happening: told.append(happening) if isinstance(happening, DeviceState) else None)
+    task = asyncio.create_task(device.run())
+    try:
+        await device.wait_ready()
+        yield told
+    finally:
+        task.cancel()
+        async with asyncio.timeout(120):
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_driver_that_hangs_in_a_poll_takes_its_device_down_and_nobody_else(press: Device) -> None:
+    read, let_go = toy(press).read_state, asyncio.Event()
+    async with supervised(press):
+        await asyncio.sleep(1)
+        assert press.live("")["guard_closed"] is True
+        toy(press).read_state = lambda: stubborn(let_go)  # type: ignore[method-assign,assignment,return-value]
+        await asyncio.sleep(120)
+        assert press.health == "down"
+        assert press.problem == "its driver hangs: read_state does not end; when it stays so, restart labd"
+        assert press.live("")["guard_closed"] is None
+        with pytest.raises(Unreachable, match="its driver hangs"):
+            await crimp(press)
+        assert toy(press).connects == 1  # no second conversation beside the one that hangs
+        toy(press).read_state = read  # type: ignore[method-assign]
+        let_go.set()
+        await asyncio.sleep(120)
+        assert (press.health, toy(press).connects) == ("ok", 2)
+
+
+async def test_a_driver_that_hangs_in_an_action_leaves_its_outcome_unknown(press: Device) -> None:
+    async def invoke(*_: object) -> None:
+        await stubborn()
+
+    async with supervised(press):
+        toy(press).invoke = invoke  # type: ignore[method-assign,assignment]
+        with pytest.raises(OutcomeUnknown, match="no outcome within 60 s"):
+            await crimp(press)
+        assert (press.health, press.busy_with) == ("down", ())
+        assert "its driver hangs: crimp" in str(press.problem)
+
+
+@pytest.mark.parametrize("what", ["baseline", "outcome", "cancel", "safe_state"])
+async def test_no_order_waits_for_a_driver_that_hangs(press: Device, what: str) -> None:
+    intent = Intent("a1", "crimp", "", press.driver.actions["crimp"].parameters(force="7.8 kN"), {}, clock.now())
+
+    async def hang(*_: object) -> None:
+        await stubborn()
+
+    asks = {
+        "baseline": lambda: press.baseline("crimp", ""),
+        "outcome": lambda: press.outcome(intent),
+        "cancel": lambda: press.cancel("a1"),
+        "safe_state": press.safe_state,
+    }
+    async with supervised(press):
+        setattr(toy(press), what, hang)
+        async with asyncio.timeout(60):
+            if what in ("baseline", "cancel"):
+                with pytest.raises(OutcomeUnknown, match="no answer within"):
+                    await asks[what]()
+            elif what == "safe_state":
+                assert "no answer within" in str(await asks[what]())
+            else:
+                assert (await asks[what]()).verdict is Verdict.UNKNOWN  # type: ignore[union-attr]
+        assert press.health == "down"
+
+
+async def test_a_driver_that_hangs_when_it_is_closed_is_told_of_and_the_lab_ends(press: Device) -> None:
+    toy(press).close = stubborn  # type: ignore[method-assign]
+    async with supervised(press) as told:
+        toy(press).refuse_poll = Unreachable("gone")
+        await asyncio.sleep(300)
+        assert press.problem == "its driver hangs: close does not end; when it stays so, restart labd"
+        assert toy(press).connects == 1
+    assert [state.health for state in told] == ["ok", "degraded", "down", "down"]
+
+
+async def test_a_driver_that_hangs_in_connecting_is_no_end_of_the_supervisor(press: Device) -> None:
+    let_go, connect = asyncio.Event(), toy(press).connect
+    toy(press).connect = lambda: stubborn(let_go)  # type: ignore[method-assign,assignment,return-value]
+    task = asyncio.create_task(press.run())
+    await asyncio.sleep(200)
+    assert "its driver hangs: connect" in str(press.problem)
+    toy(press).connect = connect  # type: ignore[method-assign]
+    let_go.set()
+    await asyncio.sleep(60)
+    assert press.health == "ok"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_driver_that_cancels_itself_does_not_end_its_supervision(press: Device) -> None:
+    async def gives_up() -> object:
+        raise asyncio.CancelledError
+
+    read = toy(press).read_state
+    async with supervised(press):
+        toy(press).read_state = gives_up  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(100)
+        assert press.health in ("degraded", "down")
+        assert "driver failed" in str(press.problem)
+        toy(press).read_state = read  # type: ignore[method-assign]
+        await asyncio.sleep(100)
+        assert press.health == "ok"
+
+
+async def test_a_driver_may_tidy_up_when_it_is_told_to_end(press: Device) -> None:
+    tidied: list[str] = []
+
+    async def tidy() -> object:
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(5)
+            tidied.append("let go of the coil")
+
+    async with supervised(press):
+        toy(press).read_state = tidy  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(40)
+        assert press.health == "degraded"
+        assert "no reading within 20 s" in str(press.problem)
+    assert tidied
+
+
+def test_the_end_of_the_loop_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
+    async def main() -> str | None:
+        device = toy_lab(tmp_path, {"press": "press"}).devices["press"]
+        toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
+        async with supervised(device):
+            await asyncio.sleep(60)
+        return device.problem
+
+    assert "hangs" in str(clock.run(main(), clock.timeline_of("virtual")))
+
+
+async def test_one_device_that_is_missing_or_hangs_keeps_no_other_from_working(tmp_path: Path) -> None:
+    lab = toy_lab(tmp_path, {"press": "press", "arm": "arm", "stat": "stat"})
+    press, arm, stat = (lab.devices[name] for name in ("press", "arm", "stat"))
+    toy(press).refuse_connect = Unreachable("no port")
+    toy(arm).connect = stubborn  # type: ignore[method-assign,assignment]
+    tasks = [asyncio.create_task(device.run()) for device in lab.devices.values()]
+    await asyncio.sleep(200)
+    assert (press.health, arm.health, stat.health) == ("down", "down", "ok")
+    toy(press).refuse_connect = None  # plugged in
+    await asyncio.sleep(60)
+    assert press.health == "ok"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from labd.journal import Event, Journal, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
-from labd.sdk import Driver
+from labd.sdk import Driver, Unreachable
 from tests.toys import TOYS, Toy, toy_lab
 
 ASSEMBLE = """\
@@ -126,7 +126,13 @@ DEVICES = {"press": "press", "arm": "arm", "stat1": "stat", "stat2": "stat"}
 
 @contextlib.asynccontextmanager
 async def at_work(
-    path: Path, devices: dict[str, str], toys: Mapping[str, type[Driver]] = TOYS, *, wait: bool = True
+    path: Path,
+    devices: dict[str, str],
+    toys: Mapping[str, type[Driver]] = TOYS,
+    *,
+    wait: bool = True,
+    missing: Collection[str] = (),
+    lab_yaml: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Bench]:
     """A lab of toys for the time of a block; the same folder again is the same lab after a restart.
 
@@ -135,8 +141,11 @@ async def at_work(
         devices: kind by name.
         toys: driver by kind.
         wait: until all devices are there.
+        missing: devices that do not answer.
+        lab_yaml: more of lab.yaml.
     """
-    lab = toy_lab(path, devices, toys, deck=[{"place": "tray/cells", "labware": "cell_tray_36"}])
+    deck = [{"place": "tray/cells", "labware": "cell_tray_36"}]
+    lab = toy_lab(path, devices, toys, deck=deck, **(lab_yaml or {}))
     async with contextlib.AsyncExitStack() as stack:
         journal = await Journal.open(path / "journal.sqlite")
         stack.push_async_callback(journal.close)
@@ -144,7 +153,9 @@ async def at_work(
         stack.push_async_callback(signals.close)
         for device in lab.devices.values():
             await stack.enter_async_context(background(device.run(), device.id))
-            if wait:
+            if device.id in missing:
+                device.driver.refuse_connect = Unreachable("nobody answers")  # type: ignore[attr-defined]
+            elif wait:
                 await device.wait_ready()
         engine = Engine(lab, journal, signals)
         await stack.enter_async_context(background(engine.run(), "engine"))
@@ -154,11 +165,16 @@ async def at_work(
 
 @pytest.fixture
 def bench(tmp_path: Path) -> BenchMaker:
-    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart."""
+    """Starts a lab of toys for the time of a block; the same folder again is the same lab after a restart.
+
+    `lab_yaml` is more of lab.yaml; devices that are `missing` do not answer.
+    """
 
     @contextlib.asynccontextmanager
-    async def make(**devices: str) -> AsyncIterator[Bench]:
-        async with at_work(tmp_path, devices or DEVICES) as lab:
+    async def make(
+        lab_yaml: Mapping[str, Any] | None = None, missing: Collection[str] = (), **devices: str
+    ) -> AsyncIterator[Bench]:
+        async with at_work(tmp_path, devices or DEVICES, missing=missing, lab_yaml=lab_yaml) as lab:
             yield lab
 
     return make

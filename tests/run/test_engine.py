@@ -97,7 +97,8 @@ async def test_a_sample_that_a_run_works_on_cannot_be_cleared_through_an_older_r
 async def test_a_run_that_is_just_being_started_ends_with_the_others(bench: BenchMaker) -> None:
     async with bench() as lab:
         starting = asyncio.create_task(lab.start(IDLE))
-        await asyncio.sleep(0)
+        while not lab.engine.working:
+            await asyncio.sleep(0)
         await lab.engine.stop_all("test", "the end")
         run = await starting
         assert (await lab.engine.wait(run)).outcome == "stopped"
@@ -108,7 +109,8 @@ async def test_a_run_that_is_just_being_started_ends_with_the_others(bench: Benc
 async def test_a_start_whose_caller_has_gone_is_a_run_all_the_same(bench: BenchMaker) -> None:
     async with bench() as lab:
         starting = asyncio.create_task(lab.start(IDLE))
-        await asyncio.sleep(0)
+        while not lab.engine.working:
+            await asyncio.sleep(0)
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         assert (await lab.engine.wait("run-0001")).outcome == "complete"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labd import clock
-from labd.journal import Event
+from labd.journal import Event, NewEvent
 from labd.lab.bus import RunState
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -351,3 +351,44 @@ async def test_a_run_that_cannot_go_on_can_be_aborted(tmp_path: Path, world: Wor
     async with at_work(tmp_path, DEVICES, REAL) as lab:
         assert (await lab.engine.state(run)).outcome == "aborted"
         assert await lab.journal.kept("run/") == {}
+
+
+async def test_a_stop_of_the_daemon_waits_for_what_acts_and_not_for_what_goes_on_without_it(
+    tmp_path: Path, world: World
+) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        crimping = await lab.start(position="tray/cells/A1")
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        began = clock.monotonic()
+        await lab.engine.leave_all()
+        assert 5 <= clock.monotonic() - began <= 7  # the stroke is brought to its end
+        assert lab.engine.goes_on == set()
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert not await lab.events(crimping, "action.unknown")
+        while not world.effects["stat.open_circuit"]:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(60)
+        began = clock.monotonic()
+        await lab.engine.leave_all()
+        assert clock.monotonic() - began < 1
+        assert lab.engine.goes_on == {("stat1", "")}
+        assert lab.toy("stat1").safe == []
+    await asyncio.sleep(600)
+    began = clock.monotonic()
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await end_of(lab, crimping)).outcome == "complete"
+        assert 3600 - 670 <= clock.monotonic() - began <= 3600 - 650  # it went on meanwhile
+    assert once_effects(world) == ONCE
+
+
+async def test_a_run_of_a_restored_journal_waits_for_a_person(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+        await lab.journal.append(NewEvent("store.restored", {"backup_at": "2026-11-20T08:00:00Z"}))
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        await until(lab, run, "Held")
+        assert "restored from a backup of 2026-11-20" in str((await lab.engine.state(run)).cause)
+        await lab.engine.command(run, Command.UNHOLD, by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"

@@ -20,6 +20,7 @@ from labd.sdk import (
     Place,
     Result,
     Setup,
+    Signals,
     Unreachable,
     Verdict,
     action,
@@ -89,6 +90,9 @@ class Real(Driver):
 
 
 class RealPress(Real, ToyPress):
+    async def read_state(self) -> Signals:
+        return (await super().read_state()).model_copy(update={"cycles": WORLD.effects["press.crimp"]})
+
     async def open_ram(self, call: Call) -> None:
         WORLD.effects["press.open"] += 1
         await asyncio.sleep(1.0)
@@ -99,6 +103,13 @@ class RealPress(Real, ToyPress):
 
 
 class RealArm(Real, ToyArm):
+    async def read_state(self) -> Signals:
+        picked, placed = (
+            sum(count for what, count in WORLD.effects.items() if what.startswith(f"arm.{kind}"))
+            for kind in ("pick", "place")
+        )
+        return (await super().read_state()).model_copy(update={"gripped": picked > placed})
+
     async def pick(self, call: Call, place: Place, force: Force = 0.02) -> PickResult:
         return await WORLD.act(call, f"arm.pick {place}", 3.0, PickResult(gripped=True, width=20.0))  # type: ignore[no-any-return]
 

@@ -13,9 +13,11 @@ import pytest
 
 from labd import clock
 from labd.journal import Journal
+from labd.lab.background import background
 from labd.lab.bus import Bus
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry.broker import BrokerError, EmbeddedBroker
+from labd.telemetry.service import Telemetry
 from tests.telemetry import parts
 
 EMBEDDED = Mqtt(broker="embedded", port=0)
@@ -194,3 +196,17 @@ async def test_the_embedded_broker_ends_with_clients_still_connected() -> None:
         client = aiomqtt.Client("127.0.0.1", broker.port, keepalive=0)
         await client.__aenter__()
     await client.__aexit__(None, None, None)
+
+
+async def test_the_status_says_why_nothing_runs_until_it_does(bus: Bus, journal: Journal) -> None:
+    why: list[str | None] = ["labd died 3 times"]
+    telemetry = Telemetry("lab", EMBEDDED, bus, journal, "boot-1", "0.1.0", safe_mode=lambda: why[0])
+    async with background(telemetry.run(), "telemetry"):
+        port = await parts.connected(telemetry)
+        async with parts.watching(port) as watcher:
+            assert (await watcher.first("status", state="online", safe_mode="labd died 3 times")).retained
+            why[0] = None
+            telemetry.tell_status()
+            assert (await watcher.first("status", state="online", safe_mode=None)).retained is False
+        async with parts.watching(port) as later:
+            await later.first("status", state="online", safe_mode=None)

@@ -133,3 +133,21 @@ async def test_cycling_is_ended_in_order_with_what_it_has_so_far(tmp_path: Path)
         result, rows = await task
         assert len(rows) > 500
         assert "cancel" in result.reason
+
+
+async def test_a_current_beyond_what_the_cell_stands_ends_a_hold_and_a_sweep_at_once(tmp_path: Path) -> None:
+    async with measured(tmp_path) as (first, _):
+        await act(first, "constant_current", current="0.5 mA", until_time="2 h", until_voltage="3.9 V", interval="30 s")
+        await first.close()
+        careful = DRIVER(Setup("stat1", {**first.setup.settings, "max_current": 100e-6}))
+        await careful.connect()
+        start = clock.monotonic()
+        held, rows = await act(careful, "constant_voltage", voltage="4.2 V", until_time="1 h", interval="1 s")
+        assert clock.monotonic() - start < 10
+        assert held.reason == "limit"
+        assert abs(rows[-1][2] or 0) > 100e-6
+        _, swept = await act(
+            careful, "cyclic_voltammetry", start="3.9 V", vertex1="4.2 V", vertex2="3.9 V", scan_rate="5 mV/s"
+        )
+        assert max(row[1] or 0 for row in swept) < 4.1
+        await careful.close()

@@ -31,6 +31,18 @@ def hints(case: Case) -> Iterator[Problem]:
     yield from _unnamed(case)
     yield from _unused(case)
     yield from _vain_catches(case)
+    yield from _resting(case)
+
+
+def _resting(case: Case) -> Iterator[Problem]:
+    """Roles that nobody serves for the time being."""
+    for name, use in case.protocol.roles.items():
+        known = case.facts.roles.get(use.role)
+        if known is not None and known.resting:
+            message = f"no {use.role} of the lab is given to runs now: {known.resting}"
+            yield case.warning(
+                "W109", message, ("roles", name), "a run waits for its end: labd maintenance DEVICE --off"
+            )
 
 
 def _states(program: Program) -> Iterator[StateProgram]:

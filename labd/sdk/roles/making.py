@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from labd.sdk.actions import Call, Effect, Result, action
 from labd.sdk.driver import Driver, Signals
+from labd.sdk.evidence import Seen
 from labd.sdk.quantities import Bounds, Duration, FlowRate, Force, Length, Place, Source, Volume
 
 NewTip = Literal["always", "once", "never"]
@@ -28,6 +29,16 @@ class TransferResult(Result):
     tip: str
 
 
+def _tip_fits(seen: Seen) -> str | None:
+    """The tip is off after `always`, and on after `once` and `never`. A tip of another mount hides the first."""
+    keeps = seen.parameters.new_tip != "always"
+    if keeps and seen.after.tip_attached is False:
+        return f"no tip is on a pipette after a transfer with new_tip {seen.parameters.new_tip}"
+    if not keeps and seen.before.tip_attached is False and seen.after.tip_attached is True:
+        return "a tip is still on a pipette after a transfer with new_tip always"
+    return None
+
+
 class PipettingRobot(Driver):
     """Moves liquids between wells."""
 
@@ -39,7 +50,7 @@ class PipettingRobot(Driver):
     async def home(self, call: Call) -> None:
         """Drives all axes to their end switches."""
 
-    @action(effect=Effect.ONCE, timeout=300, duration=40)
+    @action(effect=Effect.ONCE, timeout=300, duration=40, evidence=_tip_fits)
     @abstractmethod
     async def transfer(
         self,
@@ -77,6 +88,16 @@ class CrimpResult(Result):
     cycles: int | None
 
 
+def _pressed(seen: Seen) -> str | None:
+    """The cycle counter went up by one, and a force was seen. One that falls short is a result, for the protocol."""
+    before, after, force = seen.before.cycles, seen.after.cycles, seen.result.peak_force
+    if before is not None and after is not None and (after - before) % 2**32 != 1:
+        return f"its cycle counter went from {before} to {after}"
+    if force is not None and not force > 0:
+        return f"its force never rose: its peak was {force:g} kN"
+    return None
+
+
 class Crimper(Driver):
     """Presses a coin cell shut."""
 
@@ -94,7 +115,11 @@ class Crimper(Driver):
         """Drives the ram down onto the nest, without force."""
 
     @action(
-        effect=Effect.ONCE, timeout=lambda p: 60 + p.dwell, duration=lambda p: 10 + p.dwell, least=lambda p: p.dwell
+        effect=Effect.ONCE,
+        timeout=lambda p: 60 + p.dwell,
+        duration=lambda p: 10 + p.dwell,
+        least=lambda p: p.dwell,
+        evidence=_pressed,
     )
     @abstractmethod
     async def crimp(
@@ -130,6 +155,21 @@ class MoveResult(Result):
     position: str
 
 
+def _gripped_as_told(seen: Seen) -> str | None:
+    """The gripper still says what the result of the pick says."""
+    gripped = seen.after.gripped
+    if gripped is None or gripped is seen.result.gripped:
+        return None
+    return f"its gripper {'holds a part' if gripped else 'holds nothing'}, against what the pick gave"
+
+
+def _released_as_told(seen: Seen) -> str | None:
+    """A part that was released is not in the gripper."""
+    if seen.result.released and seen.after.gripped:
+        return "its gripper still holds a part"
+    return None
+
+
 class Arm(Driver):
     """Carries parts and cells between places."""
 
@@ -141,14 +181,14 @@ class Arm(Driver):
     async def home(self, call: Call) -> None:
         """Finds its axes' zero, and moves clear of everything."""
 
-    @action(effect=Effect.ONCE, timeout=120, duration=15)
+    @action(effect=Effect.ONCE, timeout=120, duration=15, evidence=_gripped_as_told)
     @abstractmethod
     async def pick(
         self, call: Call, place: Place, force: Annotated[Force, Bounds(min=0.001, max=0.2)] = 0.02
     ) -> PickResult:
         """Takes what lies at a place. A missed grip is a result, `gripped: false`, not an error."""
 
-    @action(effect=Effect.ONCE, timeout=120, duration=15)
+    @action(effect=Effect.ONCE, timeout=120, duration=15, evidence=_released_as_told)
     @abstractmethod
     async def place(self, call: Call, place: Place) -> PlaceResult:
         """Sets down at a place what the gripper holds."""

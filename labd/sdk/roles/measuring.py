@@ -238,6 +238,11 @@ class Balance(Driver):
     role = "balance"
     Signals = BalanceSignals
 
+    @property
+    def pan(self) -> str:
+        """The place that it weighs: its own `<name>/pan`, or one of another device's deck that stands on it."""
+        return f"{self.name}/pan"
+
     @action(effect=Effect.STATE, timeout=60, duration=5)
     @abstractmethod
     async def tare(self, call: Call) -> None:

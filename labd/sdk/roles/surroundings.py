@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated
 
-from labd.sdk.actions import Call, Effect, action
+from labd.sdk.actions import Call, Effect, OnLoss, action
 from labd.sdk.driver import Driver, Signals
 from labd.sdk.quantities import Bounds, Temperature
 
@@ -21,7 +21,8 @@ class Thermostat(Driver):
     role = "thermostat"
     Signals = ThermostatSignals
 
-    @action(effect=Effect.STATE, timeout=60, duration=3)
+    # Who dies a moment later leaves the bath on as well: it holds its setpoint, and the run that set it is taken up.
+    @action(effect=Effect.STATE, timeout=60, duration=3, on_loss=OnLoss.CONTINUE)
     @abstractmethod
     async def set_temperature(self, call: Call, temperature: Annotated[Temperature, Bounds(min=-273.15)]) -> None:
         """Sets the setpoint and starts. Done when the device has it; wait for the temperature by its signal."""

@@ -1,0 +1,54 @@
+"""Devices that are down for longer than a while: an alarm says so, until they are back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from labd import clock
+from labd.lab.device import Device
+from labd.lab.lab import Lab
+
+PATIENCE = 60.0  # s
+
+
+@dataclass(slots=True)
+class Absences:
+    """The alarms about devices that are down. One that is in maintenance is expected to be."""
+
+    lab: Lab
+    _down: dict[str, float] = field(default_factory=dict)  # since when, on the monotonic clock
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        forget = self.lab.bus.subscribe(lambda _: self._look())
+        try:
+            while True:
+                self._wake.clear()
+                self._look()
+                now = clock.monotonic()
+                due = [rest for since in self._down.values() if (rest := since + PATIENCE - now) > 0]
+                try:
+                    async with asyncio.timeout(min(due, default=None)):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            forget()
+
+    def _look(self) -> None:
+        for device in self.lab.devices.values():
+            if device.health != "down" or device.upkeep is not None:
+                if self._down.pop(device.id, None) is not None:
+                    self.lab.alarms.end(_alarm(device))
+            elif device.id not in self._down:
+                self._down[device.id] = clock.monotonic()
+                self._wake.set()
+            elif clock.monotonic() - self._down[device.id] >= PATIENCE:
+                text = f"{device.id} is down: {device.problem}; runs that need it wait"
+                self.lab.alarms.tell(_alarm(device), "warning", device.id, text)
+
+
+def _alarm(device: Device) -> str:
+    return f"device-{device.id}"[:59] + "-down"

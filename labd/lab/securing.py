@@ -1,0 +1,89 @@
+"""Devices whose link was lost while they acted: which of their units are made safe before anything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from labd.sdk import Action, Effect, OnLoss, OutcomeUnknown, Unreachable
+
+log = structlog.get_logger(__name__)
+
+SafeState = Callable[[str | None], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Owed:
+    """The units of one device that are to be made safe, once any exchange with it is possible again.
+
+    That is owed for an action which says `on_loss: stop` and was under way, or of which nobody knew the outcome, when
+    the link was lost; and for a device that could not be made safe when somebody wanted that.
+    """
+
+    _open: dict[str, str] = field(default_factory=dict)  # unit by action id
+    _due: dict[str, str] = field(default_factory=dict)  # why, by unit
+
+    def begin(self, action_id: str, unit: str, action: Action) -> None:
+        """An action is begun; an older one of its unit is no longer asked about."""
+        self._open = {one: other for one, other in self._open.items() if other != unit}
+        if action.on_loss is OnLoss.STOP and action.effect is not Effect.READ:
+            self._open[action_id] = unit
+
+    def settle(self, action_id: str) -> None:
+        """Its outcome is known, or it is known to be under way."""
+        self._open.pop(action_id, None)
+
+    def owe(self, unit: str | None, why: str) -> None:
+        """Says that a unit (None: all) is to be made safe as soon as that is possible."""
+        self._due.setdefault(unit or "", why)
+
+    def lose(self) -> bool:
+        """The link is lost; gives whether something acted then."""
+        lost = bool(self._open)
+        for action_id, unit in self._open.items():
+            self.owe(unit, f"the link was lost while {action_id} was under way")
+        self._open.clear()
+        return lost
+
+    def made_safe(self, unit: str | None) -> None:
+        """A unit (None: all) was made safe."""
+        if not unit:
+            self._open.clear()
+            self._due.clear()
+            return
+        self._open = {one: other for one, other in self._open.items() if other != unit}
+        self._due.pop(unit, None)
+
+    async def pay(
+        self, safe_state: SafeState, limit: float, tell: Callable[[str, str | None, str], None]
+    ) -> str | None:
+        """Makes safe what is due; gives why the device does not answer, or None. Never raises.
+
+        Args:
+            safe_state: the driver's.
+            limit: s for each unit.
+            tell: told of each unit: its name, what went wrong, and why it was due.
+        """
+        for unit, why in self.due.items():
+            problem: str | None = None
+            try:
+                async with asyncio.timeout(limit):
+                    await safe_state(unit or None)
+            except (Unreachable, OutcomeUnknown) as error:
+                return str(error)
+            except TimeoutError:
+                return f"no answer within {limit:g} s"
+            except Exception as error:  # it answers, and a person must look: its own words stand in the journal
+                log.exception("safe state failed", unit=unit)
+                problem = str(error)
+            self.made_safe(unit or None)
+            tell(unit, problem, why)
+        return None
+
+    @property
+    def due(self) -> dict[str, str]:
+        """Why, by unit; empty for all of a device."""
+        return {"": self._due[""]} if "" in self._due else dict(self._due)

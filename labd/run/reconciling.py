@@ -1,0 +1,110 @@
+"""Actions that nobody knows about: what their devices say of them, at once or after a restart of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+from labd.lab.evidence import NoEvidence
+from labd.run.hands import Hands, Work
+from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
+from labd.run.recorder import Rows
+from labd.sdk import DeviceError, Intent, Outcome, OutcomeUnknown, Verdict
+
+ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
+RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
+
+
+class Reconciler(Hands):
+    """Settles actions with an unknown outcome."""
+
+    on_unsent: Callable[[str], None]
+
+    @abstractmethod
+    async def perform(self, order: Order) -> Settled:
+        """Orders an action."""
+
+    async def _reconcile(self, work: Work, intent: Intent, rows: Rows, error: DeviceError) -> Settled | DeviceError:
+        """Asks the device. The error comes back when it proves that nothing happened: it may be ordered again."""
+        self._tell(work, "action.unknown", intent, message=str(error))
+        if isinstance(error, NoEvidence):  # the device has said what it can: a person must look
+            return Unsettled("unknown", intent, str(error), error.result)
+        outcome = await self._ask_device(work.order, intent)
+        if outcome.verdict is Verdict.RUNNING:
+            outcome = await self._take_up(work, intent, rows)
+        more = {"by": "device", "why": outcome.why}
+        if outcome.verdict is Verdict.NOT_DONE:
+            self.recorder.post(work.order, "action.reconciled", intent, verdict="not_done", **more)
+            return error
+        # What was ended on purpose is settled by what the device has of it; else a person must say what it is worth.
+        ends = self._ending is not None or work.left is not None
+        settles = {Verdict.DONE, Verdict.PARTIAL} if ends else {Verdict.DONE}
+        if outcome.verdict in settles and outcome.result is not None:
+            return await self._done(work, intent, rows, Did(outcome.result), verdict=outcome.verdict.value, **more)
+        return Unsettled("unknown", intent, f"{error}; {outcome.why}", outcome.result)
+
+    async def resume(self, order: Order, intent: Intent, why: str, left: str | None = None) -> Settled:
+        """Settles a ONCE action that was under way when the daemon ended, by what its device has of it.
+
+        Only where the device proves that nothing happened is it ordered again.
+
+        Args:
+            order: as it was given.
+            intent: of its attempt.
+            why: what had become of the daemon.
+            left: why the run does not wait for it any more; then it is ended where it can be, and never ordered again.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        work = Work(order, task, math.inf, attempting=True, intent=intent, sent=True, left=left)
+        self._works.append(work)
+        try:
+            settled = await self._settle_anew(work, intent, OutcomeUnknown(why))
+        finally:
+            work.end()
+            self._works.remove(work)
+        if not isinstance(settled, DeviceError):
+            return settled
+        self.on_unsent(order.step)
+        return Failed("cancelled", left) if left is not None else await self.perform(order)
+
+    async def _settle_anew(self, work: Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:
+        rows = self.recorder.rows(work.order, intent)
+        try:
+            work.quiet.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONNECT_LIMIT):
+                    await work.order.bound.device.wait_ready()
+            work.quiet.clear()
+            if work.left is not None:
+                await self._end_early(work, work.left, safe=False)
+            return await self._reconcile(work, intent, rows, error)
+        finally:
+            await rows.close()
+
+    async def ask(self, order: Order, intent: Intent) -> Outcome:
+        """Asks the device once more what became of an action that nobody knows about."""
+        return await order.bound.device.outcome(intent)
+
+    async def _ask_device(self, order: Order, intent: Intent) -> Outcome:
+        outcome = Outcome(Verdict.UNKNOWN, "the device was not asked")
+        for wait in ASK_AGAIN:
+            await asyncio.sleep(wait)
+            outcome = await order.bound.device.outcome(intent)
+            if outcome.verdict is not Verdict.UNKNOWN:
+                break
+        return outcome
+
+    async def _take_up(self, work: Work, intent: Intent, rows: Rows) -> Outcome:
+        order = work.order
+        seconds = order.action.time_limit(order.parameters)
+        try:
+            call = self._call(work, intent, rows)
+            result = await order.bound.device.attach(intent, call, order.run, seconds)
+        except DeviceError as failure:
+            known = failure.result if isinstance(failure, NoEvidence) else None
+            return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}", known)
+        return Outcome(Verdict.DONE, "it was taken up again and ended", result)

@@ -1,0 +1,230 @@
+"""Making devices safe when the daemon is gone: what was under way by its journal, straight to the devices, in seconds.
+
+A daemon that ends in order leaves nothing to do. After a crash or a kill each action that was under way has its word,
+`on_loss`: what says stop is made safe, what says continue (a formation on its own cycler) is left alone, and is taken
+up again by the next daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from labd import clock
+from labd.files import InputErrors
+from labd.journal import schema
+from labd.lab.config import Draft, read_lab
+from labd.lab.equipment import Equipment, Find
+from labd.sdk import DeviceError, Driver, OnLoss, Unreachable
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 8.0  # s of real time for all devices together
+CLOSE_LIMIT = 1.0  # s of real time
+AGAIN = 0.5  # s before a device that did not answer is tried once more
+
+_IN_FLIGHT = """
+SELECT max(CASE WHEN kind = 'action.intended' THEN data END), run FROM events
+WHERE kind IN ('action.intended', 'action.done', 'action.failed', 'action.reconciled')
+  AND (run IS NULL OR run NOT IN (SELECT run FROM events WHERE kind = 'run.ended' AND run IS NOT NULL))
+GROUP BY json_extract(data, '$.action_id')
+HAVING sum(kind <> 'action.intended') = 0 AND sum(kind = 'action.intended') > 0
+ORDER BY max(seq)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An action that was intended and has no outcome, in a run that has not ended."""
+
+    device: str
+    unit: str
+    action: str
+    on_loss: OnLoss
+    run: str | None
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.run}" if self.run else self.action
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one device. `safe` is None where nothing had to be done."""
+
+    device: str
+    text: str
+    safe: bool | None
+
+
+def in_flight(journal: Path) -> list[InFlight]:
+    """What was under way, the last intended one of each unit.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    if not journal.exists():
+        return []
+    by_unit: dict[tuple[str, str], InFlight] = {}
+    for text, run in schema.JOURNAL.look(journal, _IN_FLIGHT):
+        data = json.loads(text)
+        found = InFlight(data["device"], data["unit"], data["action"], OnLoss(data["on_loss"]), run)
+        by_unit[found.device, found.unit] = found
+    return list(by_unit.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with one device: `units` are made safe (an empty tuple: nothing), because of `why`."""
+
+    device: str
+    units: tuple[str | None, ...]
+    why: str
+
+
+def plan(
+    open_: Collection[InFlight],
+    units: Mapping[str, tuple[str, ...]],
+    *,
+    everything: bool,
+    spared: Collection[str] = (),
+) -> list[Plan]:
+    """Which units are made safe.
+
+    Args:
+        open_: what was under way.
+        units: of each device.
+        everything: also of devices on which nothing was under way. What continues is left alone all the same.
+        spared: devices on which a person works (maintenance): `everything` is not for them.
+    """
+    plans: list[Plan] = []
+    for device, own in units.items():
+        mine = [one for one in open_ if one.device == device]
+        stops = [one for one in mine if one.on_loss is OnLoss.STOP]
+        goes_on = {one.unit: one for one in mine if one.on_loss is OnLoss.CONTINUE}
+        on = ", ".join(f"{one} goes on by itself" for one in goes_on.values())
+        chosen: tuple[str | None, ...] = tuple(one.unit or None for one in stops)
+        if everything and device not in spared:
+            chosen = tuple(unit for unit in own if unit not in goes_on) if goes_on else (None,)
+        under = ", ".join(f"{one} was under way" for one in stops)
+        plans.append(Plan(device, chosen, "; ".join(filter(None, (under, on))) or "nothing was under way"))
+    return plans
+
+
+@dataclass(slots=True)
+class Salvage:
+    """Makes the devices of one lab safe, without its daemon.
+
+    Args:
+        draft: lab.yaml, as far as it holds.
+        everything: also devices on which nothing was under way.
+        find: how a driver is found by its name.
+    """
+
+    draft: Draft
+    everything: bool = False
+    find: Find | None = None
+
+    @classmethod
+    def of(cls, lab: Path, *, everything: bool = False) -> Salvage:
+        """Reads lab.yaml. Raises InputErrors: it tells neither devices nor store."""
+        draft = read_lab(lab)
+        if draft.config is None:
+            raise InputErrors(draft.findings.problems)
+        return cls(draft, everything)
+
+    @property
+    def store(self) -> Path:
+        assert self.draft.config is not None
+        return (self.draft.base / self.draft.config.store).resolve()
+
+    @property
+    def timeline(self) -> clock.Timeline:
+        """Real time, or the lab's scaled one; what lives on virtual time has died with the daemon."""
+        assert self.draft.config is not None
+        kind = self.draft.config.clock_kind
+        return clock.timeline_of("real" if kind == "virtual" else kind, self.store)
+
+    async def run(self) -> list[Told]:
+        """All of it, in at most LIMIT and CLOSE_LIMIT.
+
+        Raises:
+            JournalError: a daemon lives and has the store, or the journal cannot be read.
+        """
+        journal = self.store / "journal.sqlite"
+        with contextlib.ExitStack() as held:
+            if journal.exists():
+                held.callback(os.close, schema.lock(journal))  # no daemon comes up and takes the devices meanwhile
+            open_ = in_flight(journal)
+            equipment = Equipment(
+                self.draft.devices,
+                self.draft.deck.values(),
+                self.draft.base,
+                self.draft.findings,
+                clock.now().date(),
+                find=self.find,
+            )
+            drivers = equipment.drivers(equipment.classes())
+            units = {name: drivers[name].units if name in drivers else ("",) for name in self.draft.names}
+            spared = {name for name, device in self.draft.devices.items() if device.maintenance is not None}
+            plans = plan(open_, units, everything=self.everything, spared=spared)
+            return list(await asyncio.gather(*(self._carry_out(one, drivers.get(one.device)) for one in plans)))
+
+    async def _carry_out(self, what: Plan, driver: Driver | None) -> Told:
+        if not what.units:
+            return Told(what.device, f"left alone, {what.why}", None)
+        if driver is None:
+            return Told(
+                what.device, f"NOT SAFE, {what.why}: its driver cannot be made; `labd check --lab` says why", False
+            )
+        problem = await self._make_safe(driver, what.units)
+        if problem is None:
+            return Told(what.device, f"made safe, {what.why}", True)
+        if self.draft.devices[what.device].simulator is not None and isinstance(problem, Unreachable):
+            return Told(what.device, f"simulated inside the daemon and gone with it, {what.why}", None)
+        return Told(what.device, f"NOT SAFE, {what.why}: {problem}", False)
+
+    async def _make_safe(self, driver: Driver, units: tuple[str | None, ...]) -> Exception | None:
+        """Tries until it is safe or the time is over; gives what was wrong at last. Never raises."""
+        problem: Exception = TimeoutError(f"no answer within {LIMIT:g} s")
+        simulated = self.draft.devices[driver.name].simulator is not None
+        try:
+            async with asyncio.timeout(_real(LIMIT)):
+                while True:
+                    try:
+                        await driver.connect()
+                        for unit in units:
+                            await driver.safe_state(unit)
+                    except DeviceError as error:
+                        problem = error
+                        if simulated and isinstance(error, Unreachable):
+                            return error
+                        await asyncio.sleep(AGAIN)
+                    else:
+                        return None
+        except TimeoutError:
+            return problem
+        except Exception as error:
+            log.exception("driver failed", device=driver.name)
+            return error
+        finally:
+            await self._close(driver)
+
+    @staticmethod
+    async def _close(driver: Driver) -> None:
+        try:
+            async with asyncio.timeout(_real(CLOSE_LIMIT)):
+                await driver.close()
+        except Exception as error:  # noqa: BLE001 - the process ends now, and its links with it
+            log.warning("link did not close", device=driver.name, problem=repr(error))
+
+
+def _real(seconds: float) -> float:
+    """So many seconds of real time, in seconds of this loop; on virtual time, where there is none, the same."""
+    return seconds if clock.is_virtual() else seconds * clock.factor()

@@ -1,0 +1,135 @@
+"""One order to the whole lab."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from labd import clock
+from labd.run.engine import EngineError
+from labd.run.lifecycle import Command
+from labd.run.urgent import order_all
+from labd.sdk import Call
+from tests.run.conftest import Bench, BenchMaker
+from tests.run.waiting import until, until_busy
+
+
+async def made_safe(lab: Bench, cause: str) -> dict[str, str | None]:
+    events = await lab.journal.events(kinds={"device.safe_state"})
+    return {event.data["device"]: event.data["problem"] for event in events if event.data.get("cause") == cause}
+
+
+async def test_an_abort_of_everything_ends_all_runs_and_makes_every_device_safe(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        lab.toy("press").script["open"] = [1000.0]
+        first, second = await lab.start(), await lab.start(position="tray/cells/B1")
+        await asyncio.sleep(5)
+        ordered = await order_all(lab.engine, Command.ABORT, by="eva", cause="smoke")
+        assert ordered.runs == (first, second)
+        assert ordered.safe == {"press": None, "arm": None, "stat1": None, "stat2": None}
+        assert lab.toy("stat2").safe, "no run had it"
+        for run in (first, second):
+            state = await lab.engine.wait(run)
+            assert state.outcome == "aborted"
+            assert str(state.cause).startswith("smoke")
+        assert set(await made_safe(lab, "abort by eva")) == {"press", "arm", "stat1", "stat2"}
+        assert [event.data["command"] for event in await lab.journal.events(kinds={"lab.ordered"})] == ["abort"]
+
+
+async def test_an_abort_without_a_run_makes_every_device_safe_all_the_same(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        ordered = await order_all(lab.engine, Command.ABORT, by="signal")
+        assert ordered.runs == ()
+        assert all(lab.toy(name).safe == [None] for name in ("press", "arm", "stat1", "stat2"))
+
+
+async def test_a_device_that_does_not_answer_keeps_no_other_from_being_made_safe(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        lab.toy("press").safe_takes = 1e6
+        ordering = asyncio.ensure_future(order_all(lab.engine, Command.ABORT, by="eva"))
+        await asyncio.sleep(0.01)
+        assert [lab.toy(name).safe for name in ("press", "arm", "stat1", "stat2")] == [[], [None], [None], [None]]
+        ordered = await ordering
+        assert "no answer within" in str(ordered.safe["press"])
+        assert ordered.safe["arm"] is None
+
+
+async def test_what_is_down_cannot_be_told_and_is_not_told_to_be_safe(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        lab.lab.devices["arm"]._ready.clear()
+        assert "arm" not in (await order_all(lab.engine, Command.ABORT, by="eva")).safe
+
+
+async def test_a_hold_of_everything_makes_nothing_safe_and_leaves_ended_runs_alone(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        gone = await lab.start()
+        await lab.engine.command(gone, Command.ABORT, by="eva")
+        await lab.engine.wait(gone)
+        safe = list(lab.toy("press").safe)
+        run = await lab.start(position="tray/cells/B1")
+        await asyncio.sleep(0.5)
+        ordered = await order_all(lab.engine, Command.HOLD, by="eva")
+        assert (ordered.runs, ordered.safe) == ((run,), {})
+        await until(lab, run, "Held")
+        assert lab.toy("press").safe == safe
+
+
+async def test_a_driver_that_lets_go_slowly_does_not_keep_its_device_from_being_made_safe(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        press, made_safe_at = lab.toy("press"), []
+
+        async def stubborn(call: Call, name: str) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(4)  # it writes its last words
+                press.happened.append("let go")
+
+        async def safe_state(unit: str | None = None) -> None:
+            made_safe_at.append((clock.monotonic(), list(press.happened)))
+
+        press.act, press.safe_state = stubborn, safe_state  # type: ignore[method-assign, assignment]
+        run = await lab.start()
+        await until_busy(lab, "press")
+        ordered = clock.monotonic()
+        await lab.engine.command(run, Command.ABORT, by="eva")
+        await lab.engine.wait(run)
+        (first, before), (_, after) = made_safe_at
+        assert first - ordered <= 0.25
+        assert (before, after) == ([], ["let go"]), "once at once, and once more after its last words"
+
+
+async def test_a_slow_disk_delays_no_safe_state(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        lab.toy("press").script["crimp"] = [1000.0]
+        run = await lab.start()
+        await until_busy(lab, "press", 2)
+        written = asyncio.Event()
+        append = lab.journal.append
+
+        async def slow(*events: Any, **more: Any) -> Any:
+            await written.wait()
+            return await append(*events, **more)
+
+        lab.journal.append = slow  # type: ignore[method-assign]
+        ordering = asyncio.ensure_future(order_all(lab.engine, Command.ABORT, by="eva"))
+        await asyncio.sleep(0.25)
+        assert lab.toy("press").safe, "bytes first"
+        assert not ordering.done(), "and nothing is acknowledged before it is durable"
+        written.set()
+        assert (await ordering).runs == (run,)
+
+
+@pytest.mark.parametrize("command", [Command.HOLD, Command.STOP, Command.ABORT])
+async def test_a_run_whose_protocol_is_still_read_does_not_start_after_an_order_to_all(
+    bench: BenchMaker, command: Command
+) -> None:
+    async with bench() as lab:
+        starting = asyncio.ensure_future(lab.start())
+        await asyncio.sleep(0)
+        await order_all(lab.engine, command, by="eva")
+        with pytest.raises(EngineError, match="while this one was read"):
+            await starting
+        assert (await lab.engine.wait(await lab.start())).outcome == "complete"

@@ -1,0 +1,62 @@
+"""Commands over MQTT 5 with mosquitto, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labd.lab.config import Broker, Mqtt
+from tests.telemetry.commanding import commander, hearing
+from tests.telemetry.mosquitto import mosquitto
+
+
+@pytest.fixture
+def anyio_backend(real_time: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return real_time
+
+
+def at(port: int) -> Mqtt:
+    return Mqtt(broker=Broker(host="127.0.0.1", port=port))
+
+
+async def test_the_answer_goes_to_the_response_topic_too_with_its_correlation_data(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path) as broker,
+        hearing(tmp_path, at(broker.port)),
+        commander(broker.port, "flows/7", v5=True) as eva,
+    ):
+        await eva.give("c1", "hold", arguments={"all": True}, answer_to="flows/7")
+        assert await eva.states("c1", 2) == ["accepted", "done"]
+        async with asyncio.timeout(60):
+            while len(eva.elsewhere) < 2:
+                await asyncio.sleep(0.02)
+        assert eva.elsewhere == [("flows/7", b"\x01\x02")] * 2
+
+
+@pytest.mark.parametrize("topic", ["labd/1/toys/cmd/admin/abort", "labd/1/toys/status", "homeassistant/status"])
+async def test_nobody_has_the_daemon_speak_where_others_believe_it(tmp_path: Path, topic: str) -> None:
+    async with (
+        mosquitto(tmp_path) as broker,
+        hearing(tmp_path, at(broker.port)),
+        commander(broker.port, topic, v5=True) as eva,
+    ):
+        await eva.give("c1", "hold", arguments={"all": True}, answer_to=topic)
+        await eva.answered("c1", 2)
+        await eva.give("c2", "hold", arguments={"all": True})
+        await eva.answered("c2", 2)  # what went before it has come
+        assert [one for one in eva.elsewhere if one[1] is not None] == []
+
+
+async def test_a_retained_command_is_rejected_also_while_the_lab_listens(tmp_path: Path) -> None:
+    async with (
+        mosquitto(tmp_path) as broker,
+        hearing(tmp_path, at(broker.port)) as lab,
+        commander(broker.port, v5=True) as eva,
+    ):
+        await eva.give("c1", "abort", arguments={"all": True}, retain=True)
+        (told,) = await eva.answered("c1")
+        assert (told["state"], "retained" in told["reason"]) == ("rejected", True)
+        assert lab.press.safe == []
