@@ -89,7 +89,8 @@ class Performer(Reconciler):
 
     async def _until_settled(self, work: Work) -> Settled:
         for attempt in itertools.count():
-            await self._open.wait()
+            while self.held:  # an unhold that a hold follows at once lets nothing begin
+                await self._open.wait()
             if self._ending is not None:
                 return Failed("rejected", f"{self._ending}: nothing new is begun")
             if work.left is not None:

@@ -107,9 +107,9 @@ class Desk:
         question = self._pose("outcome", asked.text, tuple(SETTLE), command.step_id, command.token, more=more)
         self._outcomes[question.id] = asked
 
-    def count_on(self, questions: int) -> None:
-        """So many were put before a restart; none gets the id of one of those."""
-        self._count = questions
+    def count_from(self, before: int) -> None:
+        """So many questions were put before a restart: those that follow have other ids."""
+        self._count = before
 
     def take_up(self, question: Question, asked: OpenOutcome | None = None) -> None:
         """A question that was put before a restart is open as it was."""

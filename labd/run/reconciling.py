@@ -22,6 +22,7 @@ class Reconciler(Hands):
     """Settles actions with an unknown outcome."""
 
     on_unsent: Callable[[str], None]
+    on_quiet: Callable[[], None]
 
     @abstractmethod
     async def perform(self, order: Order) -> Settled:
@@ -69,6 +70,7 @@ class Reconciler(Hands):
         if not isinstance(settled, DeviceError):
             return settled
         self.on_unsent(order.step)
+        self.on_quiet()
         return Failed("cancelled", left) if left is not None else await self.perform(order)
 
     async def _settle_anew(self, work: Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:

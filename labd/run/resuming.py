@@ -88,8 +88,8 @@ class ResumedRun(Run):
         self._deferred = [command_from_json(command) for command in position["deferred"]]
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
+        self._desk.count_from(before.past.questions)
         self._unknown = list(position["unknown"])
-        self._desk.count_on(before.past.questions)
         if position["cleaned"]:
             self._cleaned.set()
         reservations.restore(self.id, bounds)
@@ -118,14 +118,25 @@ class ResumedRun(Run):
             tried = self._before.past.tried.get(command.step_id) if isinstance(command, m.Do) else None
             if tried is not None and (tried.open or tried.done):
                 self._feed(m.Sent(tried.intended.data["step"]))
+        asked = [command for command in waiting if self._was_asked(command)]
+        for command in asked:
+            self._take_up_command(command)
         self._take_up_times()  # a window that is over leads elsewhere before anything is ordered
         for command in waiting:
-            if command in self.machine.pending:
+            if command in self.machine.pending and command not in asked:
                 self._take_up_command(command)
         for step in self.machine.outstanding:
             self._take_up_left(step)
         self._dispatch([])  # so that devices know who watches them
-        self._check_quiet()
+        self._agenda.spawn(self._look_whether_quiet(), "looks whether it is quiet")
+
+    async def _look_whether_quiet(self) -> None:
+        """Begins after all that was taken up: what is still on the wire counts."""
+        self._agenda.put(Urgency.RESULT, self._check_quiet)
+
+    def _was_asked(self, command: m.Command) -> bool:
+        """Whether people have seen this question: what leads elsewhere takes it back."""
+        return isinstance(command, m.Ask) and self._before.past.question(command.step_id)[0] is not None
 
     def _take_up_times(self) -> None:
         sleeps = self._before.position["times"]["sleeps"]

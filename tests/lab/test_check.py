@@ -272,7 +272,7 @@ def test_an_evidence_that_stands_twice_is_told(tmp_path: Path) -> None:
 def test_two_devices_on_one_link_are_told_with_place_and_mend(folder: Path, one: str, other: str, where: str) -> None:
     text = f"labd: 1\nlab: two\nstore: s\ndevices:\n  a: {one}\n  b: {other}\n"
     (problem,) = check_lab(write(folder, text)).problems
-    assert (problem.code, problem.line) == ("L208", 6)
+    assert (problem.code, problem.line) == ("L213", 6)
     assert problem.column > text.splitlines()[5].index("settings")
     assert problem.message == f"`a` is at {where} already"
     assert "a link of its own" in problem.mend

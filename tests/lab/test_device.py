@@ -214,13 +214,14 @@ async def test_a_driver_that_hangs_in_an_action_leaves_its_outcome_unknown(press
 
 @pytest.mark.parametrize("what", ["baseline", "outcome", "cancel", "safe_state"])
 async def test_no_order_waits_for_a_driver_that_hangs(press: Device, what: str) -> None:
-    intent = Intent("a1", "crimp", "", press.driver.actions["crimp"].parameters(force="7.8 kN"), {}, clock.now())
+    intended = press.driver.actions["crimp"]
+    intent = Intent("a1", "crimp", "", intended.parameters(force="7.8 kN"), {}, clock.now())
 
     async def hang(*_: object) -> None:
         await stubborn()
 
     asks = {
-        "baseline": lambda: press.baseline("crimp", ""),
+        "baseline": lambda: press.baseline(intended, "", intent.parameters),
         "outcome": lambda: press.outcome(intent),
         "cancel": lambda: press.cancel("a1"),
         "safe_state": press.safe_state,
