@@ -299,8 +299,8 @@ async def test_a_driver_may_tidy_up_when_it_is_told_to_end(press: Device) -> Non
 def test_the_end_of_the_loop_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
     async def main() -> str | None:
         device = toy_lab(tmp_path, {"press": "press"}).devices["press"]
-        toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
         async with supervised(device):
+            toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
             await asyncio.sleep(60)
         return device.problem
 
