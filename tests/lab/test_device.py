@@ -246,7 +246,7 @@ async def test_a_driver_that_hangs_when_it_is_closed_is_told_of_and_the_lab_ends
         await asyncio.sleep(300)
         assert press.problem == "its driver hangs: close does not end; when it stays so, restart labd"
         assert toy(press).connects == 1
-    assert [state.health for state in told] == ["degraded", "down", "down"]
+    assert [state.health for state in told] == ["ok", "degraded", "down", "down"]
 
 
 async def test_a_driver_that_hangs_in_connecting_is_no_end_of_the_supervisor(press: Device) -> None:
@@ -299,8 +299,8 @@ async def test_a_driver_may_tidy_up_when_it_is_told_to_end(press: Device) -> Non
 def test_the_end_of_the_loop_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
     async def main() -> str | None:
         device = toy_lab(tmp_path, {"press": "press"}).devices["press"]
-        toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
         async with supervised(device):
+            toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
             await asyncio.sleep(60)
         return device.problem
 
