@@ -48,6 +48,7 @@ class SafeMode:
     def begin(self) -> None:
         """From now on no run is started and none goes on, and an alarm says why."""
         log.error("safe mode", why=self.why)
+        self._journal.post(NewEvent("daemon.safe_mode", {"why": self.why}))
         self._lab.barriers.set(NAME, "the lab is in safe mode; `labd status` says why, `labd resume` ends it")
         self._lab.alarms.tell(NAME, "critical", "lab", self.why)
 
