@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 
 import structlog
 
 from labd.expr import did_you_mean
-from labd.journal import Journal, NewEvent
+from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.absences import Absences
 from labd.lab.bus import Alarm
 from labd.lab.interlocks import Interlocks, Order, UnknownNameError
@@ -59,16 +60,23 @@ class Guards:
             self._group = None
 
     # ── making safe ──────────────────────────────────────────────────────────────────────────────────────────────
-    async def make_safe(self, name: str, cause: str) -> None:
-        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can."""
+    async def make_safe(self, name: str, cause: str) -> str | None:
+        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can.
+
+        Gives what went wrong with the device itself, or None.
+        """
         device = self.lab.devices[name]
         problem = await device.safe_state()
-        self._secured(name, "", problem, cause)
+        with contextlib.suppress(
+            JournalError
+        ):  # a journal that is broken must not keep the other path from being tried
+            self._secured(name, "", problem, cause)
         if problem is not None:
             device.owe_safe(cause)
             task = self._through_other(name, cause)
             if task is not None:
                 await asyncio.wait([task])  # and not the task itself: it is not to end with one who waits for it
+        return problem
 
     def _secured(self, name: str, unit: str, problem: str | None, cause: str) -> None:
         data = {"device": name, "unit": unit, "problem": problem, "cause": cause}
