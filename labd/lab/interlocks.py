@@ -78,7 +78,9 @@ class Watch:
     Args:
         found: what its condition said last.
         known: whether that could ever be told since the daemon's start.
-        bad_since: when it began not to be known as fine, on the monotonic clock; None while it is fine.
+        true_since: from when on it holds, on the monotonic clock, later by the time in which nobody could tell;
+            None once it is known not to.
+        unknown_since: from when on nobody can tell; None while somebody can.
         due: when it trips, if nothing changes.
         blind: whether its devices are locked because nobody could ever tell.
         acting: what was last ordered, under way or done.
@@ -87,11 +89,32 @@ class Watch:
     rule: Rule
     found: Found
     known: bool = False
-    bad_since: float | None = None
+    true_since: float | None = None
+    unknown_since: float | None = None
     due: float | None = None
     blind: bool = False
     tripped: Tripped | None = None
     acting: asyncio.Task[None] | None = None
+
+    @property
+    def fine(self) -> bool:
+        """Whether it is known not to hold, as far as was looked."""
+        return self.true_since is None and self.unknown_since is None
+
+    def begin(self, now: float, grace: float) -> float:
+        """Notes that it holds, or that nobody can tell; gives when it trips if that stays so.
+
+        Not to know is no holding: it neither counts nor breaks what was known before, and has a time of its own.
+        """
+        if not self.found.holds:
+            self.unknown_since = now if self.unknown_since is None else self.unknown_since
+            return self.unknown_since + self.rule.patience + grace
+        if self.true_since is None:
+            self.true_since = now
+        elif self.unknown_since is not None:
+            self.true_since += now - self.unknown_since
+        self.unknown_since = None
+        return self.true_since + self.rule.patience
 
     @property
     def id(self) -> str:
@@ -178,12 +201,11 @@ class Interlocks:
         if watch.found.holds is None and watch.rule.builtin:
             return  # an E-stop that nobody can read is not pressed: its device is down, and acts for no run
         now = clock.monotonic()
-        if watch.bad_since is None:
-            watch.bad_since = now
+        if watch.fine:
             self._watch_closely(watch, on=True)
+        due = watch.begin(now, self._grace(watch.rule))
         if watch.tripped is not None:
             return
-        due = watch.bad_since + watch.rule.patience + (0.0 if watch.found.holds else self._grace(watch.rule))
         if now < due:
             if watch.due != due:
                 watch.due = due
@@ -196,7 +218,7 @@ class Interlocks:
             self._blind(watch)
 
     def _fine(self, watch: Watch) -> None:
-        watch.bad_since = watch.due = None
+        watch.true_since = watch.unknown_since = watch.due = None
         if watch.blind:
             watch.blind = False
             self._unlock(watch)
@@ -317,7 +339,7 @@ class Interlocks:
     def _forget(self, watch: Watch) -> None:
         watch.tripped = None
         self._unlock(watch)
-        if watch.bad_since is None:
+        if watch.fine:
             self._watch_closely(watch, on=False)
 
     async def clear(self, name: str, by: str) -> Watch:

@@ -11,7 +11,7 @@ from labd.journal import Event, JournalError, NewEvent
 from labd.lab.interlocks import GuardError, UnknownNameError, Watch
 from labd.run.engine import CommandRefusedError
 from labd.run.lifecycle import Command
-from labd.sdk import OutcomeUnknown
+from labd.sdk import OutcomeUnknown, Rejected
 from tests.run.conftest import Bench, BenchMaker
 from tests.run.waiting import until, until_busy
 
@@ -88,7 +88,7 @@ async def test_a_short_peak_does_not_trip_it(bench: BenchMaker) -> None:
     async with bench(with_rule(), **ALL) as lab:
         await asyncio.sleep(1)
         lab.toy("box").reads["oxygen"] = 80.0
-        while watch(lab).bad_since is None:
+        while watch(lab).true_since is None:
             await asyncio.sleep(0.1)
         await asyncio.sleep(8)
         lab.toy("box").reads["oxygen"] = 2.0
@@ -232,6 +232,40 @@ async def test_a_device_that_was_never_there_locks_what_it_guards_and_nothing_el
         await asyncio.sleep(60)
         assert lab.lab.barriers.reason_for({"press"}) is None
         assert (await lab.engine.wait(await lab.start())).outcome == "complete"
+
+
+async def test_the_time_of_not_knowing_does_not_count_as_holding(bench: BenchMaker) -> None:
+    async with bench(with_rule(**{"for": "60 s"}), missing=["box"], **ALL) as lab:
+        await asyncio.sleep(300)
+        assert watch(lab).blind
+        lab.toy("box").reads["oxygen"] = 80.0
+        lab.toy("box").refuse_connect = None
+        while watch(lab).true_since is None:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(50)
+        assert watch(lab).tripped is None
+        assert lab.lab.barriers.reason_for({"press"}) is not None  # it was no all-clear either
+        await asyncio.sleep(15)
+        assert watch(lab).tripped is not None
+
+
+async def test_a_signal_that_comes_and_goes_neither_counts_nor_breaks_the_time(bench: BenchMaker) -> None:
+    async with bench(with_rule(**{"for": "60 s"}), **ALL) as lab:
+        box = lab.toy("box")
+        box.reads["oxygen"] = 80.0
+        while watch(lab).true_since is None:
+            await asyncio.sleep(0.1)
+        for _ in range(2):
+            await asyncio.sleep(20)
+            box.refuse_poll = Rejected("no reading")
+            await asyncio.sleep(2)  # degraded, and not yet lost
+            box.refuse_poll = None
+            assert watch(lab).unknown_since is not None
+            await asyncio.sleep(2)
+            assert watch(lab).unknown_since is None
+        assert watch(lab).tripped is None
+        await asyncio.sleep(25)
+        assert watch(lab).tripped is not None
 
 
 async def test_what_is_known_may_decide_alone(bench: BenchMaker) -> None:
