@@ -103,7 +103,7 @@ class Device(Supervised):
         self.bus.tell(self.state())
 
     def _ended(self, action_id: str) -> None:
-        del self._acting[action_id]
+        self._acting.pop(action_id, None)
         self._wake.set()
         self.bus.tell(self.state())
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Callable
 
 import structlog
 
 from labd.expr import did_you_mean
-from labd.journal import Journal, NewEvent
+from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.absences import Absences
 from labd.lab.bus import Alarm
 from labd.lab.interlocks import Interlocks, Order, UnknownNameError
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
 from labd.lab.maintenance import Upkeeps
+from labd.lab.rules import SafeAction
 from labd.sdk import Call, DeviceError
 
 log = structlog.get_logger(__name__)
@@ -36,6 +39,8 @@ class Guards:
         self.upkeeps = Upkeeps(lab, journal, using)
         self._absences = Absences(lab)
         self._group: asyncio.TaskGroup | None = None
+        self._by_other: dict[str, asyncio.Task[None]] = {}  # what makes a device safe through another now
+        self._numbers = itertools.count(1)
         for device in lab.devices.values():
             device.on_secured = self._secured
             device.on_lost = self._lost
@@ -55,14 +60,23 @@ class Guards:
             self._group = None
 
     # ── making safe ──────────────────────────────────────────────────────────────────────────────────────────────
-    async def make_safe(self, name: str, cause: str) -> None:
-        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can."""
+    async def make_safe(self, name: str, cause: str) -> str | None:
+        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can.
+
+        Gives what went wrong with the device itself, or None.
+        """
         device = self.lab.devices[name]
         problem = await device.safe_state()
-        self._secured(name, "", problem, cause)
+        with contextlib.suppress(
+            JournalError
+        ):  # a journal that is broken must not keep the other path from being tried
+            self._secured(name, "", problem, cause)
         if problem is not None:
             device.owe_safe(cause)
-            await self._safe_by_other(name, cause)
+            task = self._through_other(name, cause)
+            if task is not None:
+                await asyncio.wait([task])  # and not the task itself: it is not to end with one who waits for it
+        return problem
 
     def _secured(self, name: str, unit: str, problem: str | None, cause: str) -> None:
         data = {"device": name, "unit": unit, "problem": problem, "cause": cause}
@@ -70,18 +84,24 @@ class Guards:
 
     def _lost(self, name: str) -> None:
         """A device was lost while it acted: what else can make it safe does so now."""
-        if name in self.lab.safe_by and self._group is not None:
-            cause = f"the link to {name} was lost while it acted"
-            self._group.create_task(self._safe_by_other(name, cause), name=f"makes {name} safe")
+        self._through_other(name, f"the link to {name} was lost while it acted")
 
-    async def _safe_by_other(self, name: str, cause: str) -> None:
-        by = self.lab.safe_by.get(name)
-        if by is None:
-            return
+    def _through_other(self, name: str, cause: str) -> asyncio.Task[None] | None:
+        """Has a device made safe by what `safe_by` names; whoever wants that meanwhile joins in."""
+        by, task = self.lab.safe_by.get(name), self._by_other.get(name)
+        if by is None or self._group is None:
+            return None
+        if task is None or task.done():
+            work = self._safe_by_other(name, by, cause)
+            self._by_other[name] = task = self._group.create_task(work, name=f"makes {name} safe")
+        return task
+
+    async def _safe_by_other(self, name: str, by: SafeAction, cause: str) -> None:
+        action_id = f"safe-{name}-{next(self._numbers)}"
         other = self.lab.devices[by.device]
         problem = None
         try:
-            call, limit = Call(f"safe-{name}", other.driver.units[0]), Limit(by.action.time_limit(by.parameters))
+            call, limit = Call(action_id, other.driver.units[0]), Limit(by.action.time_limit(by.parameters))
             await other.invoke(by.action, by.parameters, call, f"safe-{name}", limit)
         except DeviceError as error:
             problem = str(error)

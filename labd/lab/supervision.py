@@ -177,7 +177,8 @@ class Supervised:
         failed, ever = 0, False
         while not _cancelled() and not self._hanging:
             try:
-                self._take(await self._bounded("read_state", self.witnesses.read(), POLL_LIMIT))
+                read = _by_unit(await self._bounded("read_state", self.witnesses.read(), POLL_LIMIT))
+                values = _values(read)
             except Hangs:
                 break
             except (DeviceError, TimeoutError) as error:
@@ -196,6 +197,7 @@ class Supervised:
                 if failed >= FAILED_POLLS:
                     break
             else:
+                self._take(read, values)  # not within `try`: what a listener raises is no failure of the driver
                 failed, ever = 0, True
                 self._ready.set()  # not before: who decides by its signals finds them read, where they can be
                 self._set("ok", None)
@@ -213,14 +215,8 @@ class Supervised:
         await self._close()
         return ever
 
-    def _take(self, reading: Reading) -> None:
-        by_unit: Mapping[str, Signals] = {"": reading} if isinstance(reading, Signals) else reading
-        values: dict[str, Value] = {}
-        for unit, signals in by_unit.items():
-            for name, field_ in type(signals).model_fields.items():
-                value = getattr(signals, name)
-                key = f"{unit}.{name}" if unit else name
-                values[key] = Value(value, unit_of(field_) or "", "bad" if value is None else "good")
+    def _take(self, read: Mapping[str, Signals], values: dict[str, Value]) -> None:
+        for unit, signals in read.items():
             self.on_signals(self.id, unit, signals)
         self.signals = values
         self.read_at = clock.monotonic()
@@ -300,6 +296,21 @@ class Supervised:
     def _freed(self, task: asyncio.Future[Any]) -> None:
         del self._hanging[task]
         log.warning("driver hangs no more", device=self.id)
+
+
+def _by_unit(reading: Reading) -> Mapping[str, Signals]:
+    return {"": reading} if isinstance(reading, Signals) else reading
+
+
+def _values(read: Mapping[str, Signals]) -> dict[str, Value]:
+    """What was read, by the name that it has on the bus."""
+    values: dict[str, Value] = {}
+    for unit, signals in read.items():
+        for name, field_ in type(signals).model_fields.items():
+            value = getattr(signals, name)
+            key = f"{unit}.{name}" if unit else name
+            values[key] = Value(value, unit_of(field_) or "", "bad" if value is None else "good")
+    return values
 
 
 def _cancelled() -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from labd import clock
-from labd.lab.bus import DeviceState, Happening
+from labd.journal import JournalError
+from labd.lab.bus import DeviceState, Happening, SignalsRead
 from labd.lab.device import Device, TimeLimit
 from labd.lab.limit import Limit
 from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Unreachable, Verdict
@@ -47,6 +48,30 @@ async def test_a_missing_device_is_tried_until_it_is_there(press: Device) -> Non
     assert press.health == "ok"
     states = [happening.health for happening in told if isinstance(happening, DeviceState)]
     assert states == ["down", "ok"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_a_listener_raises_is_not_called_the_drivers_failure(press: Device) -> None:
+    def fail(happening: Happening) -> None:
+        if isinstance(happening, SignalsRead):
+            raise JournalError("the disk is gone")
+
+    press.bus.subscribe(fail)
+    with pytest.raises(JournalError, match="the disk is gone"):
+        await press.run()
+    assert "driver failed" not in (press.problem or "")
+
+
+async def test_a_reading_that_is_none_is_the_drivers_failure(press: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def junk() -> object:
+        return {"": "0.3 kN"}
+
+    monkeypatch.setattr(toy(press), "read_state", junk)
+    task = asyncio.create_task(press.run())
+    await press.wait_ready()
+    assert press.health == "degraded"
+    assert str(press.problem).startswith("its driver failed")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -115,6 +115,22 @@ async def test_another_device_makes_one_safe_whose_link_is_lost_while_it_acts(be
         assert toy.safe == [None]
 
 
+async def test_two_that_want_a_device_safe_at_once_share_what_another_device_does(bench: BenchMaker) -> None:
+    press = {"driver": "press", "simulator": {}, "safe_by": {"device": "box", "action": "cut", "with": {"outlet": "p"}}}
+    box = {"driver": "box", "simulator": {}}
+    async with bench({"devices": {"press": press, "box": box}}, missing=["press"]) as lab:
+        toy = lab.toy("box")
+        toy.script["cut"] = [2.0, 2.0]
+        guards = lab.engine.guards
+        await asyncio.gather(guards.make_safe("press", "oxygen"), guards.make_safe("press", "heat"))
+        assert toy.happened == ["cut p"]
+        assert lab.lab.devices["box"].busy_with == ()
+        await guards.make_safe("press", "smoke")
+        assert toy.happened == ["cut p"] * 2
+        by_other = [one for one in await told(lab, "device.safe_state") if "safe_by" in one]
+        assert [one["cause"] for one in by_other] == ["oxygen", "smoke"]
+
+
 # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_who_has_seen_an_alarm_stands_in_it_and_in_the_journal(bench: BenchMaker) -> None:
     async with bench() as lab:
