@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
+from labd import clock
 from labd.expr import did_you_mean
 from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.absences import Absences, alarm_of
@@ -106,7 +107,8 @@ class Guards:
         return task
 
     async def _safe_by_other(self, name: str, by: SafeAction, cause: str) -> None:
-        action_id = f"safe-{name}-{next(self._numbers)}"
+        # with the time: a device that knows its orders by their ids is not to take it for one of before a restart
+        action_id = f"safe-{name}-{clock.now():%Y%m%dT%H%M%S}-{next(self._numbers)}"
         other = self.lab.devices[by.device]
         problem = None
         try:
