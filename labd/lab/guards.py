@@ -9,14 +9,16 @@ from collections.abc import Callable
 
 import structlog
 
+from labd import clock
 from labd.expr import did_you_mean
 from labd.journal import Journal, JournalError, NewEvent
-from labd.lab.absences import Absences
+from labd.lab.absences import Absences, alarm_of
 from labd.lab.bus import Alarm
 from labd.lab.interlocks import Interlocks, Order, UnknownNameError
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
 from labd.lab.maintenance import Upkeeps
+from labd.lab.remembered import Remembered
 from labd.lab.rules import SafeAction
 from labd.sdk import Call, DeviceError
 
@@ -38,6 +40,8 @@ class Guards:
         self.interlocks = Interlocks(lab, journal, order, self.make_safe)
         self.upkeeps = Upkeeps(lab, journal, using)
         self._absences = Absences(lab)
+        self._remembered = Remembered(lab.alarms, journal)
+        self._forget: Callable[[], None] = lambda: None
         self._group: asyncio.TaskGroup | None = None
         self._by_other: dict[str, asyncio.Task[None]] = {}  # what makes a device safe through another now
         self._numbers = itertools.count(1)
@@ -46,9 +50,14 @@ class Guards:
             device.on_lost = self._lost
 
     async def take_up(self) -> None:
-        """Takes up what the journal keeps: what had tripped, and what is in maintenance. Before runs go on."""
+        """Takes up what the journal keeps: alarms, what had tripped, and what is in maintenance. Before runs go on."""
+        self._forget = await self._remembered.take_up()
         await self.interlocks.take_up()
         await self.upkeeps.take_up()
+        for device in self.lab.devices.values():
+            if device.health == "down" and device.upkeep is None:
+                self._remembered.still(alarm_of(device))  # until it is back: no end that is none
+        self._remembered.end_the_rest()
 
     async def run(self) -> None:
         """Watches until cancelled."""
@@ -58,6 +67,7 @@ class Guards:
                 self._group.create_task(self.interlocks.run(), name="interlocks")
         finally:
             self._group = None
+            self._forget()
 
     # ── making safe ──────────────────────────────────────────────────────────────────────────────────────────────
     async def make_safe(self, name: str, cause: str) -> str | None:
@@ -97,7 +107,8 @@ class Guards:
         return task
 
     async def _safe_by_other(self, name: str, by: SafeAction, cause: str) -> None:
-        action_id = f"safe-{name}-{next(self._numbers)}"
+        # with the time: a device that knows its orders by their ids is not to take it for one of before a restart
+        action_id = f"safe-{name}-{clock.now():%Y%m%dT%H%M%S}-{next(self._numbers)}"
         other = self.lab.devices[by.device]
         problem = None
         try:
@@ -121,4 +132,7 @@ class Guards:
             mend = did_you_mean(alarm, active, "there is") if active else "none is active"
             raise UnknownNameError(f"there is no alarm {alarm!r}; {mend}")
         await self.journal.append(NewEvent("alarm.acknowledged", {"alarm": alarm, "by": by}))
-        return self.lab.alarms.acknowledge(alarm, by)
+        try:
+            return self.lab.alarms.acknowledge(alarm, by)
+        except KeyError:  # while the journal wrote
+            raise UnknownNameError(f"alarm {alarm!r} has just ended") from None

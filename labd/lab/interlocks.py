@@ -119,7 +119,7 @@ class Watch:
     @property
     def id(self) -> str:
         """Of its alarm and its barrier."""
-        return f"interlock-{self.rule.name}"[:64]
+        return f"interlock-{self.rule.name}"
 
 
 @dataclass(slots=True)
