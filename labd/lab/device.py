@@ -86,7 +86,7 @@ class Device(Supervised):
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
-        self._owed.settle(call.id)
+        self._owed.end_well(call.id)
         return result
 
     async def _prove(
@@ -132,7 +132,7 @@ class Device(Supervised):
         self._owed.begin(call.id, call.unit, self.driver.actions[intent.action])
         try:
             result = await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
-            self._owed.settle(call.id)
+            self._owed.end_well(call.id)
             await self._prove_intent(intent, result)
             return result
         finally:
@@ -151,6 +151,23 @@ class Device(Supervised):
             return str(error)
         self._owed.made_safe(unit)
         return None
+
+    async def make_safe(self, unit: str | None, cause: str, *, others: bool = True) -> str | None:
+        """Makes a unit safe through whatever path is left; gives what went wrong with its own, or None. Never raises.
+
+        One that cannot be told is told as soon as it can be, before it is used again.
+
+        Args:
+            unit: None: all of them.
+            cause: why.
+            others: whether another device may do it (`safe_by`), which ends what the device's other units do.
+        """
+        problem = await self.safe_state(unit)
+        if problem is not None:
+            self.owe_safe(cause, unit)
+            if others:
+                await self.on_unsafe(self.id, cause)
+        return problem
 
     async def _guard(self, what: str, limit: float, work: Callable[[], Awaitable[_T]]) -> _T:
         """Runs one exchange with a deadline; whatever goes wrong comes out as a DeviceError."""

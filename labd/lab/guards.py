@@ -15,6 +15,7 @@ from labd.lab.interlocks import Interlocks, Order, UnknownNameError
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
 from labd.lab.maintenance import Upkeeps
+from labd.lab.upkeep import LEFT_ALONE
 from labd.sdk import Call, DeviceError
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class Guards:
         for device in lab.devices.values():
             device.on_secured = self._secured
             device.on_lost = self._lost
+            device.on_unsafe = self._safe_by_other
 
     async def take_up(self) -> None:
         """Takes up what the journal keeps: what had tripped, and what is in maintenance. Before runs go on."""
@@ -56,13 +58,10 @@ class Guards:
 
     # ── making safe ──────────────────────────────────────────────────────────────────────────────────────────────
     async def make_safe(self, name: str, cause: str) -> None:
-        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can."""
+        """Makes a device safe through whatever path is left, but for one that a person works on."""
         device = self.lab.devices[name]
-        problem = await device.safe_state()
+        problem = await device.make_safe(None, cause) if device.upkeep is None else LEFT_ALONE
         self._secured(name, "", problem, cause)
-        if problem is not None:
-            device.owe_safe(cause)
-            await self._safe_by_other(name, cause)
 
     def _secured(self, name: str, unit: str, problem: str | None, cause: str) -> None:
         data = {"device": name, "unit": unit, "problem": problem, "cause": cause}

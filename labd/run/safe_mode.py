@@ -74,7 +74,11 @@ class SafeMode:
             problem: str | None = None
             while True:
                 await device.wait_ready()
-                before, problem = problem, await device.safe_state(unit)
+                if device.upkeep is not None:  # a person works on it: not before that ends
+                    await asyncio.sleep(AGAIN)
+                    continue
+                others = not kept and problem is None  # once, and not where that ends what goes on
+                before, problem = problem, await device.make_safe(unit, "safe mode", others=others)
                 if problem is None or problem != before:
                     told = {"device": device.id, "unit": unit or "", "problem": problem, "cause": "safe mode"}
                     self._journal.post(NewEvent("device.safe_state", told))
