@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -46,7 +47,7 @@ class Device(Supervised):
     async def baseline(self, action: Action, unit: str, parameters: Parameters) -> dict[str, Any]:
         """What `outcome` and the evidence will compare against. Raises DeviceError: it cannot be told."""
         found = await self._guard(action.name, POLL_LIMIT, lambda: self.driver.baseline(action.name, unit))
-        seen = await self._guard(action.name, BEFORE_LIMIT, lambda: self.witnesses.before(action, unit, parameters))
+        seen = await self._within(action.name, BEFORE_LIMIT, self.witnesses.before(action, unit, parameters))
         return {**found, **seen}
 
     async def invoke(self, action: Action, parameters: Parameters, call: Call, run: str, limit: Limit) -> Result:
@@ -168,6 +169,19 @@ class Device(Supervised):
             if others:
                 await self.on_unsafe(self.id, cause)
         return problem
+
+    async def _within(self, what: str, limit: float, work: Awaitable[_T]) -> _T:
+        """Waits for what may concern other devices, too: each of their drivers has its own deadline."""
+        try:
+            async with asyncio.timeout(limit):
+                return await work
+        except TimeoutError as error:
+            raise self._named(OutcomeUnknown(f"no answer within {limit:g} s"), what) from error
+        except DeviceError as error:
+            raise self._named(error, what) from error.__cause__
+        except Exception as error:
+            log.exception("evidence failed", device=self.id, what=what)
+            raise self._named(Fault(f"what was before it could not be read: {error!r}"), what) from error
 
     async def _guard(self, what: str, limit: float, work: Callable[[], Awaitable[_T]]) -> _T:
         """Runs one exchange with a deadline; whatever goes wrong comes out as a DeviceError."""

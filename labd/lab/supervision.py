@@ -98,7 +98,7 @@ class Supervised:
     witnesses: Witnesses = field(init=False)
 
     def __post_init__(self) -> None:
-        self.witnesses = Witnesses(self.driver)
+        self.witnesses = Witnesses(self.driver, self._bounded)
 
     @property
     def connected(self) -> bool:
@@ -212,7 +212,7 @@ class Supervised:
         failed, ever = 0, False
         while await self._is_to_be_polled():
             try:
-                self._take(await self._bounded("read_state", self.witnesses.read(), POLL_LIMIT))
+                self._take(await self.witnesses.read())
             except Hangs:
                 break
             except (DeviceError, TimeoutError) as error:

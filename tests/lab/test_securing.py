@@ -7,12 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from labd import clock
 from labd.lab.background import background
 from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
-from labd.sdk import Action, Call, Fault, Intent, OnLoss, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.sdk import Action, Call, DeviceError, Fault, Intent, OnLoss, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.sdk.roles import CrimperSignals
 from tests.toys import Toy, toy_lab
 
 
@@ -159,3 +162,22 @@ async def test_another_action_of_the_unit_does_not_pay_for_one_that_nobody_knows
         await do(cell_off, "a4")  # of the same standing, and it ended well
         await lose(stat)
         assert toy(stat).safe == [None]
+
+
+async def test_a_driver_that_hangs_while_its_signals_are_evidence_takes_only_itself_down(tmp_path: Path) -> None:
+    async with at_work(toy_lab(tmp_path, {"press": "press"})) as press:
+        ended = asyncio.Event()
+
+        async def hang() -> CrimperSignals:
+            while not ended.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ended.wait()
+            return CrimperSignals()
+
+        toy(press).read_state = hang  # type: ignore[method-assign]
+        action = press.driver.actions["crimp"]
+        with pytest.raises(DeviceError):
+            await press.baseline(action, "", action.parameters.model_validate({"force": "7.8 kN"}))
+        assert "its driver hangs: read_state does not end" in str(press.problem)
+        assert not press.connected
+        ended.set()
