@@ -104,7 +104,7 @@ class Device(Supervised):
         self.bus.tell(self.state())
 
     def _ended(self, action_id: str) -> None:
-        del self._acting[action_id]
+        self._acting.pop(action_id, None)  # two may want the same of it at once: that it makes another device safe
         self._wake.set()
         self.bus.tell(self.state())
 
