@@ -33,7 +33,7 @@ from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.safe_mode import SafeMode, units_going_on
 from labd.run.starts import DEATHS, STARTS, STEADY, died
-from labd.run.urgent import make_all_safe, order_all
+from labd.run.urgent import make_safe_at_last, order_all
 from labd.systemd import notify, watchdog
 from labd.version import VERSION
 
@@ -238,7 +238,7 @@ class Daemon:
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _make_safe_at_last(self) -> None:
         """After a failure of the daemon itself: what says that it stops with it, is stopped."""
-        await make_all_safe(self.lab, await units_going_on(self.journal))
+        await make_safe_at_last(self.lab, await units_going_on(self.journal))
 
     async def _leave_runs(self) -> None:
         """Runs stay as they are, for the next daemon; what may not go on without this one is made safe."""

@@ -285,12 +285,14 @@ class OrderedModel(_Model):
     """What an order to the whole lab reached.
 
     `runs` are those that took it; `safe` names each device that was told to make itself safe, with what went wrong, or
-    null. Devices that are down cannot be told.
+    null; one that is down could not be told, and is as soon as it is back. `left` names devices that were left alone,
+    and why: a person works on them.
     """
 
     command: str
     runs: list[str]
     safe: dict[str, str | None]
+    left: dict[str, str] = Field(default_factory=dict)
 
 
 class ResumedModel(_Model):

@@ -20,6 +20,7 @@ from labd.lab.limit import Limit
 from labd.lab.maintenance import Upkeeps
 from labd.lab.remembered import Remembered
 from labd.lab.rules import SafeAction
+from labd.lab.upkeep import LEFT_ALONE
 from labd.sdk import Call, DeviceError
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Guards:
         for device in lab.devices.values():
             device.on_secured = self._secured
             device.on_lost = self._lost
+            device.on_unsafe = self._by_another
 
     async def take_up(self) -> None:
         """Takes up what the journal keeps: alarms, what had tripped, and what is in maintenance. Before runs go on."""
@@ -71,21 +73,15 @@ class Guards:
 
     # ── making safe ──────────────────────────────────────────────────────────────────────────────────────────────
     async def make_safe(self, name: str, cause: str) -> str | None:
-        """Makes a device safe through whatever path is left; one that cannot be reached is, as soon as it can.
+        """Makes a device safe through whatever path is left, but for one that a person works on.
 
         Gives what went wrong with the device itself, or None.
         """
         device = self.lab.devices[name]
-        problem = await device.safe_state()
-        with contextlib.suppress(
-            JournalError
-        ):  # a journal that is broken must not keep the other path from being tried
-            self._secured(name, "", problem, cause)
-        if problem is not None:
-            device.owe_safe(cause)
-            task = self._through_other(name, cause)
-            if task is not None:
-                await asyncio.wait([task])  # and not the task itself: it is not to end with one who waits for it
+        left_alone = device.upkeep is not None
+        problem = None if left_alone else await device.make_safe(None, cause)
+        with contextlib.suppress(JournalError):  # a broken journal keeps no other path from being tried
+            self._secured(name, "", LEFT_ALONE if left_alone else problem, cause)
         return problem
 
     def _secured(self, name: str, unit: str, problem: str | None, cause: str) -> None:
@@ -95,6 +91,11 @@ class Guards:
     def _lost(self, name: str) -> None:
         """A device was lost while it acted: what else can make it safe does so now."""
         self._through_other(name, f"the link to {name} was lost while it acted")
+
+    async def _by_another(self, name: str, cause: str) -> None:
+        task = self._through_other(name, cause)
+        if task is not None:
+            await asyncio.wait([task])  # and not the task itself: it is not to end with one who waits for it
 
     def _through_other(self, name: str, cause: str) -> asyncio.Task[None] | None:
         """Has a device made safe by what `safe_by` names; whoever wants that meanwhile joins in."""

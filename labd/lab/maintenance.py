@@ -86,7 +86,7 @@ class Upkeeps:
 
     def _set(self, name: str, upkeep: Upkeep | None) -> None:
         device = self.lab.devices[name]
-        device.upkeep = upkeep
+        device.work_on(upkeep)
         if upkeep is None:
             self.lab.barriers.lift(f"maintenance-{name}")
         else:

@@ -111,7 +111,7 @@ class Hands:
 
     async def make_safe(self, bound: Bound, run: str, cause: str | None = None) -> None:
         """Brings one unit to its safe state, and journals how that went and, if told, why it was needed."""
-        problem = await bound.device.safe_state(bound.unit or None)
+        problem = await bound.device.make_safe(bound.unit or None, cause or f"the end of {run}")
         data = {"device": bound.device.id, "unit": bound.unit, "problem": problem}
         if cause is not None:
             data["cause"] = cause

@@ -77,7 +77,12 @@ class SafeMode:
             problem: str | None = None
             while True:
                 await device.wait_ready()
+                if device.upkeep is not None:  # a person works on it: not before that ends
+                    await asyncio.sleep(AGAIN)
+                    continue
                 before, problem = problem, await device.safe_state(unit)
+                if problem is not None and before is None and not kept:  # once, and not where that ends what goes on
+                    await device.on_unsafe(device.id, "safe mode")
                 if problem is None or problem != before:
                     told = {"device": device.id, "unit": unit or "", "problem": problem, "cause": "safe mode"}
                     self._journal.post(NewEvent("device.safe_state", told))
