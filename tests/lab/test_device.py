@@ -246,7 +246,7 @@ async def test_a_driver_that_hangs_when_it_is_closed_is_told_of_and_the_lab_ends
         await asyncio.sleep(300)
         assert press.problem == "its driver hangs: close does not end; when it stays so, restart labd"
         assert toy(press).connects == 1
-    assert [state.health for state in told] == ["degraded", "down", "down"]
+    assert [state.health for state in told] == ["ok", "degraded", "down", "down"]
 
 
 async def test_a_driver_that_hangs_in_connecting_is_no_end_of_the_supervisor(press: Device) -> None:
