@@ -87,7 +87,9 @@ async def test_a_device_that_fails_once_is_made_safe_before_anything_else(bench:
         await asyncio.sleep(1)
         assert press.safe == [None]
         assert lab.lab.devices["press"].connected
-        assert await made_safe(lab, "abort by eva") == dict.fromkeys(("press", "arm", "stat1", "stat2"))
+        events = await lab.journal.events(kinds={"device.safe_state"})
+        told = {event.data["problem"] for event in events if event.data["device"] == "press"}
+        assert told == {"press.safe_state: no answer", None}
 
 
 @pytest.mark.parametrize("everything", [True, False])
