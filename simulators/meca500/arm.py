@@ -147,12 +147,14 @@ class Arm:
 
     def robot_status(self) -> str:
         """as, hs, sm, es, pm, eob, eom."""
-        flags = (self.activated, self.homed, False, self.error, self.paused, self.idle, self._job is None)
+        simulated = bool(self.faults.get("simulated"))
+        flags = (self.activated, self.homed, simulated, self.error, self.paused, self.idle, self._job is None)
         return ",".join(str(int(flag)) for flag in flags)
 
     def gripper_status(self) -> str:
         """ge, hs, ph, lr, es, fo."""
-        flags = (True, self.homed, self.fingers.holding, self.fingers.at_limit, False, False)
+        at_limit = self.fingers.at_limit or bool(self.faults.get("limit_reached"))
+        flags = (True, self.homed, self.fingers.holding, at_limit, False, False)
         return ",".join(str(int(flag)) for flag in flags)
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
