@@ -1,6 +1,6 @@
 """Drivers as they must not be, for each kind of wire: where these are not caught, the proof is worth nothing.
 
-- Lines of ASCII: the balance's drops nothing and cancels nothing before it asks, and the thermostat's neither.
+- Lines of ASCII: the balance's drops nothing and cancels nothing before it asks.
 - TCP: the arm's goes on with a connection on which an answer is owed.
 - Modbus RTU: the press's keeps its port open after an answer that did not come in time.
 
@@ -11,16 +11,13 @@ which ends with it: an answer that comes later, or twice, has nobody left to rea
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from drivers.julabo import Julabo
 from drivers.meca500.control import Control
 from drivers.mettler.sics import Sics
-from labd import clock
 from labd.io.modbus import ModbusLink
 
 
@@ -30,12 +27,6 @@ async def _nothing(*_: object) -> None:
 
 def _go_on(_: object) -> None:
     return
-
-
-async def _only_wait(self: Any, _: object) -> str:
-    """Between two commands a thermostat needs a moment."""
-    await asyncio.sleep(max(0.0, self._free_at - clock.monotonic()))
-    return ""
 
 
 _open, _close = Control.open, Control.close
@@ -54,7 +45,6 @@ async def _close_the_dead(self: Any) -> None:
 
 CARELESS: dict[str, tuple[type, dict[str, Callable[..., Any]]]] = {
     "balance": (Sics, {"_clear": _nothing}),
-    "bath": (Julabo, {"_clear": _only_wait}),
     "arm": (Control, {"_fresh": _nothing, "open": _open_once, "close": _close_the_dead}),
     "press": (ModbusLink, {"_distrust": _go_on, "close": _nothing}),
 }

@@ -41,8 +41,9 @@ from labd.run.lifecycle import Command
 RATES = {"ot2": 0.05, "arm": 0.05, "press": 0.01, "balance": 0.06, "bath": 0.05, "stat": 0.04}
 """Share of messages at fault, by device: few enough that the work goes on."""
 
-CARELESS_RATE = 0.1  # share of the messages of a careless driver that are at fault
-CARELESS_SPAN = 200.0  # s of lab time in which it is looked at each second
+CARELESS_RATE = 0.15  # share of the messages of a careless driver that are at fault
+CARELESS_KINDS = ("late", "twice")
+CARELESS_SPAN = 400.0  # s of lab time in which it is looked at each second
 CARELESS_ROUNDS = 8  # at most, until it is caught
 SHAKE = (2.0, 30.0)  # s between two loads of the balance
 MEASURE = """\
@@ -132,6 +133,7 @@ class Round:
         found: where what is found goes.
         serial: whether the press is on a serial line, else on TCP.
         rates: share of messages at fault, by device.
+        kinds: what may happen, and to answers only, where not all that the wire may do.
     """
 
     def __init__(
@@ -144,7 +146,9 @@ class Round:
         found: Found,
         serial: bool | None = None,
         rates: Mapping[str, float] = RATES,
+        kinds: tuple[str, ...] | None = None,
     ) -> None:
+        self._kinds = kinds
         self._directory = directory
         self._cells = cells
         self._seed = seed
@@ -204,7 +208,9 @@ class Round:
         serial = "/" in rest
         kinds = (*ORDER_KINDS, *(BYTE_KINDS * 2 if self._damaging else ())) if serial else TCP_KINDS
         rng = random.Random(f"{self._seed}/{self._damaging}/{name}")
-        mischief = self._mischiefs[name] = Mischief(rng, kinds, self._rates[name], on=False)
+        mischief = self._mischiefs[name] = Mischief(
+            rng, self._kinds or kinds, self._rates[name], on=False, up=self._kinds is None
+        )
         witness = self._witnesses[name] = WITNESSES[name](None, self._found.verdicts)
         if serial:
             link = self._directory / f"{name}.wire"
@@ -309,7 +315,16 @@ def caught(device: str) -> int:
         for seed in range(CARELESS_ROUNDS):
             if not found.verdicts.by_device[device]:
                 with tempfile.TemporaryDirectory() as directory:
-                    bad = Round(Path(directory), seed, damaging=False, cells=0, found=found, serial=True, rates=rates)
+                    bad = Round(
+                        Path(directory),
+                        seed,
+                        damaging=False,
+                        cells=0,
+                        found=found,
+                        serial=True,
+                        rates=rates,
+                        kinds=CARELESS_KINDS,
+                    )
                     clock.run(bad.polled(device, CARELESS_SPAN), clock.timeline_of("virtual"))
     return found.verdicts.by_device[device]
 

@@ -42,16 +42,19 @@ class Mischief:
         rng: of this wire.
         kinds: what may happen.
         rate: share of messages to which something does.
+        on: whether anything happens at all.
+        up: whether anything happens to requests.
     """
 
     rng: random.Random
     kinds: tuple[str, ...]
     rate: float
     on: bool = True
+    up: bool = True
     done: Counter[str] = field(default_factory=Counter)
 
     def draw(self, direction: Direction) -> str | None:
-        if not self.on or self.rng.random() >= self.rate:
+        if not self.on or (direction == "up" and not self.up) or self.rng.random() >= self.rate:
             return None
         kind = self.rng.choice(self.kinds)
         if kind == "twice" and direction == "up":

@@ -196,11 +196,10 @@ class RobotWitness(Witness):
 
 class ArmWitness(Witness):
     """Its signals change by its own work alone. So each answer about its state is looked at as a whole, also in an
-    action, and in each a bit that no driver acts on is another than in the one before.
+    action, and each ends with a number of its own.
     """
 
     signals = ("gripped", "moving", "error")
-    _bits = {"GetStatusRobot": "simulated", "GetStatusGripper": "limit_reached"}
 
     def attend(self, device: Device) -> None:
         super().attend(device)
@@ -209,11 +208,10 @@ class ArmWitness(Witness):
         ask = control.ask
 
         async def asking(command: str, *args: Any, **options: Any) -> Message:
-            bit = self._bits.get(command)
-            if bit is None:
+            if command not in ("GetStatusRobot", "GetStatusGripper"):
                 return await ask(command, *args, **options)
             assert self.simulator is not None
-            self.simulator.faults[bit] = not self.simulator.faults.get(bit)
+            self.simulator.faults["numbered"] = int(self.simulator.faults.get("numbered", 0)) + 1
             self.look()
             began = clock.monotonic()
             message = await ask(command, *args, **options)

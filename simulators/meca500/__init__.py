@@ -33,7 +33,7 @@ class MecaSimulator(Simulator):
         error_on ([moves]): motion error in mid-move. estop_on ([moves]): the E-stop.
         slow (factor): every way takes so much longer.
         taken (bool): another client has control.
-        simulated, limit_reached (bool): its status says that it only simulates, its gripper's that it is at its limit.
+        numbered (int): its statuses end with this number, so that two of them can be told apart.
         silent (bool), lost_replies (int, counts down): as `TextServer` has them.
     """
 
