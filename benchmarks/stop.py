@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from benchmarks._lines import KIND
 
 GOAL = 250.0  # ms
 READY = 60.0  # s
+QUIET = 0.5  # s; so long no device hears a stop before the next order is given
 PROTOCOL = """\
 labd: 1
 protocol: working
@@ -101,48 +103,67 @@ class Bench:
                 raise RuntimeError(f"the lab did not come so far:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
 
-    def measure(self, order: Callable[[], Any], word: str, devices: int) -> list[float]:
-        """ms from before the order until so many devices have heard it."""
-        while not self.heard.empty():
-            self.heard.get()
+    def measure(self, order: Callable[[], Any], word: str, wanted: Collection[str]) -> list[float]:
+        """ms from before the order until each of these devices has heard it; what others hear is not counted."""
+        self.drain()
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
             ordered = pool.submit(order)
             found: dict[str, float] = {}
-            while len(found) < devices:
+            while len(found) < len(wanted):
                 said, device, at = self.heard.get(timeout=READY)
-                if said == word and device.startswith("d"):
+                if said == word and device in wanted and at >= begun:
                     found.setdefault(device, (at - begun) * 1e3)
             ordered.result()
         return list(found.values())
 
+    def drain(self) -> None:
+        """Waits until no device hears anything more of the round before: a second order may come late."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.heard.get(timeout=QUIET)
+
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────
-    def one(self, verb: str) -> list[float]:
-        """An order to one run over REST."""
+    @property
+    def names(self) -> list[str]:
+        """All devices that answer."""
+        return [f"d{number:03d}" for number in range(self.devices)]
+
+    def one(self, verb: str, order: Callable[[str], Any]) -> list[float]:
+        """An order to one run: that run's device must hear it."""
         run = self.working.pop(0)
-        word = "STOP" if verb == "abort" else "CANCEL"
-        return self.measure(lambda: self.request("POST", f"/runs/{run}/commands/{verb}", {"by": "bench"}), word, 1)
+        device = next(one["device"] for one in self.request("GET", "/devices") if run in one["busy_with"])
+        return self.measure(lambda: order(run), "STOP" if verb == "abort" else "CANCEL", {device})
+
+    def one_by_rest(self, verb: str) -> list[float]:
+        return self.one(verb, lambda run: self.request("POST", f"/runs/{run}/commands/{verb}", {"by": "bench"}))
+
+    def one_by_mqtt(self, client: Paho, verb: str) -> list[float]:
+        return self.one(verb, lambda run: self._publish(client, verb, {"run": run}))
 
     def all_by_rest(self) -> list[float]:
         self.working.clear()
-        return self.measure(lambda: self.request("POST", "/commands/abort", {"by": "bench"}), "STOP", self.devices)
+        return self.measure(lambda: self.request("POST", "/commands/abort", {"by": "bench"}), "STOP", self.names)
 
     def all_by_signal(self) -> list[float]:
         self.working.clear()
-        return self.measure(lambda: os.kill(self.daemon.pid, signal.SIGUSR1), "STOP", self.devices)
+        return self.measure(lambda: os.kill(self.daemon.pid, signal.SIGUSR1), "STOP", self.names)
 
-    def all_by_mqtt(self, client: Paho, number: int) -> list[float]:
+    def all_by_mqtt(self, client: Paho) -> list[float]:
         self.working.clear()
+        return self.measure(lambda: self._publish(client, "abort", {"all": True}), "STOP", self.names)
+
+    @staticmethod
+    def _publish(client: Paho, verb: str, arguments: dict[str, Any]) -> None:
         now = datetime.now(UTC)
         command = {
-            "command_id": f"c{number}",
+            "command_id": uuid.uuid4().hex,
             "issued_at": now.isoformat(),
-            "verb": "abort",
-            "arguments": {"all": True},
+            "expires_at": (now + timedelta(seconds=20)).isoformat(),
+            "verb": verb,
+            "arguments": arguments,
         }
-        command["expires_at"] = (now + timedelta(seconds=20)).isoformat()
-        order = lambda: client.publish("labd/1/bench/cmd/bench/abort", json.dumps(command), qos=1)  # noqa: E731
-        return self.measure(order, "STOP", self.devices)
+        client.publish(f"labd/1/bench/cmd/bench/{verb}", json.dumps(command), qos=1)
 
 
 def _lab_yaml(port: int, mqtt: int, devices: int, *, silent: bool) -> str:
@@ -194,25 +215,28 @@ def _tell(figures: Figures, name: str, found: list[float]) -> None:
     figures.add(f"{name}_p99", ordered[math.ceil(len(ordered) * 0.99) - 1], "ms", GOAL, "lower")
 
 
-def _rounds(bench: Bench, number: int, order: Callable[[int], list[float]]) -> list[float]:
+def _rounds(bench: Bench, number: int, order: Callable[[], list[float]]) -> list[float]:
     found: list[float] = []
-    for turn in range(number):
+    for _ in range(number):
         bench.fill()
         time.sleep(0.2)  # the polls of the time in between
-        found += order(turn)
+        found += order()
     return found
 
 
 def _quiet(bench: Bench, number: int, figures: Figures) -> None:
     for verb in ("abort", "stop"):
-        _tell(figures, f"rest_{verb}", _rounds(bench, number * 5, lambda _, verb=verb: bench.one(verb)))
-    _tell(figures, "rest_abort_all", _rounds(bench, number, lambda _: bench.all_by_rest()))
-    _tell(figures, "signal_abort_all", _rounds(bench, number, lambda _: bench.all_by_signal()))
+        _tell(figures, f"rest_{verb}", _rounds(bench, number * 5, lambda verb=verb: bench.one_by_rest(verb)))
+    _tell(figures, "rest_abort_all", _rounds(bench, number, bench.all_by_rest))
+    _tell(figures, "signal_abort_all", _rounds(bench, number, bench.all_by_signal))
     client = Paho(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", bench.mqtt)
     client.loop_start()
     try:
-        _tell(figures, "mqtt_abort_all", _rounds(bench, number, lambda turn: bench.all_by_mqtt(client, turn)))
+        for verb in ("abort", "stop"):
+            found = _rounds(bench, number * 2, lambda verb=verb: bench.one_by_mqtt(client, verb))
+            _tell(figures, f"mqtt_{verb}", found)
+        _tell(figures, "mqtt_abort_all", _rounds(bench, number, lambda: bench.all_by_mqtt(client)))
     finally:
         client.disconnect()
         client.loop_stop()
@@ -227,7 +251,7 @@ def _while_reading(bench: Bench, number: int, figures: Figures) -> None:
             bench.request("POST", "/runs", {"protocol": source, "by": "bench"})
         bench.request("GET", "/runs/run-0001/events?limit=10000")
 
-    def order(_: int) -> list[float]:
+    def order() -> list[float]:
         with ThreadPoolExecutor(1) as pool:
             disturbing = pool.submit(disturb)
             time.sleep(0.3)
@@ -245,8 +269,8 @@ def run(smoke: bool, figures: Figures) -> None:
         _quiet(bench, number, figures)
         _while_reading(bench, max(2, number // 2), figures)
     with lab(devices, runs, silent=True) as bench:
-        found = _rounds(bench, max(2, number // 4), lambda _: bench.all_by_rest())
+        found = _rounds(bench, max(2, number // 4), bench.all_by_rest)
         _tell(figures, "rest_abort_all_beside_a_silent_device", found)
     with lab(devices, runs, slow_disk=2.0) as bench:
-        found = _rounds(bench, max(2, number // 10), lambda _: bench.all_by_rest())
+        found = _rounds(bench, max(2, number // 10), bench.all_by_rest)
         _tell(figures, "rest_abort_all_on_a_disk_of_2_s", found)

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from labd import clock
+from labd import button, clock
 from labd.api.app import Services
 from labd.api.server import serve_api
 from labd.files import InputErrors
@@ -31,9 +31,9 @@ from labd.lab.polls import PollKeeper
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
-from labd.run.safe_mode import SafeMode
+from labd.run.safe_mode import SafeMode, units_going_on
 from labd.run.starts import DEATHS, STARTS, STEADY, died
-from labd.run.urgent import make_all_safe, order_all
+from labd.run.urgent import make_safe_at_last, order_all
 from labd.systemd import notify, watchdog
 from labd.version import VERSION
 
@@ -130,12 +130,12 @@ class Daemon:
             stack.push_async_callback(self._make_safe_at_last)
             if self._outward:
                 self.disk.look()  # before anything goes on
+            await stack.enter_async_context(background(self._obey_signal(), "signal"))  # before anything goes on
             await stack.enter_async_context(background(self.engine.run(), "engine"))
             await stack.enter_async_context(background(self.journal.watch(), "journal"))
             await self.engine.ready.wait()
             if self._safe_mode is not None:
                 await stack.enter_async_context(background(self._safe_mode.run(), "safe mode"))
-            await stack.enter_async_context(background(self._obey_signal(), "signal"))
             if self._outward:
                 await stack.enter_async_context(background(self.disk.run(), "disk"))
                 services = Services(self.engine, self.info, self.resume)
@@ -238,7 +238,7 @@ class Daemon:
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _make_safe_at_last(self) -> None:
         """After a failure of the daemon itself: what says that it stops with it, is stopped."""
-        await make_all_safe(self.lab, self.engine.goes_on)
+        await make_safe_at_last(self.lab, await units_going_on(self.journal))
 
     async def _leave_runs(self) -> None:
         """Runs stay as they are, for the next daemon; what may not go on without this one is made safe."""
@@ -299,6 +299,7 @@ def load_served(path: Path) -> LabConfig:
 def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = None) -> int:
     """Runs the daemon until SIGTERM or SIGINT. Gives the exit status: 0, 1 failed, 2 bad input."""
     configure_logs(log_format)
+    button.listen()
 
     async def main(config: LabConfig) -> None:
         daemon = Daemon(config, simulators=simulators)
@@ -306,6 +307,8 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.request_stop)
         loop.add_signal_handler(signal.SIGUSR1, daemon.request_abort)
+        if button.pressed():
+            daemon.request_abort()
         await daemon.run()
 
     try:

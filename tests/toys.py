@@ -235,6 +235,7 @@ class ToyBox(Toy):
     @action(effect=Effect.STATE, timeout=5)
     async def cut(self, call: Call, outlet: str = "press") -> None:
         """Takes an outlet's power."""
+        await asyncio.sleep(self.script["cut"].pop(0) if self.script["cut"] else 0.0)
         self.happened.append(f"cut {outlet}")
 
 

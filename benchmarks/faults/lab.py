@@ -217,6 +217,7 @@ async def fault_lab(
     down: Collection[str] = (),
     profile: str = "handshake",
     more: dict[str, Any] | None = None,
+    often: Collection[str] = (),
     between: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
 ) -> AsyncIterator[FaultLab]:
     """A lab at work for as long as the block lasts.
@@ -227,10 +228,13 @@ async def fault_lab(
         down: devices that are switched off at the start.
         profile: of the press.
         more: further devices of lab.yaml.
+        often: devices that are looked at each second, and not as lab.yaml says.
         between: is told where each simulator listens, and gives the settings with which its driver is to reach it.
     """
     raw = lab_of(directory, seed, profile)
     raw["devices"] |= more or {}
+    for name in often:
+        raw["devices"][name]["poll"] = {"idle": "1 s", "busy": "1 s"}
     host = SimulatorHost(raw, directory, directory / "store" / "simulators")
     overrides = await host.start()
     try:

@@ -8,10 +8,10 @@ Two kinds of rounds:
 - `bytes`: the serial lines also drop, flip, invent and cut bytes; the press is on a serial line, Modbus RTU with its
   check sum. There and on TCP nothing damaged may be believed. Balance, thermostat and potentiostat speak ASCII without
   a check sum: a digit that became another digit cannot be told by anybody. Such readings have a line of their own,
-  `believed_though_damaged`, which counts only those for whose bytes the wire has really been at fault.
+  `believed_though_damaged`, which counts only those whose own bytes were damaged (`benchmarks.faults.ascii`).
 
-At last the same on a balance's driver that drops nothing and cancels nothing: where that is not caught, the whole is
-worth nothing.
+At last the same on drivers that are careless (`benchmarks.faults.careless`), for each kind of wire: each must be
+caught, or the whole is worth nothing.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks._figures import Figures
+from benchmarks.faults.ascii import WITNESSES, StatWitness
+from benchmarks.faults.careless import CARELESS, careless
 from benchmarks.faults.lab import WELLS, FaultLab, fault_lab
 from benchmarks.faults.lost import Tally, play
 from benchmarks.faults.wires import BYTE_KINDS, ORDER_KINDS, TCP_KINDS, Mischief, PtyWire, TcpWire
-from benchmarks.faults.witness import WITNESSES, StatWitness, Verdicts, Witness
-from drivers.mettler.sics import Sics
+from benchmarks.faults.witness import Verdicts, Witness
 from labd import clock
 from labd.lab.bus import Happening, RunState
 from labd.run.lifecycle import Command
@@ -40,8 +41,11 @@ from labd.run.lifecycle import Command
 RATES = {"ot2": 0.05, "arm": 0.05, "press": 0.01, "balance": 0.06, "bath": 0.05, "stat": 0.04}
 """Share of messages at fault, by device: few enough that the work goes on."""
 
-MUTANT_ROUNDS = 6  # at most, until the careless driver is caught
-SHAKE = (2.0, 30.0)  # s between two changes of what the devices have to tell
+CARELESS_RATE = 0.15  # share of the messages of a careless driver that are at fault
+CARELESS_KINDS = ("late", "twice")
+CARELESS_SPAN = 400.0  # s of lab time in which it is looked at each second
+CARELESS_ROUNDS = 8  # at most, until it is caught
+SHAKE = (2.0, 30.0)  # s between two loads of the balance
 MEASURE = """\
 labd: 1
 protocol: measure
@@ -127,13 +131,30 @@ class Round:
         damaging: whether bytes are altered too.
         cells: that are made in it.
         found: where what is found goes.
+        serial: whether the press is on a serial line, else on TCP.
+        rates: share of messages at fault, by device.
+        kinds: what may happen, and to answers only, where not all that the wire may do.
     """
 
-    def __init__(self, directory: Path, seed: int, *, damaging: bool, cells: int, found: Found) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        damaging: bool,
+        cells: int,
+        found: Found,
+        serial: bool | None = None,
+        rates: Mapping[str, float] = RATES,
+        kinds: tuple[str, ...] | None = None,
+    ) -> None:
+        self._kinds = kinds
         self._directory = directory
         self._cells = cells
         self._seed = seed
         self._damaging = damaging
+        self._serial = damaging if serial is None else serial
+        self._rates = rates
         self._found = found
         self._rng = random.Random(f"links/{seed}/{damaging}")
         self._mischiefs: dict[str, Mischief] = {}
@@ -142,16 +163,7 @@ class Round:
 
     async def live(self) -> None:
         """Cells are made, and meanwhile it is measured over and over; then all is counted."""
-        more = measuring()
-        if self._damaging:
-            settings = {"address": "serial://press.pty", "profile": "handshake"}
-            slow = {"idle": "60 s", "busy": "20 s"}
-            more["press"] = {"driver": "plc_crimper", "settings": settings, "poll": slow, "simulator": {}}
-        async with fault_lab(self._directory, self._seed, more=more, between=self._between) as lab:
-            for name, device in lab.daemon.lab.devices.items():
-                self._witnesses[name].simulator = lab.simulators[name]
-                self._witnesses[name].attend(device)
-                self._mischiefs[name].on = True
+        async with self._laid() as lab:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(self._shake(lab)), group.create_task(self._measure(lab))]
                 await play(lab, [None] * self._cells)
@@ -160,10 +172,34 @@ class Round:
             for mischief in self._mischiefs.values():
                 mischief.on = False
             await self._count(lab)
-        for wire in self._wires:
-            stopping = wire.stop()
-            if stopping is not None:
-                await stopping
+
+    async def polled(self, device: str, span: float) -> None:
+        """Nothing is made; a device is looked at each second, for so many seconds."""
+        async with self._laid(device) as lab, asyncio.TaskGroup() as group:
+            shaking = group.create_task(self._shake(lab))
+            await asyncio.sleep(span)
+            shaking.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _laid(self, *often: str) -> AsyncIterator[FaultLab]:
+        """The lab, with a witness on each wire."""
+        more = measuring()
+        if self._serial:
+            settings = {"address": "serial://press.pty", "profile": "handshake"}
+            slow = {"idle": "60 s", "busy": "20 s"}
+            more["press"] = {"driver": "plc_crimper", "settings": settings, "poll": slow, "simulator": {}}
+        try:
+            async with fault_lab(self._directory, self._seed, more=more, often=often, between=self._between) as lab:
+                for name, device in lab.daemon.lab.devices.items():
+                    self._witnesses[name].simulator = lab.simulators[name]
+                    self._witnesses[name].attend(device)
+                    self._mischiefs[name].on = True
+                yield lab
+        finally:
+            for wire in self._wires:
+                stopping = wire.stop()
+                if stopping is not None:
+                    await stopping
 
     async def _between(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Lays the wire to a device."""
@@ -172,7 +208,9 @@ class Round:
         serial = "/" in rest
         kinds = (*ORDER_KINDS, *(BYTE_KINDS * 2 if self._damaging else ())) if serial else TCP_KINDS
         rng = random.Random(f"{self._seed}/{self._damaging}/{name}")
-        mischief = self._mischiefs[name] = Mischief(rng, kinds, RATES[name], on=False)
+        mischief = self._mischiefs[name] = Mischief(
+            rng, self._kinds or kinds, self._rates[name], on=False, up=self._kinds is None
+        )
         witness = self._witnesses[name] = WITNESSES[name](None, self._found.verdicts)
         if serial:
             link = self._directory / f"{name}.wire"
@@ -186,11 +224,10 @@ class Round:
         return {key: f"{scheme}://127.0.0.1:{await tcp.start()}" if scheme else f"127.0.0.1:{await tcp.start()}"}
 
     async def _shake(self, lab: FaultLab) -> None:
-        """Changes what devices have to tell, so that an old answer is not by chance a right one."""
-        robot, balance = lab.simulators["ot2"], lab.simulators["balance"]
+        """Loads the balance anew; what the others have to tell is changed at each look, by their witnesses."""
+        balance = lab.simulators["balance"]
         while True:
             await asyncio.sleep(self._rng.uniform(*SHAKE))
-            robot.faults["door_open"] = not robot.faults.get("door_open")
             balance.pan.put(self._rng.uniform(1.0, 150.0))  # type: ignore[attr-defined]
 
     async def _measure(self, lab: FaultLab) -> None:
@@ -242,7 +279,7 @@ class Round:
             found.by_device[name] += mischief.total
         stat = self._witnesses["stat"]
         assert isinstance(stat, StatWitness)
-        found.techniques_twice += max(0, stat.scripts - await _ordered(lab)) if not self._damaging else 0
+        found.techniques_twice += max(0, stat.scripts - await _ordered(lab))
 
 
 async def _ordered(lab: FaultLab) -> int:
@@ -258,21 +295,6 @@ async def _ordered(lab: FaultLab) -> int:
     return len(mine - never)
 
 
-@contextlib.contextmanager
-def careless() -> Iterator[None]:
-    """The balance's driver as it must not be: whatever comes next is the answer."""
-
-    async def clear(*_: object) -> None:
-        return
-
-    careful = vars(Sics)["_clear"]
-    setattr(Sics, "_clear", clear)  # noqa: B010 - a mutant
-    try:
-        yield
-    finally:
-        setattr(Sics, "_clear", careful)  # noqa: B010
-
-
 def run(smoke: bool, figures: Figures) -> None:
     cells = 2 if smoke else 6
     for name, damaging, wanted in (("order", False, 200 if smoke else 5000), ("bytes", True, 200 if smoke else 5000)):
@@ -281,12 +303,30 @@ def run(smoke: bool, figures: Figures) -> None:
             live(seed, damaging=damaging, cells=cells, found=found)
             seed += 1
         found.tell(figures, f"links_{name}")
-    with careless():
-        found = Found()
-        for seed in range(MUTANT_ROUNDS):
-            if not found.verdicts.wrong:
-                live(seed, damaging=False, cells=1, found=found)
-    figures.add("links_careless.believed_wrongly", found.verdicts.wrong, "values", goal=1)
+    for device in CARELESS:
+        figures.add(f"links_careless_{device}.believed_wrongly", caught(device), "values", goal=1)
+
+
+def caught(device: str) -> int:
+    """How many wrong values of a careless driver were told, in rounds until there is one."""
+    rates = {name: CARELESS_RATE if name == device else 0.0 for name in RATES}
+    found = Found()
+    with careless(device):
+        for seed in range(CARELESS_ROUNDS):
+            if not found.verdicts.by_device[device]:
+                with tempfile.TemporaryDirectory() as directory:
+                    bad = Round(
+                        Path(directory),
+                        seed,
+                        damaging=False,
+                        cells=0,
+                        found=found,
+                        serial=True,
+                        rates=rates,
+                        kinds=CARELESS_KINDS,
+                    )
+                    clock.run(bad.polled(device, CARELESS_SPAN), clock.timeline_of("virtual"))
+    return found.verdicts.by_device[device]
 
 
 def live(seed: int, *, damaging: bool, cells: int, found: Found) -> None:

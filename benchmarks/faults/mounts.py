@@ -1,15 +1,36 @@
-"""Small disks of their own for faults of disks. Mounting needs root; without it, the part says what it did instead."""
+"""Small disks of their own for faults of disks. Mounting needs root; without it, the part says that it did nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks._figures import Figures
 
 
 class MountRefusedError(Exception):
     """This machine or user cannot mount; the text says why."""
+
+
+@contextlib.contextmanager
+def needed(figures: Figures, name: str, *, may_skip: bool) -> Iterator[None]:
+    """A part that mounts; it tells as a figure whether it ran, so that one which did nothing fails by name.
+
+    Args:
+        figures: where it is told.
+        name: of the part.
+        may_skip: whether a machine that cannot mount is no failure.
+    """
+    ran = True
+    try:
+        yield
+    except MountRefusedError as error:
+        ran = False
+        print(f"{name}: nothing was tried, a disk cannot be mounted: {error}", file=sys.stderr)
+    figures.add(f"{name}.ran", ran, "parts", None if may_skip else 1)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks._figures import Figures
 from benchmarks.faults.fuse import Image, Unsynced, mounted
-from benchmarks.faults.mounts import MountRefusedError
+from benchmarks.faults.mounts import needed
 from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
 from labd.journal.verify import check
@@ -168,14 +168,10 @@ def cuts(rounds: int, *, synchronous: str = "FULL", torn: bool | None = None) ->
     return found
 
 
-def run(smoke: bool, figures: Figures) -> None:
-    try:
-        found = cuts(20 if smoke else 200)
+def run(smoke: bool, figures: Figures, *, may_skip: bool = False) -> None:
+    with needed(figures, "power", may_skip=may_skip):
+        cuts(20 if smoke else 200).tell(figures, "power")
+        # A disk that loses nothing of a journal that does not sync would prove nothing about one that does.
         mutant = cuts(5 if smoke else 20, synchronous="NORMAL", torn=False)
-    except MountRefusedError as error:
-        print(f"power: skipped, FUSE cannot be mounted: {error}", file=sys.stderr)
-        return
-    found.tell(figures, "power")
-    # A disk that loses nothing of a journal that does not sync would prove nothing about one that does.
-    figures.add("power.mutant_acknowledged", mutant.acknowledged, "events")
-    figures.add("power.mutant_acknowledged_lost", mutant.lost, "events", goal=1)
+        figures.add("power.mutant_acknowledged", mutant.acknowledged, "events")
+        figures.add("power.mutant_acknowledged_lost", mutant.lost, "events", goal=1)

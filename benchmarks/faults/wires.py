@@ -42,16 +42,19 @@ class Mischief:
         rng: of this wire.
         kinds: what may happen.
         rate: share of messages to which something does.
+        on: whether anything happens at all.
+        up: whether anything happens to requests.
     """
 
     rng: random.Random
     kinds: tuple[str, ...]
     rate: float
     on: bool = True
+    up: bool = True
     done: Counter[str] = field(default_factory=Counter)
 
     def draw(self, direction: Direction) -> str | None:
-        if not self.on or self.rng.random() >= self.rate:
+        if not self.on or (direction == "up" and not self.up) or self.rng.random() >= self.rate:
             return None
         kind = self.rng.choice(self.kinds)
         if kind == "twice" and direction == "up":
@@ -68,16 +71,17 @@ class Mischief:
         return sum(self.done.values())
 
 
+Heard = Callable[[bytes, int | None], None]
+"""Is told bytes, and at which of them they are no longer those that were sent; None: they are."""
+
+
 @dataclass(slots=True)
 class Ear:
-    """Hears at the device's side what really comes to it and what it really says, and when bytes were damaged."""
+    """Hears what really comes to a device, what it really says, and what of that the driver is given."""
 
-    on_request: Callable[[bytes], None] = lambda _: None
+    on_request: Heard = lambda _, __: None
     on_reply: Callable[[bytes], None] = lambda _: None
-    damaged: list[float] = field(default_factory=list)  # s; when damaged bytes were handed over
-
-    def damage_in(self, begin: float, end: float) -> bool:
-        return any(begin <= at <= end for at in self.damaged)
+    on_delivery: Heard = lambda _, __: None  # serial lines only: what TCP gives is what was said
 
 
 class TcpWire:
@@ -170,7 +174,7 @@ class TcpWire:
                     raise ConnectionResetError
                 await asyncio.sleep(pause)
             if direction == "up":
-                self._ear.on_request(piece)
+                self._ear.on_request(piece, None)
             sink.write(piece)
             await sink.drain()
         if kind == "twice":
@@ -261,35 +265,36 @@ class PtyWire:
             return
         if kind == "lose":
             return
-        damaged = kind in BYTE_KINDS
-        passed = self._damage(data, kind) if damaged and kind else data * (2 if kind == "twice" else 1)
+        at: int | None = None
+        if kind in BYTE_KINDS:
+            data, at = self._damage(data, kind)
+        elif kind == "twice":
+            data += data
         now = clock.monotonic()
         due = max(now + (self._mischief.lateness() if kind == "late" else 0.0), self._free_at[direction])
         if due <= now:
-            self._hand_over(direction, passed, damaged=damaged)
+            self._hand_over(direction, data, at)
             return
         self._free_at[direction] = due
-        self._later(due - now, lambda: self._hand_over(direction, passed, damaged=damaged))
+        self._later(due - now, lambda: self._hand_over(direction, data, at))
 
-    def _hand_over(self, direction: Direction, data: bytes, *, damaged: bool) -> None:
-        if damaged:
-            self._ear.damaged.append(clock.monotonic())
+    def _hand_over(self, direction: Direction, data: bytes, at: int | None) -> None:
+        (self._ear.on_request if direction == "up" else self._ear.on_delivery)(data, at)
         if not data:
             return
-        if direction == "up":
-            self._ear.on_request(data)
         with contextlib.suppress(OSError):  # nobody is there, or he does not read: lost
             os.write(self._far if direction == "up" else self._master, data)
 
-    def _damage(self, data: bytes, kind: str) -> bytes:
+    def _damage(self, data: bytes, kind: str) -> tuple[bytes, int]:
+        """What is left of it, and where it is damaged."""
         rng = self._mischief.rng
         at = rng.randrange(len(data))
         match kind:
             case "drop":
-                return data[:at] + data[at + 1 :]
+                return data[:at] + data[at + 1 :], at
             case "flip":
                 flipped = 0 if self._parity else data[at] ^ 1 << rng.randrange(8)
-                return data[:at] + bytes([flipped]) + data[at + 1 :]
+                return data[:at] + bytes([flipped]) + data[at + 1 :], at
             case "invent":
-                return data[:at] + bytes([rng.randrange(256)]) + data[at:]
-        return data[:at]
+                return data[:at] + bytes([rng.randrange(256)]) + data[at:], at
+        return data[:at], at

@@ -210,7 +210,8 @@ def _order_routes(api: APIRouter, services: Services) -> None:
     @api.post("/runs/{run_id}/answer")
     async def answer(run_id: str, request: AnswerRequest) -> RunModel:
         """Answers a run's question; it is durable when this answers."""
-        return RunModel.of(await engine.answer(run_id, request.choice, value=request.value, by=request.by))
+        choice, value, which = request.choice, request.value, request.question
+        return RunModel.of(await engine.answer(run_id, choice, value=value, by=request.by, which=which))
 
     @api.post("/runs/{run_id}/export")
     async def export(run_id: str, request: ExportRequest, caller: Request) -> ExportModel:

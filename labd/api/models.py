@@ -61,8 +61,12 @@ class ResumeRequest(_Model):
 
 
 class AnswerRequest(_Model):
-    """An operator's answer; `value` where the question asks for a typed one."""
+    """An operator's answer; `value` where the question asks for a typed one.
 
+    `question` is the id of the question that is meant; one that is asked meanwhile is not answered by it.
+    """
+
+    question: str | None = None
     choice: Words = ""
     value: JsonValue = None
     by: Who
@@ -281,12 +285,14 @@ class OrderedModel(_Model):
     """What an order to the whole lab reached.
 
     `runs` are those that took it; `safe` names each device that was told to make itself safe, with what went wrong, or
-    null. Devices that are down cannot be told.
+    null; one that is down could not be told, and is as soon as it is back. `left` names devices that were left alone,
+    and why: a person works on them.
     """
 
     command: str
     runs: list[str]
     safe: dict[str, str | None]
+    left: dict[str, str] = Field(default_factory=dict)
 
 
 class ResumedModel(_Model):

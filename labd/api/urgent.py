@@ -22,7 +22,7 @@ def urgent_routes(api: APIRouter, engine: Engine, resume: Resume) -> None:
     async def command_all(verb: Literal["hold", "stop", "abort"], request: OrderRequest) -> OrderedModel:
         """Gives every run a command that it can take; an abort makes all devices safe. Durable when this answers."""
         ordered = await order_all(engine, Command(verb), by=request.by, cause=request.cause)
-        return OrderedModel(command=verb, runs=list(ordered.runs), safe=dict(ordered.safe))
+        return OrderedModel(command=verb, runs=list(ordered.runs), safe=dict(ordered.safe), left=dict(ordered.left))
 
     @api.post("/resume")
     async def resume_lab(request: ResumeRequest) -> ResumedModel:

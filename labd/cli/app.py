@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from labd import button
 from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
@@ -59,6 +60,7 @@ def serve(
     log: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log on stderr.")] = None,
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
+    button.listen()
     from labd.daemon import serve as run_daemon
 
     raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))
@@ -260,6 +262,9 @@ def answer(
     choice: Choice = None,
     *,
     value: Annotated[str | None, typer.Option(help="The value that it asks for, with its unit.")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="The question that is meant, `q2`, where a run asks about several actions.")
+    ] = None,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,
@@ -267,7 +272,8 @@ def answer(
     """Answer a run's question."""
     if not choice and value is None:
         raise CliError("say a choice, or a value with --value; `labd status` shows the question", BAD_INPUT)
-    body: dict[str, object] = {"choice": " ".join(choice or ()), "value": value, "by": login_name()}
+    which = f"{run}-{question}" if question is not None and not question.startswith(run) else question
+    body: dict[str, object] = {"choice": " ".join(choice or ()), "value": value, "question": which, "by": login_name()}
     _tell(Client(socket, lab).post(f"/runs/{quoted(run)}/answer", body), as_json=as_json)
 
 

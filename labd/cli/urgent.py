@@ -99,3 +99,5 @@ def _tell_all(found: dict[str, Any]) -> None:
     views.say(f"{found['command']}: {', '.join(runs)}" if runs else f"no run could take {found['command']}")
     for device, problem in found["safe"].items():
         views.say(f"  {device}: {'safe' if problem is None else f'NOT SAFE: {problem}'}", "red" if problem else "")
+    for device, why in found["left"].items():
+        views.say(f"  {device}: {why}")

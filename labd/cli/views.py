@@ -118,6 +118,8 @@ def how_to_answer(run: Mapping[str, Any]) -> list[str]:
     if question.get("input"):
         unit = question["input"].get("unit")
         value = f" --value '… {unit}'" if unit else " --value …"
+    if question.get("kind") == "outcome":  # there may be several: the answer must not settle another action
+        value = f" --question {question['id'].removeprefix(run['run'] + '-')}"
     choices = [f" {quote(choice)}" for choice in question.get("choices") or ()] or [""]
     return [f"labd answer {run['run']}{choice}{value}" for choice in choices]
 

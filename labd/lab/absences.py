@@ -40,15 +40,16 @@ class Absences:
     def _look(self) -> None:
         for device in self.lab.devices.values():
             if device.health != "down" or device.upkeep is not None:
-                if self._down.pop(device.id, None) is not None:
-                    self.lab.alarms.end(_alarm(device))
+                self._down.pop(device.id, None)
+                self.lab.alarms.end(alarm_of(device))
             elif device.id not in self._down:
                 self._down[device.id] = clock.monotonic()
                 self._wake.set()
             elif clock.monotonic() - self._down[device.id] >= PATIENCE:
                 text = f"{device.id} is down: {device.problem}; runs that need it wait"
-                self.lab.alarms.tell(_alarm(device), "warning", device.id, text)
+                self.lab.alarms.tell(alarm_of(device), "warning", device.id, text)
 
 
-def _alarm(device: Device) -> str:
-    return f"device-{device.id}"[:59] + "-down"
+def alarm_of(device: Device) -> str:
+    """The id of the alarm that it is down."""
+    return f"device-{device.id}-down"

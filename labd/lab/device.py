@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -46,7 +47,7 @@ class Device(Supervised):
     async def baseline(self, action: Action, unit: str, parameters: Parameters) -> dict[str, Any]:
         """What `outcome` and the evidence will compare against. Raises DeviceError: it cannot be told."""
         found = await self._guard(action.name, POLL_LIMIT, lambda: self.driver.baseline(action.name, unit))
-        seen = await self._guard(action.name, BEFORE_LIMIT, lambda: self.witnesses.before(action, unit, parameters))
+        seen = await self._within(action.name, BEFORE_LIMIT, self.witnesses.before(action, unit, parameters))
         return {**found, **seen}
 
     async def invoke(self, action: Action, parameters: Parameters, call: Call, run: str, limit: Limit) -> Result:
@@ -86,7 +87,7 @@ class Device(Supervised):
         except Exception as error:
             log.exception("driver failed", device=self.id, action=action.name)
             raise self._named(Fault(f"its driver failed: {error!r}"), action.name) from error
-        self._owed.settle(call.id)
+        self._owed.end_well(call.id)
         return result
 
     async def _prove(
@@ -103,7 +104,7 @@ class Device(Supervised):
         self.bus.tell(self.state())
 
     def _ended(self, action_id: str) -> None:
-        del self._acting[action_id]
+        self._acting.pop(action_id, None)  # two may want the same of it at once: that it makes another device safe
         self._wake.set()
         self.bus.tell(self.state())
 
@@ -132,7 +133,7 @@ class Device(Supervised):
         self._owed.begin(call.id, call.unit, self.driver.actions[intent.action])
         try:
             result = await self._guard(intent.action, limit, lambda: self.driver.attach(intent, call))
-            self._owed.settle(call.id)
+            self._owed.end_well(call.id)
             await self._prove_intent(intent, result)
             return result
         finally:
@@ -151,6 +152,36 @@ class Device(Supervised):
             return str(error)
         self._owed.made_safe(unit)
         return None
+
+    async def make_safe(self, unit: str | None, cause: str, *, others: bool = True) -> str | None:
+        """Makes a unit safe through whatever path is left; gives what went wrong with its own, or None. Never raises.
+
+        One that cannot be told is told as soon as it can be, before it is used again.
+
+        Args:
+            unit: None: all of them.
+            cause: why.
+            others: whether another device may do it (`safe_by`), which ends what the device's other units do.
+        """
+        problem = await self.safe_state(unit)
+        if problem is not None:
+            self.owe_safe(cause, unit)
+            if others:
+                await self.on_unsafe(self.id, cause)
+        return problem
+
+    async def _within(self, what: str, limit: float, work: Awaitable[_T]) -> _T:
+        """Waits for what may concern other devices, too: each of their drivers has its own deadline."""
+        try:
+            async with asyncio.timeout(limit):
+                return await work
+        except TimeoutError as error:
+            raise self._named(OutcomeUnknown(f"no answer within {limit:g} s"), what) from error
+        except DeviceError as error:
+            raise self._named(error, what) from error.__cause__
+        except Exception as error:
+            log.exception("evidence failed", device=self.id, what=what)
+            raise self._named(Fault(f"what was before it could not be read: {error!r}"), what) from error
 
     async def _guard(self, what: str, limit: float, work: Callable[[], Awaitable[_T]]) -> _T:
         """Runs one exchange with a deadline; whatever goes wrong comes out as a DeviceError."""

@@ -69,7 +69,10 @@ class WeighedDose:
             raise Unreachable(f"{self.balance.id}, which is to weigh the dose, is down: {self.balance.problem}")
         end = clock.monotonic() + REST_LIMIT
         while True:
-            seen: Any = await self.balance.witnesses.read()
+            try:
+                seen: Any = await self.balance.witnesses.read()
+            except TimeoutError:
+                raise Unreachable(f"{self.balance.id}, which is to weigh the dose, does not answer") from None
             if seen.stable and seen.mass is not None:
                 return float(seen.mass)
             if clock.monotonic() >= end:

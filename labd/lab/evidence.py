@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from pydantic import JsonValue
 
+from labd.lab.bounded import Hangs
 from labd.sdk import Action, DeviceError, Driver, OutcomeUnknown, Parameters, Reading, Result, Seen, Signals
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
@@ -49,23 +52,31 @@ class Proof(Protocol):
         """What speaks against the action once the device calls it done, or None. Raises DeviceError: not to be told."""
 
 
+class Ask(Protocol):
+    """Awaits work of a driver with a deadline, s (None: none of its own). Raises TimeoutError."""
+
+    def __call__(self, what: str, work: Awaitable[_T], limit: float | None) -> Coroutine[Any, Any, _T]: ...
+
+
 @dataclass(slots=True)
 class Witnesses:
     """Of one device.
 
     Args:
         driver: its driver.
+        ask: has the driver do something within so many s; one that hangs in it takes its own device down.
         proofs: by action; each has its own name.
     """
 
     driver: Driver
+    ask: Ask
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def read(self) -> Reading:
         """One poll; polls of a device come one after the other."""
         async with self._reading:
-            return await self.driver.read_state()
+            return await self.ask("read_state", self.driver.read_state(), LOOK_LIMIT)
 
     async def before(self, action: Action, unit: str, parameters: Parameters) -> dict[str, JsonValue]:
         """What belongs into the intent's baseline; empty when nothing is to be proven. Raises DeviceError."""
@@ -124,8 +135,9 @@ class Witnesses:
         for wait in LOOKS:
             await asyncio.sleep(wait)
             try:
-                async with asyncio.timeout(LOOK_LIMIT):
-                    return self._of(unit, await self.read())
+                return self._of(unit, await self.read())
+            except Hangs as error:  # no second conversation beside it
+                raise OutcomeUnknown(str(error)) from None
             except TimeoutError:
                 problem = OutcomeUnknown(f"no reading within {LOOK_LIMIT:g} s")
             except DeviceError as error:

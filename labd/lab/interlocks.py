@@ -6,15 +6,16 @@ labd is no safety function: what must not fail stands in hardware. An interlock 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import structlog
 
 from labd import clock
 from labd.expr import did_you_mean
-from labd.journal import Journal, NewEvent
+from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.bus import DeviceState, Happening, SignalsRead
 from labd.lab.conditions import Found
 from labd.lab.device import POLL_LIMIT, Device
@@ -41,17 +42,33 @@ class Order(Protocol):
     async def __call__(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]: ...
 
 
-MakeSafe = Callable[[str, str], Awaitable[None]]
-"""Makes a device safe, with the cause."""
+MakeSafe = Callable[[str, str], Awaitable[str | None]]
+"""Makes a device safe, with the cause; gives what went wrong, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tripped:
-    """That an interlock has tripped: since when, on what it read, and the whole of it in words."""
+    """That an interlock has tripped.
+
+    Args:
+        since: when.
+        because: on what it read.
+        reason: the whole of it in words.
+        acted: whether devices were told, and its event is in the journal.
+        unsafe: devices that it could not make safe.
+    """
 
     since: str
     because: str
     reason: str
+    acted: bool = False
+    unsafe: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Tripped:
+        """As the journal keeps it."""
+        acted, unsafe = kept.get("acted", False), kept.get("unsafe", ())
+        return cls(kept["since"], kept["because"], kept["reason"], acted, tuple(unsafe))
 
 
 @dataclass(slots=True)
@@ -61,7 +78,9 @@ class Watch:
     Args:
         found: what its condition said last.
         known: whether that could ever be told since the daemon's start.
-        bad_since: when it began not to be known as fine, on the monotonic clock; None while it is fine.
+        true_since: from when on it holds, on the monotonic clock, later by the time in which nobody could tell;
+            None once it is known not to.
+        unknown_since: from when on nobody can tell; None while somebody can.
         due: when it trips, if nothing changes.
         blind: whether its devices are locked because nobody could ever tell.
         acting: what was last ordered, under way or done.
@@ -70,16 +89,37 @@ class Watch:
     rule: Rule
     found: Found
     known: bool = False
-    bad_since: float | None = None
+    true_since: float | None = None
+    unknown_since: float | None = None
     due: float | None = None
     blind: bool = False
     tripped: Tripped | None = None
     acting: asyncio.Task[None] | None = None
 
     @property
+    def fine(self) -> bool:
+        """Whether it is known not to hold, as far as was looked."""
+        return self.true_since is None and self.unknown_since is None
+
+    def begin(self, now: float, grace: float) -> float:
+        """Notes that it holds, or that nobody can tell; gives when it trips if that stays so.
+
+        Not to know is no holding: it neither counts nor breaks what was known before, and has a time of its own.
+        """
+        if not self.found.holds:
+            self.unknown_since = now if self.unknown_since is None else self.unknown_since
+            return self.unknown_since + self.rule.patience + grace
+        if self.true_since is None:
+            self.true_since = now
+        elif self.unknown_since is not None:
+            self.true_since += now - self.unknown_since
+        self.unknown_since = None
+        return self.true_since + self.rule.patience
+
+    @property
     def id(self) -> str:
         """Of its alarm and its barrier."""
-        return f"interlock-{self.rule.name}"[:64]
+        return f"interlock-{self.rule.name}"
 
 
 @dataclass(slots=True)
@@ -115,7 +155,7 @@ class Interlocks:
                     NewEvent("interlock.cleared", {"name": name.removeprefix(KEPT), "by": "labd", "why": why})
                 )
                 continue
-            watch.tripped = Tripped(kept["since"], kept["because"], kept["reason"])
+            watch.tripped = Tripped.of(kept)
             self._lock(watch)
 
     async def run(self) -> None:
@@ -161,12 +201,11 @@ class Interlocks:
         if watch.found.holds is None and watch.rule.builtin:
             return  # an E-stop that nobody can read is not pressed: its device is down, and acts for no run
         now = clock.monotonic()
-        if watch.bad_since is None:
-            watch.bad_since = now
+        if watch.fine:
             self._watch_closely(watch, on=True)
+        due = watch.begin(now, self._grace(watch.rule))
         if watch.tripped is not None:
             return
-        due = watch.bad_since + watch.rule.patience + (0.0 if watch.found.holds else self._grace(watch.rule))
         if now < due:
             if watch.due != due:
                 watch.due = due
@@ -179,7 +218,7 @@ class Interlocks:
             self._blind(watch)
 
     def _fine(self, watch: Watch) -> None:
-        watch.bad_since = watch.due = None
+        watch.true_since = watch.unknown_since = watch.due = None
         if watch.blind:
             watch.blind = False
             self._unlock(watch)
@@ -204,12 +243,15 @@ class Interlocks:
         reason = f"interlock {rule.name}: {what} ({found.because}) since {at:%H:%M}"
         watch.tripped, watch.blind = Tripped(clock.stamp(), found.because, reason), False
         log.warning("interlock tripped", interlock=rule.name, because=found.because, then=rule.then)
-        self._lock(watch)
-        kept = {"since": watch.tripped.since, "because": found.because, "reason": reason}
-        self.journal.keep(f"{KEPT}{rule.name}", kept)
-        self._wake.set()
         assert self._group is not None
         watch.acting = self._group.create_task(self._act(watch, watch.tripped), name=watch.id)
+        self._lock(watch)
+        with contextlib.suppress(JournalError):  # it acts all the same, and its event meets that error again
+            self._keep(watch, watch.tripped)
+        self._wake.set()
+
+    def _keep(self, watch: Watch, tripped: Tripped) -> None:
+        self.journal.keep(f"{KEPT}{watch.rule.name}", asdict(tripped))
 
     def _lock(self, watch: Watch) -> None:
         """What everybody sees at once: the alarm, and that nothing new begins."""
@@ -233,25 +275,48 @@ class Interlocks:
         self.lab.barriers.set(watch.id, reason, rule.devices)
 
     async def _act(self, watch: Watch, tripped: Tripped) -> None:
-        """What is done to runs and devices, and its event."""
+        """What is done to runs and devices, and its event. None of it waits for the disk but the event."""
         rule = watch.rule
-        runs = await self.order(rule.then, f"interlock {rule.name}", tripped.reason, rule.devices)
+        runs, unsafe = await asyncio.gather(
+            self.order(rule.then, f"interlock {rule.name}", tripped.reason, rule.devices),
+            self._secure(rule, tripped.reason),
+            return_exceptions=True,  # a journal that is broken must not keep a device from being told
+        )
+        for found in (runs, unsafe):
+            if isinstance(found, BaseException):
+                raise found
+        assert not isinstance(unsafe, BaseException)
         data: dict[str, Any] = {"name": rule.name, "condition": rule.condition.text, "because": tripped.because}
         data |= {"then": rule.then, "devices": list(rule.devices) if rule.devices is not None else None}
         data |= {"cause": tripped.reason, "runs": runs}
-        await self.journal.append(NewEvent("interlock.tripped", data, at=tripped.since))
-        if rule.then != "hold":
-            await self._secure(rule, tripped.reason)
+        with self.journal.together():
+            self.journal.post(NewEvent("interlock.tripped", data, at=tripped.since))
+            if watch.tripped is tripped:
+                watch.tripped = replace(tripped, acted=True, unsafe=unsafe)
+                self._keep(watch, watch.tripped)
 
     async def _repeat(self, watch: Watch, tripped: Tripped) -> None:
-        """After a restart: runs that were taken up again are given the order once more."""
-        await self.order(watch.rule.then, f"interlock {watch.rule.name}", tripped.reason, watch.rule.devices)
+        """After a restart: runs that were taken up again are given the order once more, and what was left is done."""
+        if not tripped.acted:
+            await self._act(watch, tripped)
+            return
+        names = [name for name in tripped.unsafe if name in self.lab.devices]
+        await asyncio.gather(
+            self.order(watch.rule.then, f"interlock {watch.rule.name}", tripped.reason, watch.rule.devices),
+            *(self.make_safe(name, tripped.reason) for name in names),
+        )
 
-    async def _secure(self, rule: Rule, cause: str) -> None:
-        """Makes its devices safe; those that a stopped run still acts on are made safe at the end of that run."""
+    async def _secure(self, rule: Rule, cause: str) -> tuple[str, ...]:
+        """Makes its devices safe; those that a stopped run still acts on are made safe at the end of that run.
+
+        Gives those that could not be made safe.
+        """
+        if rule.then == "hold":
+            return ()
         names = rule.devices if rule.devices is not None else tuple(self.lab.devices)
         now = [name for name in names if rule.then == "abort" or not self.lab.devices[name].busy_with]
-        await asyncio.gather(*(self.make_safe(name, cause) for name in now))
+        problems = await asyncio.gather(*(self.make_safe(name, cause) for name in now))
+        return tuple(name for name, problem in zip(now, problems, strict=True) if problem is not None)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _end(self, watch: Watch) -> None:
@@ -260,18 +325,21 @@ class Interlocks:
         self._forget(watch)
         assert self._group is not None
         ended = NewEvent("interlock.cleared", {"name": watch.rule.name, "by": "labd", "why": watch.found.because})
-        watch.acting = self._group.create_task(self._tell_after(before, ended), name=watch.id)
+        watch.acting = self._group.create_task(self._tell_after(watch, before, ended), name=watch.id)
 
-    async def _tell_after(self, before: asyncio.Task[None] | None, event: NewEvent) -> None:
+    async def _tell_after(self, watch: Watch, before: asyncio.Task[None] | None, event: NewEvent) -> None:
+        """Its end, once what it did is told: until then the next daemon would have to do that."""
         if before is not None:
             await asyncio.wait([before])
-        self.journal.post(event)
+        with self.journal.together():
+            self.journal.post(event)
+            if watch.tripped is None:
+                self.journal.keep(f"{KEPT}{watch.rule.name}", None)
 
     def _forget(self, watch: Watch) -> None:
         watch.tripped = None
-        self.journal.keep(f"{KEPT}{watch.rule.name}", None)
         self._unlock(watch)
-        if watch.bad_since is None:
+        if watch.fine:
             self._watch_closely(watch, on=False)
 
     async def clear(self, name: str, by: str) -> Watch:
@@ -293,8 +361,10 @@ class Interlocks:
         if watch.found.holds is not False and watch.tripped is not None:
             text, so = watch.rule.condition.text, "still holds" if watch.found.holds else "cannot be told now"
             raise GuardError(f"interlock {name} cannot be cleared: {text} {so} ({watch.found.because})")
-        await self.journal.append(NewEvent("interlock.cleared", {"name": name, "by": by, "why": watch.found.because}))
-        if watch.tripped is not None:
+        tripped = watch.tripped
+        cleared = NewEvent("interlock.cleared", {"name": name, "by": by, "why": watch.found.because})
+        await self.journal.append(cleared, forget=f"{KEPT}{name}")
+        if watch.tripped is tripped and tripped is not None:  # and not one that has come since
             self._forget(watch)
         return watch
 

@@ -36,12 +36,12 @@ class Upkeeps:
         """What lab.yaml says, and what was said at run time before the daemon ended."""
         kept = await self.journal.kept(KEPT)
         for name, device in self.lab.config.devices.items():
-            written = _written(device.maintenance)
+            by_file = in_file(device.maintenance)
             said = kept.get(f"{KEPT}{name}")
-            if said is not None and said["over"] == written:
+            if said is not None and said["over"] == by_file:
                 self._set(name, Upkeep(**said["upkeep"]) if said["upkeep"] is not None else None)
-            elif written is not None:
-                self._set(name, Upkeep(**written))
+            elif by_file is not None:
+                self._set(name, Upkeep(**by_file))
 
     async def say(self, name: str, reason: str | None, by: str) -> None:
         """Begins a device's maintenance, or (without a reason) ends it. Raises as those do."""
@@ -86,7 +86,7 @@ class Upkeeps:
 
     def _set(self, name: str, upkeep: Upkeep | None) -> None:
         device = self.lab.devices[name]
-        device.upkeep = upkeep
+        device.work_on(upkeep)
         if upkeep is None:
             self.lab.barriers.lift(f"maintenance-{name}")
         else:
@@ -95,13 +95,14 @@ class Upkeeps:
 
     def _keep(self, name: str, upkeep: Upkeep | None, written: Maintenance | None) -> None:
         told = asdict(upkeep) if upkeep is not None else None
-        self.journal.keep(f"{KEPT}{name}", {"upkeep": told, "over": _written(written)})
+        self.journal.keep(f"{KEPT}{name}", {"upkeep": told, "over": in_file(written)})
 
     async def _told(self, name: str, data: dict[str, Any]) -> None:
         await self.journal.append(NewEvent("device.maintenance", {"device": name, **data}))
 
 
-def _written(said: Maintenance | None) -> dict[str, str] | None:
+def in_file(said: Maintenance | None) -> dict[str, str] | None:
+    """What lab.yaml says of a device's maintenance, as the journal keeps it."""
     if said is None:
         return None
     return {"reason": said.reason, "by": said.by, "since": said.since.isoformat() if said.since else ""}

@@ -24,6 +24,8 @@ from labd.lab.sizes import Size
 from labd.lab.written import (
     Count,
     Day,
+    DeviceName,
+    InterlockName,
     Line,
     Name,
     Part,
@@ -176,7 +178,7 @@ class Interlock(Part):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    name: Annotated[Name, Field(description="What messages call it.")]
+    name: Annotated[InterlockName, Field(description="What messages call it.")]
     if_: Annotated[Line, Field(alias="if", description="The condition: glovebox.oxygen > 50 ppm.")]
     for_: Annotated[
         float,
@@ -247,7 +249,7 @@ class LabConfig(Part):
         Disk,
         Field(description="How full the store's disk may become.", json_schema_extra={"default": {}}),
     ] = Disk()
-    devices: Annotated[dict[Name, DeviceConfig], Field(description="By the name that people and topics use.")]
+    devices: Annotated[dict[DeviceName, DeviceConfig], Field(description="By the name that people and topics use.")]
     roles: Annotated[
         dict[Name, list[Name]], Field(description="Which devices serve a role, in order of preference.")
     ] = Field(default_factory=dict)

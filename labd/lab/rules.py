@@ -82,7 +82,7 @@ def _estops(drivers: Mapping[str, Driver], types: Mapping[str, Type]) -> list[Ru
         units = [f"{spelled(name)}.{spelled(unit, 'unit')}" if unit else spelled(name) for unit in driver.units]
         text = " or ".join(f"{unit}.estop" for unit in units)
         condition = Condition(text, compile_expression(text, types, BOOLEAN), (name,))
-        rules.append(Rule(f"{name}-estop"[:64], condition, 0.0, "hold", (name,), latch=True, builtin=True))
+        rules.append(Rule(f"{name}-estop", condition, 0.0, "hold", (name,), latch=True, builtin=True))
     return rules
 
 

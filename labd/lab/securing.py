@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
 
+from labd.lab.bounded import Hangs
 from labd.sdk import Action, Effect, OnLoss, OutcomeUnknown, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -27,14 +27,19 @@ class Owed:
     _due: dict[str, str] = field(default_factory=dict)  # why, by unit
 
     def begin(self, action_id: str, unit: str, action: Action) -> None:
-        """An action is begun; an older one of its unit is no longer asked about."""
-        self._open = {one: other for one, other in self._open.items() if other != unit}
+        """An action is begun. An older one of its unit stays open: that something else was ordered proves nothing."""
         if action.on_loss is OnLoss.STOP and action.effect is not Effect.READ:
             self._open[action_id] = unit
 
     def settle(self, action_id: str) -> None:
-        """Its outcome is known, or it is known to be under way."""
+        """Its outcome is known."""
         self._open.pop(action_id, None)
+
+    def end_well(self, action_id: str) -> None:
+        """It was done: where it was to stop with its link, what stood open on its unit before is over, too."""
+        unit = self._open.get(action_id)
+        if unit is not None:
+            self._open = {one: other for one, other in self._open.items() if other != unit}
 
     def owe(self, unit: str | None, why: str) -> None:
         """Says that a unit (None: all) is to be made safe as soon as that is possible."""
@@ -63,16 +68,17 @@ class Owed:
         """Makes safe what is due; gives why the device does not answer, or None. Never raises.
 
         Args:
-            safe_state: the driver's.
-            limit: s for each unit.
+            safe_state: the driver's, with a deadline.
+            limit: that deadline, s.
             tell: told of each unit: its name, what went wrong, and why it was due.
         """
         for unit, why in self.due.items():
             problem: str | None = None
             try:
-                async with asyncio.timeout(limit):
-                    await safe_state(unit or None)
+                await safe_state(unit or None)
             except (Unreachable, OutcomeUnknown) as error:
+                return str(error)
+            except Hangs as error:
                 return str(error)
             except TimeoutError:
                 return f"no answer within {limit:g} s"

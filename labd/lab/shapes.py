@@ -125,11 +125,13 @@ def _value(path: Path, name: str, kind: str, flaw: Any) -> Flaw:
     if kind in _COMPARED:
         bound = next(iter(context.values()))
         return Flaw("L104", f"`{name}` is {_COMPARED[kind]} {bound}, not {short(given)}", path, mend)
+    if kind == "string_too_long":
+        most, long = context["max_length"], len(str(given))
+        return Flaw("L103", f"`{str(given)[:40]}…` has {long} characters", path, f"write at most {most}")
     if kind in ("string_too_short", "too_short"):
         return Flaw("L103", f"`{name}` is empty", path, "write what belongs there, or delete it")
-    if kind in WANTED:
-        return Flaw("L103", f"{WANTED[kind]}, not {describe(given)}", path, mend)
-    return Flaw("L103", str(flaw["msg"]).removeprefix("Value error, "), path, mend)
+    wanted = f"{WANTED[kind]}, not {describe(given)}" if kind in WANTED else None
+    return Flaw("L103", wanted or str(flaw["msg"]).removeprefix("Value error, "), path, mend)
 
 
 _COMPARED = {

@@ -48,6 +48,10 @@ class Poll:
     busy: float = 1.0
 
 
+async def _no_other(name: str, cause: str) -> None:
+    """Nothing else makes it safe."""
+
+
 @dataclass(slots=True)
 class Supervised:
     """A configured device. `run()` keeps it connected and polled until cancelled.
@@ -62,6 +66,7 @@ class Supervised:
         jitter: for the waits between two tries to connect.
         on_secured: told of each unit that was made safe on a new connection: device, unit, problem, cause.
         on_lost: told when the link is lost while it acts.
+        on_unsafe: makes it safe through another device, if there is one; given its name and the cause.
         upkeep: set while a person works on it.
     """
 
@@ -74,6 +79,7 @@ class Supervised:
     jitter: random.Random = field(default_factory=random.Random)
     on_secured: Callable[[str, str, str | None, str], None] = lambda *_: None
     on_lost: Callable[[str], None] = lambda _: None
+    on_unsafe: Callable[[str, str], Awaitable[None]] = field(default=_no_other)
     upkeep: Upkeep | None = None
     health: Health = "down"
     problem: str | None = "not connected yet"
@@ -92,7 +98,7 @@ class Supervised:
     witnesses: Witnesses = field(init=False)
 
     def __post_init__(self) -> None:
-        self.witnesses = Witnesses(self.driver)
+        self.witnesses = Witnesses(self.driver, self._bounded)
 
     @property
     def connected(self) -> bool:
@@ -153,15 +159,44 @@ class Supervised:
         return False
 
     async def _secure(self) -> bool:
-        """Makes safe what acted when the link was lost, before anything else; gives whether the device answers."""
-        problem = await self._owed.pay(self.driver.safe_state, SAFE_LIMIT, partial(self.on_secured, self.id))
-        if problem is not None:
+        """Makes safe what is due, before anything else; gives whether the device answers.
+
+        While a person works on it nothing moves by itself: it stays due.
+        """
+        if self.upkeep is not None:
+            return True
+
+        async def safe_state(unit: str | None) -> None:
+            await self._bounded("safe_state", self.driver.safe_state(unit), SAFE_LIMIT)
+
+        problem = await self._owed.pay(safe_state, SAFE_LIMIT, partial(self.on_secured, self.id))
+        if problem is not None and not self._hanging:  # that a driver hangs is told already
             self._set("down", f"it could not be made safe: {problem}")
         return problem is None
 
-    def owe_safe(self, why: str) -> None:
-        """Has it made safe as soon as it can be reached again."""
-        self._owed.owe(None, why)
+    @property
+    def _is_due(self) -> bool:
+        """Whether it is to be made safe before it is used."""
+        return bool(self._owed.due) and self.upkeep is None
+
+    def owe_safe(self, why: str, unit: str | None = None) -> None:
+        """Has a unit (None: all) made safe as soon as it can be told; until then it is not used."""
+        self._owed.owe(unit, why)
+        self._pay_first()
+
+    def work_on(self, upkeep: Upkeep | None) -> None:
+        """Says that a person works on it, or (None) no more: what is due then is done before it is used."""
+        self.upkeep = upkeep
+        self._pay_first()
+
+    def _pay_first(self) -> None:
+        if self._is_due:
+            self._ready.clear()
+            self._wake.set()
+
+    def _be_ready(self) -> None:
+        if not self._is_due:
+            self._ready.set()
 
     async def _close(self) -> None:
         """Closes the link, whatever the driver makes of that."""
@@ -175,15 +210,16 @@ class Supervised:
     async def _poll_until_lost(self) -> bool:
         """Polls for as long as the device answers; gives whether it ever did."""
         failed, ever = 0, False
-        while not _cancelled() and not self._hanging:
+        while await self._is_to_be_polled():
             try:
-                self._take(await self._bounded("read_state", self.witnesses.read(), POLL_LIMIT))
+                read = _by_unit(await self.witnesses.read())
+                values = _values(read)
             except Hangs:
                 break
             except (DeviceError, TimeoutError) as error:
                 failed += 1
                 self._stale()
-                self._ready.set()
+                self._be_ready()
                 self._set("degraded", str(error) or f"no reading within {POLL_LIMIT:g} s")
                 if failed >= FAILED_POLLS or isinstance(error, Unreachable):
                     break
@@ -191,21 +227,17 @@ class Supervised:
                 log.exception("driver failed", device=self.id)
                 failed += 1
                 self._stale()
-                self._ready.set()
+                self._be_ready()
                 self._set("degraded", f"its driver failed: {error!r}")
                 if failed >= FAILED_POLLS:
                     break
             else:
+                self._take(read, values)  # not within `try`: what a listener raises is no failure of the driver
                 failed, ever = 0, True
-                self._ready.set()  # not before: who decides by its signals finds them read, where they can be
+                self._be_ready()  # not before: who decides by its signals finds them read, where they can be
                 self._set("ok", None)
-            self._wake.clear()
-            period = self._period
-            try:
-                async with asyncio.timeout(period):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            if not self._is_due:  # it may be since this reading began
+                await self._until_next_poll()
         self._ready.clear()
         if self._owed.lose():
             self.on_lost(self.id)
@@ -213,14 +245,22 @@ class Supervised:
         await self._close()
         return ever
 
-    def _take(self, reading: Reading) -> None:
-        by_unit: Mapping[str, Signals] = {"": reading} if isinstance(reading, Signals) else reading
-        values: dict[str, Value] = {}
-        for unit, signals in by_unit.items():
-            for name, field_ in type(signals).model_fields.items():
-                value = getattr(signals, name)
-                key = f"{unit}.{name}" if unit else name
-                values[key] = Value(value, unit_of(field_) or "", "bad" if value is None else "good")
+    async def _is_to_be_polled(self) -> bool:
+        """Whether the link is still used; what is due is done first."""
+        if _cancelled() or self._hanging:
+            return False
+        return not self._is_due or await self._secure()
+
+    async def _until_next_poll(self) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(self._period):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _take(self, read: Mapping[str, Signals], values: dict[str, Value]) -> None:
+        for unit, signals in read.items():
             self.on_signals(self.id, unit, signals)
         self.signals = values
         self.read_at = clock.monotonic()
@@ -300,6 +340,21 @@ class Supervised:
     def _freed(self, task: asyncio.Future[Any]) -> None:
         del self._hanging[task]
         log.warning("driver hangs no more", device=self.id)
+
+
+def _by_unit(reading: Reading) -> Mapping[str, Signals]:
+    return {"": reading} if isinstance(reading, Signals) else reading
+
+
+def _values(read: Mapping[str, Signals]) -> dict[str, Value]:
+    """What was read, by the name that it has on the bus."""
+    values: dict[str, Value] = {}
+    for unit, signals in read.items():
+        for name, field_ in type(signals).model_fields.items():
+            value = getattr(signals, name)
+            key = f"{unit}.{name}" if unit else name
+            values[key] = Value(value, unit_of(field_) or "", "bad" if value is None else "good")
+    return values
 
 
 def _cancelled() -> bool:

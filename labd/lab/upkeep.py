@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LEFT_ALONE = "in maintenance: left alone"
+"""What is said of a device that a person works on, when everything is made safe: its safe state may move it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:

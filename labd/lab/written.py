@@ -110,6 +110,9 @@ class Written:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+# Of these, ids of alarms are made: `device-NAME-down`, `interlock-NAME`, and NAME-estop is an interlock's name.
+DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$", max_length=48)]
+InterlockName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$", max_length=54)]
 PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 PlaceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,32}){1,3}$")]
 Text: TypeAlias = Annotated[str, BeforeValidator(_text)]

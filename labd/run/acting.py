@@ -88,8 +88,22 @@ class Acting(Asking):
 
     async def _ask_device(self, asked: OpenOutcome) -> None:
         outcome = await self._performer.ask(asked.order, asked.unsettled.intent)
+        if outcome.verdict is Verdict.RUNNING:
+            self._agenda.put(Urgency.RESULT, lambda: self._runs_on(asked, outcome))
         if outcome.verdict in (Verdict.DONE, Verdict.NOT_DONE):
             self._agenda.put(Urgency.RESULT, lambda: self._device_told(asked, outcome))
+
+    def _runs_on(self, asked: OpenOutcome, outcome: Outcome) -> None:
+        """The action goes on at its device: it is taken up, and nobody need be asked. The run stays held."""
+        action_id = asked.unsettled.intent.id
+        if not self.over and self._desk.tell_outcome(action_id, f"it goes on: {outcome.why}") is not None:
+            self.cause = f"{asked.order.name} goes on, the device has told since; unhold"
+            self._agenda.spawn(self._follow(asked), f"follows {asked.command.step_id}")
+
+    async def _follow(self, asked: OpenOutcome) -> None:
+        order, intent = asked.order, asked.unsettled.intent
+        settled = await self._performer.resume(order, intent, "its link was lost while it was under way")
+        self._agenda.put(Urgency.RESULT, lambda: self._settled(asked.command, order, settled))
 
     def _device_told(self, asked: OpenOutcome, outcome: Outcome) -> None:
         """The device knows: the question is taken back. The run stays held, for somebody may be at the device."""

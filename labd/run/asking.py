@@ -80,13 +80,13 @@ class Asking(Life):
         if self.lifecycle.at is State.EXECUTE:
             self._hold(f"the outcome of {asked.order.name} is unknown: {asked.unsettled.message}")
 
-    def answer(self, choice: str, value: Any, by: str) -> None:
-        """Answers the open question.
+    def answer(self, choice: str, value: Any, by: str, which: str | None = None) -> None:
+        """Answers the open question; `which` is the id of the one that is meant.
 
         Raises:
             CommandRefusedError: there is none, or the answer is not among its choices.
         """
-        question, value = self._desk.answer(choice, value, by)
+        question, value = self._desk.answer(choice, value, by, which)
         if question.kind == "outcome":
             self._agenda.put(Urgency.RESULT, lambda: self._settle(question, choice, by))
         else:

@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from labd.expr.spelling import did_you_mean
 from labd.journal import Event, Journal, NewEvent, SignalStore
-from labd.lab.bus import DeviceState, Happening, RunState
+from labd.lab.bus import DeviceState, Happening
 from labd.lab.config import LabError
 from labd.lab.guards import Guards
 from labd.lab.lab import Lab
-from labd.lab.rules import Then
 from labd.protocol.parameters import told
+from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
-from labd.run.history import ACTIONS, FOLDED, History, fold, open_units
+from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
-from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
-from labd.run.parked import abort_parked
+from labd.run.lifecycle import CommandRefusedError
 from labd.run.reading import read
-from labd.run.reservations import Reservations, UnitKey
-from labd.run.roll import Roll, UnknownRunError, number_of
+from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
-from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up
+from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +33,7 @@ NOT_YET = "not resumed: safe mode"
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
 
-class Engine(Roll):
+class Engine(Commanding):
     """The runs of one lab. `run()` is its task; everything else may be called from any other once it is `ready`.
 
     Args:
@@ -44,23 +42,15 @@ class Engine(Roll):
     """
 
     def __init__(self, lab: Lab, journal: Journal, signals: SignalStore, *, resume: bool = True) -> None:
-        super().__init__()
-        self.lab = lab
-        self.journal = journal
+        super().__init__(lab, journal)
         self.signals = signals
-        self.reservations = Reservations(lab)
         self.guards = Guards(lab, journal, self._ordered, self._using)
         self.ready = asyncio.Event()
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
-        self._closing = False
         self._reading = asyncio.Lock()  # one protocol at a time
-        self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
-        self._orders_to_all = 0
-        self.goes_on: set[UnitKey] = set()
-        """The units that were left to their actions at the end."""
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -70,8 +60,7 @@ class Engine(Roll):
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
-                for run in resumed:
-                    await self._begin(run, ())
+                await self._go_on(resumed)
                 self._group.create_task(self.guards.run(), name="guards")
                 self.ready.set()
                 await asyncio.Event().wait()
@@ -105,8 +94,7 @@ class Engine(Roll):
                 log.error("a run cannot go on", run=state.run, problem=str(error))  # noqa: TRY400 - the text says it all
                 cause = f"it cannot go on: {error}. Mend that and start labd again, or abort it"
                 self._parked[state.run] = replace(state, cause=cause)
-                actions = await self.journal.events(run=state.run, kinds=ACTIONS)
-                self.reservations.keep(state.run, open_units(actions))
+                self.reservations.occupy(state.run, await units_of(self.lab, self.journal, state.run))
                 continue
             del self._parked[state.run]
             runs.append(run)
@@ -117,22 +105,22 @@ class Engine(Roll):
         """Takes up the runs that were not taken up at the start; gives their ids."""
         self._resumes = True
         async with self._ending:
-            runs = await self._take_up()
-            for run in runs:
-                await self._begin(run, ())
+            self._settled.clear()
+            runs: list[Run] = []
+            try:
+                runs = await self._take_up()
+            finally:
+                await self._go_on(runs)
         return [run.id for run in runs]
 
-    async def _close(self, run_id: str, by: str, cause: str | None) -> bool:
-        """Aborts a run that was not taken up; gives whether it was that still."""
-        async with self._ending:
-            if run_id not in self._parked:
-                return False
-            ended = await abort_parked(self.lab, self.journal, self._parked[run_id], by, cause)
-            del self._parked[run_id]
-            self._past[run_id] = ended
-            self.reservations.forget(run_id)
-            self.lab.bus.tell(ended)
-            return True
+    async def _go_on(self, runs: Sequence[Run]) -> None:
+        """Begins the runs that were taken up; an order that came meanwhile reaches each before it does anything."""
+        try:
+            for run in runs:
+                await self._begin(run, ())
+        finally:
+            self._early.clear()
+            self._settled.set()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -205,6 +193,8 @@ class Engine(Roll):
         """Raises EngineError where no run is started now."""
         if self._group is None or self._closing:
             raise EngineError("the daemon is stopping; no run is started")
+        if not self._settled.is_set():
+            raise EngineError("runs of before are being taken up; start it in a moment")
         barred = self.lab.barriers.reason_for()
         if barred is not None:
             raise EngineError(f"no run is started now: {barred}")
@@ -215,6 +205,8 @@ class Engine(Roll):
         self._runs[run.id] = run
         begun = asyncio.Event()
         task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
+        for order in self._early:
+            self._give(order, (run,))
         waits = asyncio.ensure_future(begun.wait())
         try:
             await asyncio.wait({waits, task}, return_when=asyncio.FIRST_COMPLETED)
@@ -230,143 +222,6 @@ class Engine(Roll):
         await run.main()
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
-
-    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
-    async def command(
-        self, run_id: str, command: Command, *, by: str, cause: str | None = None, at: str | None = None
-    ) -> RunState:
-        """Gives a run a command; taken and durable when this returns.
-
-        Raises:
-            UnknownRunError: no such run.
-            CommandRefusedError: its state does not allow it.
-        """
-        if command is Command.CLEAR:
-            return await self._clear(run_id, by)
-        parked = self._parked.get(run_id)
-        if parked is not None:
-            if command not in (Command.STOP, Command.ABORT):
-                raise CommandRefusedError(f"{run_id}: {parked.cause}")
-            if await self._close(run_id, by, cause):
-                await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
-                return await self.state(run_id)
-        run = self._live(run_id)  # also one that was parked, and was resumed or ended meanwhile
-        await self._obeyed(run, run.command(command, by, cause, at))
-        await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
-        return await self.state(run_id)
-
-    async def _obeyed(self, run: Run, order: asyncio.Future[None]) -> None:
-        """Waits until a run has taken an order up, so that what it does for it is durable before it is acknowledged."""
-        task = self._tasks[run.id]
-        await asyncio.wait({order, task}, return_when=asyncio.FIRST_COMPLETED)
-        if not order.done():
-            raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
-
-    async def answer(self, run_id: str, choice: str, *, value: object = None, by: str) -> RunState:
-        """Answers a run's question; durable when this returns. Raises as `command` does."""
-        self._live(run_id).answer(choice, value, by)
-        await self._accept(run_id, {"command": "answer", "by": by, "choice": choice})
-        return await self.state(run_id)
-
-    async def command_all(
-        self, command: Command, *, by: str, cause: str | None = None, devices: Collection[str] | None = None
-    ) -> list[str]:
-        """Gives every run a command that it can take now; taken and durable when this returns. Gives their ids.
-
-        Args:
-            command: hold, stop or abort.
-            by: who, or what, gives it.
-            cause: why.
-            devices: only the runs that work with one of these now, or whose sample one of them holds; None: all.
-        """
-        self._orders_to_all += devices is None
-        orders = {
-            run.id: (self._tasks[run.id], run.command(command, by, cause))
-            for run in list(self._runs.values())
-            if command in run.lifecycle.allowed() and (devices is None or run.uses(devices))
-        }
-        for task, order in orders.values():
-            await asyncio.wait({task, order}, return_when=asyncio.FIRST_COMPLETED)
-        if orders:
-            told = {"command": command.value, "by": by, "cause": cause, "at": None}
-            await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in orders))
-        return list(orders)
-
-    async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
-        """What an interlock orders."""
-        return await self.command_all(Command(then), by=by, cause=cause, devices=devices)
-
-    def _using(self, device: str) -> list[str]:
-        return [run.id for run in self._runs.values() if run.uses((device,))]
-
-    async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
-        await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
-
-    async def _clear(self, run_id: str, by: str) -> RunState:
-        """Clears an aborted run; for any ended run, says that a person has taken its sample out of the lab."""
-        state = await self.state(run_id)
-        if state.ended is None:
-            raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
-        worker = self.worker(state.sample)
-        if worker is not None:
-            raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
-        events = []
-        if state.state == State.ABORTED.value:
-            cycle = Lifecycle(State.ABORTED)
-            for command in (Command.CLEAR, Command.DONE):
-                before, after = cycle.command(command)
-                data = {"from": before.value, "to": after.value, "command": command.value, "by": by, "cause": None}
-                events.append(NewEvent("run.state", dict(data), run_id))
-        place = self.lab.places.place_of(state.sample)
-        if place is not None:
-            events.append(
-                NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None, "by": by}, run_id)
-            )
-        gripper = self.lab.places.part_of(state.sample)
-        if gripper is not None:
-            told = {"sample": state.sample, "place": gripper, "held": False, "by": by}
-            events.append(NewEvent("part.moved", dict(told), run_id))
-        if not events:
-            raise CommandRefusedError(f"{run_id} is {state.state} and its sample has left the lab: nothing to clear")
-        # At once, for whoever asks while it is written: nobody clears it a second time, or begins with what has gone.
-        self.lab.places.move(state.sample, None)
-        if gripper is not None:
-            self.lab.places.carry(gripper, None)
-        if state.state == State.ABORTED.value:
-            self._past[run_id] = replace(state, state=State.STOPPED.value)
-        await self.journal.append(*events)
-        return await self.state(run_id)
-
-    async def stop_all(self, by: str, cause: str) -> None:
-        """Stops every run in order, and waits for their ends. No new run is taken."""
-        await self._end_all(Command.STOP, by, cause)
-
-    async def abort_all(self, by: str, cause: str) -> None:
-        """Aborts every run that has not ended, and waits for their ends. No new run is taken."""
-        await self._end_all(Command.ABORT, by, cause)
-
-    async def _end_all(self, command: Command, by: str, cause: str) -> None:
-        self._closing = True
-        for run in list(self._runs.values()):
-            if command in run.lifecycle.allowed():
-                run.command(command, by, cause)
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
-
-    async def leave_all(self) -> None:
-        """Lets go of all runs, for the next daemon to go on with them. No new run is taken.
-
-        Nothing new is begun; what acts comes to its outcome, but for actions that go on without labd
-        (`on_loss: continue`): they are left to their devices, and taken up again.
-        """
-        self._closing = True
-        leaving = [run.leave_off() for run in self._runs.values()]
-        for units in await asyncio.gather(*leaving):
-            self.goes_on |= units
-        for task in list(self._tasks.values()):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
     def _tell(self, events: Sequence[Event]) -> None:

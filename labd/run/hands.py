@@ -32,6 +32,8 @@ class Work:
     told: bool = False  # the journal holds an outcome of the intent, `unknown` included
     unknown: bool = False  # and that is what it says
     left: str | None = None  # why the run does not wait for it any more
+    waits: bool = False  # for its device to come back; nothing of it is on the wire
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the run ends
     quiet: asyncio.Event = field(default_factory=asyncio.Event)  # set while nothing of it is on the wire
 
     def begin(self) -> None:
@@ -115,7 +117,7 @@ class Hands:
 
     async def make_safe(self, bound: Bound, run: str, cause: str | None = None) -> None:
         """Brings one unit to its safe state, and journals how that went and, if told, why it was needed."""
-        problem = await bound.device.safe_state(bound.unit or None)
+        problem = await bound.device.make_safe(bound.unit or None, cause or f"the end of {run}")
         data = {"device": bound.device.id, "unit": bound.unit, "problem": problem}
         if cause is not None:
             data["cause"] = cause

@@ -105,6 +105,26 @@ def open_questions(events: Iterable[Event]) -> list[str]:
     return list(found)
 
 
+def going_on(events: Iterable[Event]) -> set[tuple[str, str]]:
+    """The units that were left to go on without labd: whose last action says so, and is under way or was done.
+
+    Args:
+        events: of one unfinished run, of the kinds in ACTIONS.
+    """
+    last: dict[tuple[str, str], str] = {}
+    continues: set[str] = set()
+    failed: set[str] = set()
+    for event in events:
+        data: dict[str, Any] = event.data
+        if event.kind == "action.intended":
+            last[data["device"], data["unit"]] = data["action_id"]
+            if data["on_loss"] == "continue":
+                continues.add(data["action_id"])
+        elif event.kind == "action.failed":
+            failed.add(data["action_id"])
+    return {unit for unit, action_id in last.items() if action_id in continues - failed}
+
+
 def open_units(events: Iterable[Event], on_loss: str | None = None) -> set[tuple[str, str]]:
     """The units, as device and unit, whose action has no outcome yet.
 

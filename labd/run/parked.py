@@ -62,5 +62,6 @@ def _moves(state: RunState, by: str, why: str) -> Iterator[dict[str, str | None]
 async def _make_safe(lab: Lab, journal: Journal, unit: tuple[str, str], run: str) -> None:
     device = lab.devices.get(unit[0])
     if device is not None:  # else it was taken out of lab.yaml meanwhile
-        told = {"device": unit[0], "unit": unit[1], "problem": await device.safe_state(unit[1] or None)}
+        problem = await device.make_safe(unit[1] or None, f"{run} is aborted")
+        told = {"device": unit[0], "unit": unit[1], "problem": problem}
         journal.post(NewEvent("device.safe_state", told, run))

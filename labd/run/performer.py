@@ -63,11 +63,12 @@ class Performer(Reconciler):
         self._watch = Stopwatch()
         self._open = asyncio.Event()  # new attempts may begin
         self._open.set()
+        self._leaving = False  # the daemon ends, and the run does not
 
     @property
     def quiet(self) -> bool:
         """Whether nothing is on the wire, nor about to be."""
-        return not any(work.attempting for work in self._works)
+        return not any(work.attempting and not work.waits for work in self._works)
 
     # ── one order ────────────────────────────────────────────────────────────────────────────────────────────────
     async def perform(self, order: Order) -> Settled:
@@ -201,7 +202,8 @@ class Performer(Reconciler):
         self._watch.resume()
         for limit in self._limits:
             limit.resume()
-        self._open.set()
+        if not self._leaving:
+            self._open.set()
 
     def keep(self, limit: Limit) -> Callable[[], None]:
         """Lets a limit of the run's own (a question's) stand still with the others; call what is given to end that."""
@@ -216,6 +218,7 @@ class Performer(Reconciler):
         self.unhold()
         works = list(self._works)
         for work in works:
+            work.given_up.set()
             if not work.sent or not work.attempting or work.order.action.effect is not Effect.ONCE:
                 work.task.cancel()
         await asyncio.gather(*(self._end_early(work, why) for work in works if not work.task.cancelling()))
@@ -242,8 +245,9 @@ class Performer(Reconciler):
 
         Gives the units of that.
         """
+        self._leaving = True
         self._open.clear()
-        acting = [work for work in self._works if work.attempting]
+        acting = [work for work in self._works if work.attempting and not work.waits]
         goes_on = [work for work in acting if work.order.action.on_loss is OnLoss.CONTINUE]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_LIMIT):

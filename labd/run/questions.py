@@ -134,15 +134,23 @@ class Desk:
         self._post("question.asked", told)
         return question
 
-    def answer(self, choice: str, value: Any, by: str) -> tuple[Question, Any]:
+    def answer(self, choice: str, value: Any, by: str, which: str | None = None) -> tuple[Question, Any]:
         """Takes an answer; gives the question that it is for, and its value in its type.
 
+        Args:
+            choice: what was chosen.
+            value: what was entered.
+            by: who answers.
+            which: the id of the question that is meant; None: the one that is asked now.
+
         Raises:
-            CommandRefusedError: nothing is asked, or the question does not take the answer.
+            CommandRefusedError: nothing is asked, something else is, or the question does not take the answer.
         """
         question = self.question
         if question is None:
             raise CommandRefusedError(f"{self._run} asks nothing")
+        if which not in (None, question.id):
+            raise CommandRefusedError(f"{which} is not asked now; {question.id} is: {question.text}")
         value = question.checked(choice, value)
         self._open.remove(question)
         self._post("question.answered", question_id=question.id, choice=choice, value=value, by=by)

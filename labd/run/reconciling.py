@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -75,21 +74,42 @@ class Reconciler(Hands):
             return settled
         self.on_unsent(order.step)
         self.on_quiet()
-        return Failed("cancelled", left) if left is not None else await self.perform(order)
+        if work.left is not None:  # also when its state was left meanwhile
+            return Failed("cancelled", work.left)
+        return await self.perform(order)
 
     async def _settle_anew(self, work: Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:
         rows = self.recorder.rows(work.order, intent)
         try:
-            work.quiet.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RECONNECT_LIMIT):
-                    await work.order.bound.device.wait_ready()
-            work.quiet.clear()
+            await self._back(work)
             if work.left is not None:
                 await self._end_early(work, work.left, safe=False)
             return await self._reconcile(work, intent, rows, error)
         finally:
             await rows.close()
+
+    async def _back(self, work: Work) -> None:
+        """Waits until its device is back, RECONNECT_LIMIT at most, or the run ends."""
+        device = work.order.bound.device
+        if device.connected:
+            return
+        work.waits = True
+        self.on_quiet()
+        ready = asyncio.ensure_future(device.wait_ready())
+        given_up = asyncio.ensure_future(work.given_up.wait())
+        try:
+            await asyncio.wait({ready, given_up}, timeout=RECONNECT_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.waits = False
+            ready.cancel()
+            given_up.cancel()
+
+    @property
+    def settling(self) -> str | None:
+        """Which devices are waited for to tell what became of an action, in words, or None."""
+        waiting = [work.order for work in self._works if work.waits]
+        told = [f"waits for {order.bound.device.id} to tell what became of {order.name}" for order in waiting]
+        return "; ".join(told) or None
 
     async def ask(self, order: Order, intent: Intent) -> Outcome:
         """Asks the device once more what became of an action that nobody knows about."""

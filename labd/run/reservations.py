@@ -8,7 +8,7 @@ in the press keeps the press from being given away, after the state that put it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
@@ -93,16 +93,15 @@ class Reservations:
 
     def restore(self, run: str, bounds: Mapping[str, Bound]) -> None:
         """Gives a run the units that it had before a restart; before anybody else asks for any."""
-        self._holder |= {key: run for bound in bounds.values() for key in bound.keys}
+        self.occupy(run, {key for bound in bounds.values() for key in bound.keys})
 
-    def keep(self, run: str, units: Iterable[UnitKey]) -> None:
-        """Keeps units from everybody while a run does not go on: what it ordered there may still be under way."""
-        self._holder |= dict.fromkeys(units, run)
+    def occupy(self, run: str, keys: Collection[UnitKey]) -> None:
+        """Enters a run as the one that has these units."""
+        self._holder |= dict.fromkeys(keys, run)
 
-    def forget(self, run: str) -> None:
+    def vacate(self, run: str) -> None:
         """Gives back all that a run has."""
-        for key in [key for key, holder in self._holder.items() if holder == run]:
-            del self._holder[key]
+        self._holder = {key: holder for key, holder in self._holder.items() if holder != run}
         self._grant()
 
     def take(self, run: str, sample: str, bound: Bound) -> bool:

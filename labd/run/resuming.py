@@ -5,7 +5,9 @@ Nothing is decided twice, and no ONCE action is ordered again unless its device 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +22,18 @@ from labd.run.outcomes import Failed, Order, Settled, Unsettled
 from labd.run.past import Past, Tried, question_of
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
+from labd.run.reconciling import RECONNECT_LIMIT
 from labd.run.reservations import Bound, Reservations
-from labd.run.run import POSITION, Run
+from labd.run.run import Run
 from labd.run.times import seconds_left
-from labd.sdk import Effect
+from labd.sdk import Effect, Intent
 
 AGAIN = ("unreachable", "unknown", "cut")
 """Kinds of failures after which an action is ordered again: it was about to be when the daemon ended."""
+
+
+class LostDeviceError(Exception):
+    """A device that a run had is not in the lab any more; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,14 @@ class Before:
     hold: str | None = None
 
     def bounds(self, lab: Lab, which: str = "bounds") -> dict[str, Bound]:
-        """The units that it had. Raises KeyError: the lab has no such device any more."""
+        """The units that it had. Raises LostDeviceError: the lab has no such device any more."""
         found = {}
         for name, told in self.position[which].items():
+            for device_id in (told["device"], *(other for other, _ in told["more"])):
+                if device_id not in lab.devices:
+                    raise LostDeviceError(device_id)
             device, unit = lab.devices[told["device"]], told["unit"]
             more = tuple((device_id, other) for device_id, other in told["more"])
-            if any(device_id not in lab.devices for device_id, _ in more):
-                raise KeyError(more[0][0])
             found[name] = Bound(name, device, unit, lab.place_of(device, unit), more)
         return found
 
@@ -63,7 +71,7 @@ class ResumedRun(Run):
     """A run taken up from where it was kept.
 
     Raises:
-        KeyError, ValueError: what was kept does not fit to this lab, or to this version of labd.
+        LostDeviceError: a device that it had is not in the lab any more.
     """
 
     def __init__(
@@ -76,8 +84,6 @@ class ResumedRun(Run):
         reservations: Reservations,
     ) -> None:
         state, position = before.state, before.position
-        if position["position"] != POSITION:
-            raise ValueError(f"it was kept by another version of labd ({position['position']})")
         bounds = before.bounds(performer.lab)
         super().__init__(state.run, order, machine, state.sample, home, performer, reservations)
         self._before = before
@@ -104,6 +110,9 @@ class ResumedRun(Run):
         before = self._before
         told = {"why": before.why, "state": self.machine.state, "packml": self.lifecycle.state}
         self._post("run.resumed", told)
+        if before.past.broken is not None:
+            self._stay_broken(before.past)
+            return
         if before.hold is not None:
             self._hold(before.hold)
         self._refresh()
@@ -113,7 +122,14 @@ class ResumedRun(Run):
         if not self.machine.state and not self.machine.pending:
             self._begin()
             return
-        waiting = [command for command in self.machine.pending if command not in self._deferred]
+        self._take_up_waiting([command for command in self.machine.pending if command not in self._deferred])
+        for step in self.machine.outstanding:
+            self._take_up_left(step)
+        self._dispatch([])  # so that devices know who watches them
+        self._agenda.spawn(self._look_whether_quiet(), "looks whether it is quiet")
+
+    def _take_up_waiting(self, waiting: Sequence[m.Command]) -> None:
+        """What the machine waits for."""
         for command in waiting:
             tried = self._before.past.tried.get(command.step_id) if isinstance(command, m.Do) else None
             if tried is not None and (tried.open or tried.done):
@@ -125,10 +141,6 @@ class ResumedRun(Run):
         for command in waiting:
             if command in self.machine.pending and command not in asked:
                 self._take_up_command(command)
-        for step in self.machine.outstanding:
-            self._take_up_left(step)
-        self._dispatch([])  # so that devices know who watches them
-        self._agenda.spawn(self._look_whether_quiet(), "looks whether it is quiet")
 
     async def _look_whether_quiet(self) -> None:
         """Begins after all that was taken up: what is still on the wire counts."""
@@ -137,6 +149,16 @@ class ResumedRun(Run):
     def _was_asked(self, command: m.Command) -> bool:
         """Whether people have seen this question: what leads elsewhere takes it back."""
         return isinstance(command, m.Ask) and self._before.past.question(command.step_id)[0] is not None
+
+    def _stay_broken(self, past: Past) -> None:
+        """An error of labd's own had stopped it: where it was since is not sure, and a person ends it."""
+        self._broken = self.cause = f"labd failed in this run ({past.broken}); stop or abort it"
+        self._unknown += [str(tried.intended.data["action"]) for tried in past.tried.values() if tried.open]
+        if not self.over:
+            self._hold(self._broken)
+            self._check_quiet()
+        else:
+            self._end_after_all()
 
     def _take_up_times(self) -> None:
         sleeps = self._before.position["times"]["sleeps"]
@@ -281,24 +303,34 @@ class ResumedRun(Run):
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _end_after_all(self) -> None:
         """It was ending when the daemon ended: its devices are made safe, and it ends."""
+        self._securing = True
+        under_way: list[tuple[Order, Intent]] = []
         for tried in self._before.past.tried.values():
             if not tried.open:
                 continue
             order = tried.order(self._performer.lab, self.sample, self._bounds, None)
             if order.action.effect is Effect.ONCE:
-                self._post("action.unknown", {"action_id": tried.id, "message": self._before.why})
-                self._unknown.append(order.name)
+                under_way.append((order, tried.intent(order)))
             else:
                 self._cut(tried)
-        match self.lifecycle.at:
-            case State.ABORTING:
-                self._agenda.spawn(self._make_safe_at_once(), "aborts")
-            case State.STOPPING:
-                self._check_quiet()
-            case _:
-                clean = self._final == "scrapped" and self.machine.cleans
-                work = self._complete_cleanly() if clean else self._completed()
-                self._agenda.spawn(work, "completes")
+        self._agenda.spawn(self._end_at_last(under_way), "ends")
 
-    async def _completed(self) -> None:
-        self._agenda.put(Urgency.RESULT, lambda: self._finish(State.COMPLETING))
+    async def _end_at_last(self, under_way: Sequence[tuple[Order, Intent]]) -> None:
+        """Once its devices are back, or RECONNECT_LIMIT is over. What had been under way is told as they have it."""
+        acting = self.lifecycle.at
+        devices = {bound.device.id: bound.device for bound in self._bounds.values()}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RECONNECT_LIMIT):
+                await asyncio.gather(*(device.wait_ready() for device in devices.values()))
+        if acting is State.ABORTING:
+            await self._make_safe()
+        why = f"{self._before.why} while the run was being ended"
+        for order, intent in under_way:
+            settled = await self._performer.resume(order, intent, why, left="the run was being ended")
+            if isinstance(settled, Unsettled):
+                self._unknown.append(order.name)
+        if acting is State.STOPPING:
+            await self._make_safe()
+        if acting is not State.COMPLETING or (self._final == "scrapped" and self.machine.cleans):
+            await self._clean()
+        self._agenda.put(Urgency.RESULT, lambda: self._finish(acting))

@@ -61,6 +61,7 @@ class Run(Acting):
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
         self._looking = False  # signals were read, and are looked at next
         self._same = False  # nothing has changed by what happens now
+        self._health: dict[str, str] = {}  # of devices, as they were heard of last
         self._cleaned = asyncio.Event()
         self._deaf = performer.lab.bus.subscribe(self._heard)
 
@@ -217,18 +218,23 @@ class Run(Acting):
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
         """Something was read from a device, or its health has changed."""
-        if isinstance(happening, DeviceState) and happening.health == "ok":
-            self._ask_again(happening.device)
+        if isinstance(happening, DeviceState) and happening.health != self._health.get(happening.device):
+            self._health[happening.device] = happening.health
+            if happening.health == "ok":
+                self._ask_again(happening.device)
         if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
             return
         if any(bound.device.id == happening.device for bound in self._bounds.values()):
             self._looking = True
-            self._agenda.put(Urgency.WATCH, self._look)
+            self._agenda.put(Urgency.WATCH, self._only_look)
+
+    def _only_look(self) -> None:
+        self._same = True  # unless something follows from what is seen
+        self._look()
 
     def _look(self) -> None:
         self._looking = False
         if self.machine.watching and self.lifecycle.at not in PAUSED:
-            self._same = True
             self._feed(m.Observed())
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
@@ -377,7 +383,7 @@ class Run(Acting):
             progress=1.0 if ended else self.machine.progress,
             expected_end=None,
             outcome=self.outcome if ended else None,
-            cause=self.cause if self.cause is not None else self.waits_for,
+            cause=self.cause if self.cause is not None else self.waits_for or self._performer.settling,
             question=self.question.told() if self.question else None,
             started=self.started,
             ended=self.ended_at,

@@ -10,13 +10,22 @@ import structlog
 from labd.journal import Journal, NewEvent
 from labd.lab.device import Device
 from labd.lab.lab import Lab
-from labd.run.history import ACTIONS, FOLDED, fold, open_units
+from labd.run.history import ACTIONS, FOLDED, fold, going_on
 
 log = structlog.get_logger(__name__)
 
 NAME = "safe-mode"
 """Of its barrier and its alarm."""
 AGAIN = 30.0  # s; wait before a device that did not become safe is told once more
+
+
+async def units_going_on(journal: Journal) -> set[tuple[str, str]]:
+    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest."""
+    unfinished = fold(await journal.events(kinds=FOLDED)).unfinished
+    found: set[tuple[str, str]] = set()
+    for state in unfinished:
+        found |= going_on(await journal.events(run=state.run, kinds=ACTIONS))
+    return found
 
 
 class SafeMode:
@@ -39,6 +48,7 @@ class SafeMode:
     def begin(self) -> None:
         """From now on no run is started and none goes on, and an alarm says why."""
         log.error("safe mode", why=self.why)
+        self._journal.post(NewEvent("daemon.safe_mode", {"why": self.why}))
         self._lab.barriers.set(NAME, "the lab is in safe mode; `labd status` says why, `labd resume` ends it")
         self._lab.alarms.tell(NAME, "critical", "lab", self.why)
 
@@ -50,7 +60,7 @@ class SafeMode:
 
     async def run(self) -> None:
         """Makes each device safe once, as it comes up, until safe mode ends: all but the units that may go on."""
-        spared = await self._spared()
+        spared = await units_going_on(self._journal)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._make_safe(device, spared), name=f"{device.id} safe mode")
@@ -60,13 +70,6 @@ class SafeMode:
             for task in tasks:
                 task.cancel()
 
-    async def _spared(self) -> set[tuple[str, str]]:
-        unfinished = fold(await self._journal.events(kinds=FOLDED)).unfinished
-        found: set[tuple[str, str]] = set()
-        for state in unfinished:
-            found |= open_units(await self._journal.events(run=state.run, kinds=ACTIONS), "continue")
-        return found
-
     async def _make_safe(self, device: Device, spared: Collection[tuple[str, str]]) -> None:
         kept = {unit for name, unit in spared if name == device.id}
         left: Sequence[str | None] = [unit for unit in device.driver.units if unit not in kept] if kept else [None]
@@ -74,7 +77,12 @@ class SafeMode:
             problem: str | None = None
             while True:
                 await device.wait_ready()
+                if device.upkeep is not None:  # a person works on it: not before that ends
+                    await asyncio.sleep(AGAIN)
+                    continue
                 before, problem = problem, await device.safe_state(unit)
+                if problem is not None and before is None and not kept:  # once, and not where that ends what goes on
+                    await device.on_unsafe(device.id, "safe mode")
                 if problem is None or problem != before:
                     told = {"device": device.id, "unit": unit or "", "problem": problem, "cause": "safe mode"}
                     self._journal.post(NewEvent("device.safe_state", told))

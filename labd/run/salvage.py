@@ -14,14 +14,16 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from labd import clock
 from labd.files import InputErrors
-from labd.journal import schema
+from labd.journal import JournalError, schema
 from labd.lab.config import Draft, read_lab
 from labd.lab.equipment import Equipment, Find
+from labd.lab.maintenance import KEPT, in_file
 from labd.sdk import DeviceError, Driver, OnLoss, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -77,6 +79,24 @@ def in_flight(journal: Path) -> list[InFlight]:
         found = InFlight(data["device"], data["unit"], data["action"], OnLoss(data["on_loss"]), run)
         by_unit[found.device, found.unit] = found
     return list(by_unit.values())
+
+
+def in_maintenance(draft: Draft, journal: Path) -> set[str]:
+    """The devices on which a person works: by lab.yaml, or by what was said to the daemon."""
+    said: dict[str, Any] = {}
+    if journal.exists():
+        with contextlib.suppress(JournalError):  # an older labd's journal keeps nothing
+            rows = schema.JOURNAL.look(journal, f"SELECT name, value FROM kept WHERE name GLOB '{KEPT}*'")  # noqa: S608
+            said = {name.removeprefix(KEPT): json.loads(text) for name, text in rows}
+    found: set[str] = set()
+    for name, device in draft.devices.items():
+        told = said.get(name)
+        if told is not None and told["over"] == in_file(device.maintenance):
+            if told["upkeep"] is not None:
+                found.add(name)
+        elif device.maintenance is not None:
+            found.add(name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +192,7 @@ class Salvage:
             )
             drivers = equipment.drivers(equipment.classes())
             units = {name: drivers[name].units if name in drivers else ("",) for name in self.draft.names}
-            spared = {name for name, device in self.draft.devices.items() if device.maintenance is not None}
+            spared = in_maintenance(self.draft, journal)
             plans = plan(open_, units, everything=self.everything, spared=spared)
             return list(await asyncio.gather(*(self._carry_out(one, drivers.get(one.device)) for one in plans)))
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from labd.journal import Event
 
-STARTS = frozenset({"daemon.started", "daemon.steady", "daemon.resumed", "daemon.stopped", "daemon.failed"})
+STARTS = frozenset(
+    {"daemon.started", "daemon.safe_mode", "daemon.steady", "daemon.resumed", "daemon.stopped", "daemon.failed"}
+)
 """The kinds of events that the fold below reads."""
 
 STEADY = 60.0  # s of the machine; a start that lives so long after it is online stands
@@ -22,19 +24,19 @@ DEATHS = 3
 def died(events: Iterable[Event]) -> tuple[str, ...]:
     """When the last starts were made that all died young, the oldest first; empty when the last one stood.
 
-    A start that stood in safe mode stands no more once it was resumed, until it has lived for a minute as that: what
-    it takes up may be what kills it.
+    Once one was in safe mode, only a person ends that (`daemon.resumed`): a restart, however orderly, sets nothing
+    moving again. And what is resumed has to live for a minute: it may be what kills labd.
     """
     dead: tuple[str, ...] = ()
-    forgiven: tuple[str, ...] = ()  # what the present start, standing, has made forgotten
+    safe = False
     for event in events:
         match event.kind:
             case "daemon.started":
-                dead, forgiven = (*dead, event.at), ()
-            case "daemon.steady":
-                dead, forgiven = (), dead or forgiven
+                dead = (*dead, event.at)
+            case "daemon.safe_mode":
+                safe = True
             case "daemon.resumed":
-                dead = dead or forgiven
-            case "daemon.stopped":
-                dead, forgiven = (), ()
+                safe = False
+            case "daemon.steady" | "daemon.stopped" if not safe:
+                dead = ()
     return dead

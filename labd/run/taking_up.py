@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+import structlog
 
 from labd.files import InputErrors
 from labd.files.library import Library
-from labd.journal import Event, Journal, SignalStore
+from labd.journal import Event, Journal, JournalError, SignalStore
 from labd.lab.bus import RunState
 from labd.lab.lab import Lab
 from labd.protocol import load
@@ -20,9 +21,11 @@ from labd.run.facts import facts_of
 from labd.run.life import POSITIONS
 from labd.run.past import READ, past_of
 from labd.run.performer import Performer
-from labd.run.reservations import Reservations
-from labd.run.resuming import Before, ResumedRun
-from labd.run.run import Run
+from labd.run.reservations import Reservations, UnitKey
+from labd.run.resuming import Before, LostDeviceError, ResumedRun
+from labd.run.run import POSITION, Run
+
+log = structlog.get_logger(__name__)
 
 
 class CannotGoOnError(Exception):
@@ -42,12 +45,6 @@ class LastEnd:
     why: str = "the daemon ended"
     restored: int = 0
     backup_at: str = ""
-
-    def hold(self, last: int) -> str | None:
-        """Why a run whose last event is this must not go on by itself, or None."""
-        if last > self.restored:
-            return None
-        return f"the journal was restored from a backup of {self.backup_at}: look at what really stands there first"
 
 
 async def last_end(journal: Journal) -> LastEnd:
@@ -89,29 +86,57 @@ async def take_up(
     Raises:
         CannotGoOnError: it does not fit to the lab any more, or was kept by another version of labd.
     """
-    (started,) = await journal.events(run=state.run, kinds={"run.started"})
-    events = await journal.events(run=state.run, kinds=READ)
-    position = (await journal.kept(f"{POSITIONS}{state.run}")).get(f"{POSITIONS}{state.run}")
     number = int(state.run.rpartition("-")[2])
-    past = past_of(events)
-    performer = performer_of(lab, journal, signals, state.run, past.actions)
-    home = str(started.data["home"])
-    if position is None and state.state != "Idle":
-        raise CannotGoOnError("where it was is not in the journal: an older labd did not keep that")
     try:
-        machine = _machine(started, facts_of(lab), position)
+        (started,) = await journal.events(run=state.run, kinds={"run.started"})
+        past = past_of(await journal.events(run=state.run, kinds=READ))
+        position = await _position(journal, state)
+        # in a thread, as at a start: a stop is heard meanwhile
+        machine = await asyncio.to_thread(_machine, started, facts_of(lab), position)
+        performer = performer_of(lab, journal, signals, state.run, past.actions)
+        home = str(started.data["home"])
         if position is None:
             return Run(state.run, number, machine, state.sample, home, performer, reservations)
-        devices = {told["device"] for told in position["bounds"].values()}
-        hold = end.hold(events[-1].seq if events else started.seq) or lab.barriers.reason_for(devices)
+        hold = await _hold(lab, journal, state.run, position, end)
         before = Before(state, position, past, end.why, hold)
         return ResumedRun(before, number, machine, home, performer, reservations)
+    except (CannotGoOnError, JournalError):
+        raise
     except InputErrors as errors:
         raise CannotGoOnError(f"its protocol does not hold in this lab any more: {errors}") from errors
-    except KeyError as error:
-        raise CannotGoOnError(f"this lab has no {error.args[0]!r} any more; enter it in lab.yaml again") from error
-    except (ValueError, ValidationError) as error:
-        raise CannotGoOnError(str(error)) from error
+    except LostDeviceError as error:
+        raise CannotGoOnError(f"this lab has no {error} any more; enter it in lab.yaml again") from error
+    except Exception as error:  # one run that labd cannot read keeps no other from going on
+        log.exception("a run could not be taken up", run=state.run)
+        raise CannotGoOnError(f"labd failed in taking it up ({error!r}); see its log") from error
+
+
+async def _position(journal: Journal, state: RunState) -> Mapping[str, Any] | None:
+    """Where it was; None for a run that had not begun. Raises CannotGoOnError: nobody can tell."""
+    name = f"{POSITIONS}{state.run}"
+    position = (await journal.kept(name)).get(name)
+    if position is None and state.state != "Idle":
+        raise CannotGoOnError("where it was is not in the journal: an older labd did not keep that")
+    if position is not None and position.get("position") != POSITION:
+        raise CannotGoOnError(f"it was kept by another version of labd ({position.get('position')})")
+    return position
+
+
+async def units_of(lab: Lab, journal: Journal, run: str) -> set[UnitKey]:
+    """The units that a run had, as far as the lab has them still."""
+    name = f"{POSITIONS}{run}"
+    bounds = (await journal.kept(name)).get(name, {}).get("bounds", {}).values()
+    keys = [(told["device"], told["unit"]) for told in bounds]
+    keys += [(device, unit) for told in bounds for device, unit in told["more"]]
+    return {key for key in keys if key[0] in lab.devices}
+
+
+async def _hold(lab: Lab, journal: Journal, run: str, position: Mapping[str, Any], end: LastEnd) -> str | None:
+    """Why it must not go on by itself, or None."""
+    if end.restored and not await journal.events(run=run, after=end.restored, limit=1):
+        at = end.backup_at
+        return f"the journal was restored from a backup of {at}: look at what really stands there first"
+    return lab.barriers.reason_for({told["device"] for told in position["bounds"].values()})
 
 
 def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> Machine:

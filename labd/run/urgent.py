@@ -11,6 +11,7 @@ import structlog
 from labd.journal import NewEvent
 from labd.lab.device import Device
 from labd.lab.lab import Lab
+from labd.lab.upkeep import LEFT_ALONE
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command
 from labd.run.reservations import UnitKey
@@ -24,11 +25,14 @@ class Ordered:
 
     Args:
         runs: those that took it.
-        safe: by device that was told to make itself safe, what went wrong, or None. Those that are down are not told.
+        safe: by device that was told to make itself safe, what went wrong, or None. One that is down could not be told,
+            and is as soon as it is back.
+        left: why, by device that was not told: a person works on it.
     """
 
     runs: tuple[str, ...]
     safe: Mapping[str, str | None] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 async def order_all(engine: Engine, command: Command, *, by: str, cause: str | None = None) -> Ordered:
@@ -46,7 +50,7 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
     log.warning("ordered to the whole lab", command=command.value, by=by, cause=cause)
     runs, safe, told = await asyncio.gather(
         engine.command_all(command, by=by, cause=cause),
-        make_all_safe(engine.lab) if command is Command.ABORT else _nothing(),
+        make_all_safe(engine.lab, f"abort by {by}") if command is Command.ABORT else _nothing(),
         engine.journal.append(NewEvent("lab.ordered", {"command": command.value, "by": by, "cause": cause})),
         return_exceptions=True,  # a journal that is broken must not keep a device from being told
     )
@@ -56,25 +60,40 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
     assert not isinstance(runs, BaseException)
     assert not isinstance(safe, BaseException)
     await engine.journal.append(*(_made_safe(device, problem, by) for device, problem in safe.items()))
-    return Ordered(tuple(runs), safe)
+    left = {name: LEFT_ALONE for name in engine.lab.devices if command is Command.ABORT and name not in safe}
+    return Ordered(tuple(runs), safe, left)
 
 
-async def make_all_safe(lab: Lab, spared: Collection[UnitKey] = ()) -> dict[str, str | None]:
-    """Makes every device safe that is there, all at once, but for the units that are spared.
+async def make_all_safe(lab: Lab, cause: str) -> dict[str, str | None]:
+    """Makes every device safe, all at once; one that is down as soon as it is back.
+
+    A safe state may move a device (it opens a ram): one that a person works on is left alone.
 
     Gives what went wrong with each, or None.
     """
-    devices = [device for device in lab.devices.values() if device.connected]
-    problems = await asyncio.gather(*(_make_safe(device, spared) for device in devices))
+    devices = [device for device in lab.devices.values() if device.upkeep is None]
+    problems = await asyncio.gather(*(_make_safe(device, cause) for device in devices))
     return {device.id: problem for device, problem in zip(devices, problems, strict=True)}
 
 
-async def _make_safe(device: Device, spared: Collection[UnitKey]) -> str | None:
+async def _make_safe(device: Device, cause: str) -> str | None:
+    if device.connected:
+        return await device.make_safe(None, cause)
+    away = f"it is down and could not be told ({device.problem}); it is made safe as soon as it is back"
+    await device.make_safe(None, f"{cause}, while it was away")
+    return away
+
+
+async def make_safe_at_last(lab: Lab, spared: Collection[UnitKey]) -> None:
+    """Makes every device safe that is there, but for those that a person works on and for units that are spared."""
+    devices = [device for device in lab.devices.values() if device.connected and device.upkeep is None]
+    await asyncio.gather(*(_make_rest_safe(device, spared) for device in devices))
+
+
+async def _make_rest_safe(device: Device, spared: Collection[UnitKey]) -> None:
     kept = {unit for name, unit in spared if name == device.id}
-    if not kept:
-        return await device.safe_state()
-    problems = [await device.safe_state(unit) for unit in device.driver.units if unit not in kept]
-    return "; ".join(problem for problem in problems if problem is not None) or None
+    for unit in [unit for unit in device.driver.units if unit not in kept] if kept else [None]:
+        await device.make_safe(unit, "labd ends", others=not kept)
 
 
 async def _nothing() -> dict[str, str | None]:

@@ -192,9 +192,13 @@ class AcknowledgeOrder(Payload):
 
 
 class AnswerOrder(Payload):
-    """One run that asks; `value` where the question asks for one: `"35 µL"`, or a JSON value."""
+    """One run that asks; `value` where the question asks for one: `"35 µL"`, or a JSON value.
+
+    `question` is the id of the one that is meant, as the run's state tells it: what is asked meanwhile is not answered.
+    """
 
     run: Id
+    question: Id | None = None
     choice: Words = ""
     value: JsonValue = None
 

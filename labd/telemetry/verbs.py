@@ -95,7 +95,8 @@ async def _acknowledge(
 
 
 async def _answer(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.AnswerOrder) -> Taken:
-    state = await engine.answer(arguments.run, arguments.choice, value=arguments.value, by=user)
+    choice, value, which = arguments.choice, arguments.value, arguments.question
+    state = await engine.answer(arguments.run, choice, value=value, by=user, which=which)
     return _at_once({"run": arguments.run, "state": state.state})
 
 

@@ -33,6 +33,7 @@ class MecaSimulator(Simulator):
         error_on ([moves]): motion error in mid-move. estop_on ([moves]): the E-stop.
         slow (factor): every way takes so much longer.
         taken (bool): another client has control.
+        numbered (int): its statuses end with this number, so that two of them can be told apart.
         silent (bool), lost_replies (int, counts down): as `TextServer` has them.
     """
 

@@ -147,13 +147,15 @@ class Arm:
 
     def robot_status(self) -> str:
         """as, hs, sm, es, pm, eob, eom."""
-        flags = (self.activated, self.homed, False, self.error, self.paused, self.idle, self._job is None)
-        return ",".join(str(int(flag)) for flag in flags)
+        return self._status(self.activated, self.homed, False, self.error, self.paused, self.idle, self._job is None)
 
     def gripper_status(self) -> str:
         """ge, hs, ph, lr, es, fo."""
-        flags = (True, self.homed, self.fingers.holding, self.fingers.at_limit, False, False)
-        return ",".join(str(int(flag)) for flag in flags)
+        return self._status(True, self.homed, self.fingers.holding, self.fingers.at_limit, False, False)
+
+    def _status(self, *flags: bool) -> str:
+        more = [int(self.faults["numbered"])] if "numbered" in self.faults else []
+        return ",".join(map(str, [*map(int, flags), *more]))
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
     def activate(self) -> None:

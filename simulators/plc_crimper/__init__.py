@@ -40,6 +40,7 @@ class CrimperSimulator(Simulator):
         swap_words (bool): 32-bit values as ABCD.
         estop (bool): pressed now, until taken away. estop_in_stroke (true | {cycle, after: s}): pressed in mid-stroke.
         guard_open, light_curtain (bool): the guard is open, something is in the light curtain.
+        force_offset (kN): its force cell's zero has drifted.
         force_short (fraction | {cycle, fraction}): a bad lever or a thin stack: the stroke ends with less force.
         overload, stroke_time (true | {cycle}): these alarms.
 

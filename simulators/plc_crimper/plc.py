@@ -127,8 +127,9 @@ class Plc:
 
     @property
     def force(self) -> float:
-        """kN, now."""
-        return self.stroke.force(self.now) if self.stroke else 0.0
+        """kN, now, as its cell measures it."""
+        offset = float(self.faults.get("force_offset", 0.0))
+        return offset + (self.stroke.force(self.now) if self.stroke else 0.0)
 
     @property
     def peak(self) -> float:

@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.ascii import BalanceWitness, MarkedLines
+from benchmarks.faults.careless import CARELESS
 from benchmarks.faults.clocks import JumpingVirtual, both
 from benchmarks.faults.estops import Stopped, stop_in_stroke
 from benchmarks.faults.kills import Killed, Plan
 from benchmarks.faults.kills import play as play_killed
 from benchmarks.faults.lab import FaultLab, fault_lab
-from benchmarks.faults.links import Found, Round
+from benchmarks.faults.links import Found, Round, caught
 from benchmarks.faults.lost import Plan as Fault
 from benchmarks.faults.lost import Tally, play, rounds
 from benchmarks.faults.outages import late, vanishing
 from benchmarks.faults.scripts import rehearsed, short_cell
 from benchmarks.faults.timeouts import Quiet, many
+from benchmarks.faults.witness import Verdicts
+from labd import clock
 from labd.run.lifecycle import Command
 
 LOST = {
@@ -147,3 +151,25 @@ def test_a_wall_clock_that_is_set_back_and_forth_changes_no_duration() -> None:
     assert jumped.went_back > 0
     assert (jumped.outcome, jumped.unsound) == ("complete", 0)
     assert jumped.off(calm) < 1e-3
+
+
+@pytest.mark.parametrize("device", CARELESS)
+def test_a_driver_that_takes_whatever_comes_next_is_caught(device: str) -> None:
+    """Else the rounds above would prove nothing about the drivers that do not."""
+    assert caught(device) > 0
+
+
+def test_only_the_line_that_is_damaged_is_told_as_damaged() -> None:
+    lines = MarkedLines(b"\n")
+    assert list(lines.take(b"one\ntw", None)) == [("one", False)]
+    assert list(lines.take(b"O\nthree\n", 0)) == [("twO", True), ("three", False)]
+    assert list(lines.take(b"fo", 2)) == []  # its end was cut off
+    assert list(lines.take(b"five\nsix\n", None)) == [("fofive", True), ("six", False)]
+
+
+def test_a_wrong_value_is_excused_by_its_own_damaged_bytes_and_no_others() -> None:
+    witness = BalanceWitness(None, Verdicts())
+    witness.delivered(b"S S 1.500 g\r\nS S 2.500 g\r\n", 6)
+    assert witness.excused("mass", 1.5, 0.0)
+    assert not witness.excused("mass", 2.5, 0.0)
+    assert not witness.excused("mass", 1.5, clock.monotonic() + 1.0)  # damaged, and old

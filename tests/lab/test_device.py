@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from labd import clock
-from labd.lab.bus import DeviceState, Happening
+from labd.journal import JournalError
+from labd.lab.bus import DeviceState, Happening, SignalsRead
 from labd.lab.device import Device, TimeLimit
 from labd.lab.limit import Limit
 from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Unreachable, Verdict
@@ -47,6 +48,30 @@ async def test_a_missing_device_is_tried_until_it_is_there(press: Device) -> Non
     assert press.health == "ok"
     states = [happening.health for happening in told if isinstance(happening, DeviceState)]
     assert states == ["down", "ok"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_a_listener_raises_is_not_called_the_drivers_failure(press: Device) -> None:
+    def fail(happening: Happening) -> None:
+        if isinstance(happening, SignalsRead):
+            raise JournalError("the disk is gone")
+
+    press.bus.subscribe(fail)
+    with pytest.raises(JournalError, match="the disk is gone"):
+        await press.run()
+    assert "driver failed" not in (press.problem or "")
+
+
+async def test_a_reading_that_is_none_is_the_drivers_failure(press: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def junk() -> object:
+        return {"": "0.3 kN"}
+
+    monkeypatch.setattr(toy(press), "read_state", junk)
+    task = asyncio.create_task(press.run())
+    await press.wait_ready()
+    assert press.health == "degraded"
+    assert str(press.problem).startswith("its driver failed")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -246,7 +271,7 @@ async def test_a_driver_that_hangs_when_it_is_closed_is_told_of_and_the_lab_ends
         await asyncio.sleep(300)
         assert press.problem == "its driver hangs: close does not end; when it stays so, restart labd"
         assert toy(press).connects == 1
-    assert [state.health for state in told] == ["degraded", "down", "down"]
+    assert [state.health for state in told] == ["ok", "degraded", "down", "down"]
 
 
 async def test_a_driver_that_hangs_in_connecting_is_no_end_of_the_supervisor(press: Device) -> None:
@@ -299,8 +324,8 @@ async def test_a_driver_may_tidy_up_when_it_is_told_to_end(press: Device) -> Non
 def test_the_end_of_the_loop_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
     async def main() -> str | None:
         device = toy_lab(tmp_path, {"press": "press"}).devices["press"]
-        toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
         async with supervised(device):
+            toy(device).read_state = stubborn  # type: ignore[method-assign,assignment]
             await asyncio.sleep(60)
         return device.problem
 

@@ -63,3 +63,20 @@ def test_what_does_not_hold_is_told_at_its_place(
 def test_conditions_are_told_with_the_other_errors_of_a_file(tmp_path: Path) -> None:
     path = write(tmp_path, LAB.replace("store: store", "stores: store").replace("box.oxygen", "box.oxigen"))
     assert [problem.code for problem in check_lab(path, find=TOYS.__getitem__).problems] == ["L101", "L209"]
+
+
+def test_names_are_no_longer_than_their_alarms_can_tell_apart(tmp_path: Path) -> None:
+    fits = LAB.replace("name: oxygen", f"name: {'o' * 54}").replace(
+        "  box-1:", f"  {'d' * 48}: {{driver: press}}\n  box-1:"
+    )
+    checked = check_lab(write(tmp_path, fits), find=TOYS.__getitem__)
+    assert checked.lab is not None
+    ids = [f"interlock-{rule.name}" for rule in checked.lab.rules]
+    assert len(set(ids)) == len(ids) == 3
+    assert max(map(len, ids)) == 64
+    for old, long, where in (("o" * 54, "o" * 55, "10:12"), ("d" * 48, "d" * 49, "6:3")):
+        path = write(tmp_path, fits.replace(old, long))
+        (problem,) = check_lab(path, find=TOYS.__getitem__).problems
+        assert (problem.code, problem.where) == ("L103", f"{path}:{where}")
+        assert f"has {len(long)} characters" in problem.message
+        assert problem.mend == f"write at most {len(old)}"

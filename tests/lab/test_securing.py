@@ -7,12 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from labd import clock
 from labd.lab.background import background
 from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
-from labd.sdk import Call, Fault, Intent, OnLoss, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.sdk import Action, Call, DeviceError, Fault, Intent, OnLoss, Outcome, OutcomeUnknown, Unreachable, Verdict
+from labd.sdk.roles import CrimperSignals
 from tests.toys import Toy, toy_lab
 
 
@@ -116,3 +119,65 @@ async def test_a_device_that_cannot_be_made_safe_is_not_used_before_it_is(tmp_pa
         toy(press).safe_state = safe  # type: ignore[method-assign]
         assert problems == []  # it did not answer, and was tried again; then it answered, and a person must look
         assert told == [("press", "", "the guard is open", "somebody wants it")]
+
+
+async def test_a_driver_that_hangs_while_it_makes_safe_takes_its_device_down(tmp_path: Path) -> None:
+    async with at_work(toy_lab(tmp_path, {"press": "press"})) as press:
+        ended = asyncio.Event()
+
+        async def hang(unit: str | None = None) -> None:
+            while not ended.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ended.wait()
+
+        safe, toy(press).safe_state = toy(press).safe_state, hang  # type: ignore[method-assign]
+        press.owe_safe("somebody wants it")
+        await asyncio.sleep(60)
+        assert (press.health, press.connected) == ("down", False)
+        assert "its driver hangs: safe_state does not end" in str(press.problem)
+        toy(press).safe_state = safe  # type: ignore[method-assign]
+        ended.set()
+        await press.wait_ready()
+        assert toy(press).safe == [None]
+
+
+async def test_another_action_of_the_unit_does_not_pay_for_one_that_nobody_knows_of(tmp_path: Path) -> None:
+    async with at_work(toy_lab(tmp_path, {"press": "stat"})) as stat:
+        cell_off, rest = stat.driver.actions["cell_off"], stat.driver.actions["open_circuit"]
+        assert (cell_off.on_loss, rest.on_loss) == (OnLoss.STOP, OnLoss.CONTINUE)
+        toy(stat).script["cell_off"] = [OutcomeUnknown("no answer")]
+
+        async def do(action: Action, action_id: str, **values: str) -> None:
+            parameters = action.parameters.model_validate(values)
+            await stat.invoke(action, parameters, Call(action_id), "run-1", Limit(60))
+
+        with contextlib.suppress(OutcomeUnknown):
+            await do(cell_off, "a1")
+        await do(rest, "a2", duration="2 s", interval="1 s")
+        await lose(stat)
+        assert toy(stat).safe == [None]
+        toy(stat).script["cell_off"] = [OutcomeUnknown("no answer")]
+        with contextlib.suppress(OutcomeUnknown):
+            await do(cell_off, "a3")
+        await do(cell_off, "a4")  # of the same standing, and it ended well
+        await lose(stat)
+        assert toy(stat).safe == [None]
+
+
+async def test_a_driver_that_hangs_while_its_signals_are_evidence_takes_only_itself_down(tmp_path: Path) -> None:
+    async with at_work(toy_lab(tmp_path, {"press": "press"})) as press:
+        ended = asyncio.Event()
+
+        async def hang() -> CrimperSignals:
+            while not ended.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ended.wait()
+            return CrimperSignals()
+
+        toy(press).read_state = hang  # type: ignore[method-assign]
+        action = press.driver.actions["crimp"]
+        with pytest.raises(DeviceError):
+            await press.baseline(action, "", action.parameters.model_validate({"force": "7.8 kN"}))
+        assert "its driver hangs: read_state does not end" in str(press.problem)
+        assert not press.connected
+        ended.set()

@@ -133,6 +133,8 @@ async def at_work(
     wait: bool = True,
     missing: Collection[str] = (),
     lab_yaml: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    begin: bool = True,
 ) -> AsyncIterator[Bench]:
     """A lab of toys for the time of a block; the same folder again is the same lab after a restart.
 
@@ -143,6 +145,8 @@ async def at_work(
         wait: until all devices are there.
         missing: devices that do not answer.
         lab_yaml: more of lab.yaml.
+        resume: whether runs of before go on.
+        begin: whether the engine is at work when the block begins.
     """
     deck = [{"place": "tray/cells", "labware": "cell_tray_36"}]
     lab = toy_lab(path, devices, toys, deck=deck, **(lab_yaml or {}))
@@ -157,9 +161,10 @@ async def at_work(
                 device.driver.refuse_connect = Unreachable("nobody answers")  # type: ignore[attr-defined]
             elif wait:
                 await device.wait_ready()
-        engine = Engine(lab, journal, signals)
-        await stack.enter_async_context(background(engine.run(), "engine"))
-        await engine.ready.wait()
+        engine = Engine(lab, journal, signals, resume=resume)
+        if begin:
+            await stack.enter_async_context(background(engine.run(), "engine"))
+            await engine.ready.wait()
         yield Bench(lab, engine, journal)
 
 

@@ -10,8 +10,8 @@ import pytest
 from labd import clock
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command
-from labd.run.urgent import order_all
-from labd.sdk import Call
+from labd.run.urgent import make_safe_at_last, order_all
+from labd.sdk import Call, OutcomeUnknown, Unreachable
 from tests.run.conftest import Bench, BenchMaker
 from tests.run.waiting import until, until_busy
 
@@ -56,10 +56,77 @@ async def test_a_device_that_does_not_answer_keeps_no_other_from_being_made_safe
         assert ordered.safe["arm"] is None
 
 
-async def test_what_is_down_cannot_be_told_and_is_not_told_to_be_safe(bench: BenchMaker) -> None:
+async def test_what_is_down_is_named_and_made_safe_as_soon_as_it_is_back(bench: BenchMaker) -> None:
     async with bench() as lab:
-        lab.lab.devices["arm"]._ready.clear()
-        assert "arm" not in (await order_all(lab.engine, Command.ABORT, by="eva")).safe
+        lab.toy("arm").refuse_poll = lab.toy("arm").refuse_connect = Unreachable("gone")
+        while lab.lab.devices["arm"].connected:
+            await asyncio.sleep(1)
+        safe = (await order_all(lab.engine, Command.ABORT, by="eva")).safe
+        assert safe["arm"] == "it is down and could not be told (gone); it is made safe as soon as it is back"
+        assert safe["press"] is None
+        assert lab.toy("arm").safe == []
+        lab.toy("arm").refuse_poll = lab.toy("arm").refuse_connect = None
+        await asyncio.sleep(60)
+        assert lab.toy("arm").safe == [None]
+        assert await made_safe(lab, "abort by eva, while it was away") == {"arm": None}
+
+
+async def test_a_device_that_fails_once_is_made_safe_before_anything_else(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        press = lab.toy("press")
+        safe, problems = press.safe_state, [OutcomeUnknown("no answer")]
+
+        async def once(unit: str | None = None) -> None:
+            if problems:
+                raise problems.pop()
+            await safe(unit)
+
+        press.safe_state = once  # type: ignore[method-assign]
+        ordered = await order_all(lab.engine, Command.ABORT, by="eva")
+        assert "no answer" in str(ordered.safe["press"])
+        await asyncio.sleep(1)
+        assert press.safe == [None]
+        assert lab.lab.devices["press"].connected
+        events = await lab.journal.events(kinds={"device.safe_state"})
+        told = {event.data["problem"] for event in events if event.data["device"] == "press"}
+        assert told == {"press.safe_state: no answer", None}
+
+
+@pytest.mark.parametrize("everything", [True, False])
+async def test_an_abort_of_a_run_too_takes_the_other_way_to_safety(bench: BenchMaker, everything: bool) -> None:
+    press = {"driver": "press", "simulator": {}, "safe_by": {"device": "box", "action": "cut", "with": {"outlet": "p"}}}
+    others = {name: {"driver": kind, "simulator": {}} for name, kind in [("arm", "arm"), ("s", "stat"), ("box", "box")]}
+    async with bench({"devices": {"press": press, **others}}) as lab:
+        lab.toy("press").script["open"] = [1000.0]
+        run = await lab.start()
+        await until_busy(lab, "press")
+        lab.toy("press").safe_takes = 1e6
+        if everything:
+            await order_all(lab.engine, Command.ABORT, by="eva")
+        else:
+            await lab.engine.command(run, Command.ABORT, by="eva")
+        await lab.engine.wait(run)
+        assert "cut p" in lab.toy("box").happened
+
+
+async def test_a_device_that_a_person_works_on_is_left_alone_and_its_debt_with_it(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        await lab.engine.guards.upkeeps.begin("press", "new seal", "eva")
+        ordered = await order_all(lab.engine, Command.ABORT, by="eva")
+        assert ordered.left == {"press": "in maintenance: left alone"}
+        assert "press" not in ordered.safe
+        await lab.engine.guards.make_safe("press", "hot")
+        await make_safe_at_last(lab.lab, ())
+        press = lab.lab.devices["press"]
+        press.owe_safe("somebody wants it")
+        await asyncio.sleep(60)
+        assert lab.toy("press").safe == []
+        assert press.connected
+        await lab.engine.guards.upkeeps.end("press", "eva")
+        assert not press.connected, "first things first"
+        await asyncio.sleep(1)
+        assert lab.toy("press").safe == [None]
+        assert press.connected
 
 
 async def test_a_hold_of_everything_makes_nothing_safe_and_leaves_ended_runs_alone(bench: BenchMaker) -> None:

@@ -58,9 +58,16 @@ async def test_a_force_that_falls_short_is_for_the_protocol(bench: BenchMaker) -
         assert (await until_asked(lab, run))["kind"] == "protocol"
 
 
+@pytest.mark.parametrize(("force", "against"), [(None, "its peak force cannot be read"), (1.5, "its force never rose")])
+async def test_a_broken_force_sensor_is_no_evidence(bench: BenchMaker, force: float | None, against: str) -> None:
+    async with bench() as lab:
+        lab.toy("press").force = force  # type: ignore[attr-defined]
+        assert against in (await until_asked(lab, await lab.start()))["text"]
+
+
 async def test_what_a_device_cannot_tell_is_not_asked_for(bench: BenchMaker) -> None:
     async with bench() as lab:
-        lab.toy("press").reads["cycles"] = None
+        lab.toy("press").reads |= {"cycles": None, "force": None}
         lab.toy("press").force = None  # type: ignore[attr-defined]
         lab.toy("arm").reads["gripped"] = None
         run = await lab.start(source=ANYTHING)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labd.journal import Journal
+from labd.lab.bus import Alarm
 from labd.lab.interlocks import GuardError, UnknownNameError
+from labd.lab.lab import Lab
+from labd.run.engine import Engine
 from labd.sdk import OutcomeUnknown
 from tests.run.conftest import Bench, BenchMaker
 from tests.run.waiting import until_busy
+from tests.toys import toy_lab
 
 
 async def told(lab: Bench, kind: str) -> list[dict[str, Any]]:
@@ -115,6 +121,22 @@ async def test_another_device_makes_one_safe_whose_link_is_lost_while_it_acts(be
         assert toy.safe == [None]
 
 
+async def test_two_that_want_a_device_safe_at_once_share_what_another_device_does(bench: BenchMaker) -> None:
+    press = {"driver": "press", "simulator": {}, "safe_by": {"device": "box", "action": "cut", "with": {"outlet": "p"}}}
+    box = {"driver": "box", "simulator": {}}
+    async with bench({"devices": {"press": press, "box": box}}, missing=["press"]) as lab:
+        toy = lab.toy("box")
+        toy.script["cut"] = [2.0, 2.0]
+        guards = lab.engine.guards
+        await asyncio.gather(guards.make_safe("press", "oxygen"), guards.make_safe("press", "heat"))
+        assert toy.happened == ["cut p"]
+        assert lab.lab.devices["box"].busy_with == ()
+        await guards.make_safe("press", "smoke")
+        assert toy.happened == ["cut p"] * 2
+        by_other = [one for one in await told(lab, "device.safe_state") if "safe_by" in one]
+        assert [one["cause"] for one in by_other] == ["oxygen", "smoke"]
+
+
 # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_who_has_seen_an_alarm_stands_in_it_and_in_the_journal(bench: BenchMaker) -> None:
     async with bench() as lab:
@@ -130,3 +152,48 @@ async def test_who_has_seen_an_alarm_stands_in_it_and_in_the_journal(bench: Benc
         assert alarms.active[0].acknowledged_by == "eva"
         alarms.tell("disk", "critical", "lab", "it is full")
         assert alarms.active[0].acknowledged_by is None
+
+
+async def taken_up(path: Path, devices: dict[str, str]) -> tuple[Lab, list[Alarm]]:
+    """A start of the guards alone: the lab, and what was told of alarms."""
+    lab, heard = toy_lab(path, devices), []
+    lab.bus.subscribe(lambda happening: heard.append(happening) if isinstance(happening, Alarm) else None)
+    journal = await Journal.open(path / "journal.sqlite")
+    try:
+        await Engine(lab, journal, None).guards.take_up()  # type: ignore[arg-type]
+    finally:
+        await journal.close()
+    return lab, heard
+
+
+async def test_alarms_that_have_ended_with_the_last_daemon_are_told_to_be_over(
+    bench: BenchMaker, tmp_path: Path
+) -> None:
+    rule = {"name": "oxygen", "if": "box.oxygen > 50 ppm", "then": "abort"}
+    async with bench({"interlocks": [rule]}, press="press", box="box") as lab:
+        lab.toy("box").reads["oxygen"] = 80.0
+        lab.lab.alarms.tell("disk", "warning", "lab", "2 % left")
+        await asyncio.sleep(60)
+        before = {alarm.id: alarm for alarm in lab.lab.alarms.active}
+        assert set(before) >= {"disk", "interlock-oxygen"}
+    for _ in range(2):  # also where the broker was away at the first start
+        _, heard = await taken_up(tmp_path, {"press": "press", "box": "box"})
+        over = {alarm.id for alarm in heard if alarm.ended}
+        assert over >= {"disk", "interlock-oxygen"}
+
+
+async def test_an_alarm_that_is_still_so_keeps_its_time_and_who_has_seen_it(bench: BenchMaker) -> None:
+    devices = {"press": "press", "box": "box"}
+    async with bench(missing=["box"], **devices) as lab:
+        await asyncio.sleep(120)
+        await lab.engine.guards.acknowledge("device-box-down", "eva")
+        (before,) = lab.lab.alarms.active
+    async with bench(missing=["box"], **devices) as lab:
+        assert lab.lab.alarms.active == (before,)
+        await asyncio.sleep(120)
+        assert lab.lab.alarms.active == (before,)
+        lab.toy("box").refuse_connect = None
+        await asyncio.sleep(60)
+        assert lab.lab.alarms.active == ()
+    async with bench(**devices) as lab:
+        assert lab.lab.alarms.active == ()

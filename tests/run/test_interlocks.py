@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from labd.journal import Event, JournalError, NewEvent
 from labd.lab.interlocks import GuardError, UnknownNameError, Watch
 from labd.run.engine import CommandRefusedError
 from labd.run.lifecycle import Command
-from labd.sdk import OutcomeUnknown
+from labd.sdk import OutcomeUnknown, Rejected
 from tests.run.conftest import Bench, BenchMaker
 from tests.run.waiting import until, until_busy
 
@@ -87,7 +88,7 @@ async def test_a_short_peak_does_not_trip_it(bench: BenchMaker) -> None:
     async with bench(with_rule(), **ALL) as lab:
         await asyncio.sleep(1)
         lab.toy("box").reads["oxygen"] = 80.0
-        while watch(lab).bad_since is None:
+        while watch(lab).true_since is None:
             await asyncio.sleep(0.1)
         await asyncio.sleep(8)
         lab.toy("box").reads["oxygen"] = 2.0
@@ -122,6 +123,51 @@ async def test_an_abort_ends_only_the_runs_that_use_its_devices(bench: BenchMake
         assert state.ended is None
         assert state.cause is not None
         assert "interlock oxygen" in state.cause
+
+
+async def test_devices_are_made_safe_before_the_disk_has_answered(
+    bench: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(with_rule(then="abort", **{"for": "0 s"}), **ALL) as lab:
+        disk, append = asyncio.Event(), lab.journal.append
+
+        async def slow(*events: NewEvent, **more: Any) -> list[Event]:
+            if any(event.kind == "command.accepted" for event in events):
+                await disk.wait()
+            return await append(*events, **more)
+
+        lab.toy("press").script["crimp"] = [300.0]
+        run = await lab.start()
+        await until_busy(lab, "press", 2)
+        monkeypatch.setattr(lab.journal, "append", slow)
+        lab.toy("box").reads["oxygen"] = 80.0
+        await asyncio.sleep(20)
+        assert lab.toy("press").safe
+        assert lab.toy("stat1").safe == [None]
+        assert await told(lab, "interlock.tripped") == []
+        disk.set()
+        await lab.engine.wait(run)
+        await asyncio.sleep(60)
+        (tripped,) = await told(lab, "interlock.tripped")
+        assert tripped["runs"] == [run]
+
+
+async def test_a_journal_that_takes_nothing_keeps_no_device_from_being_told(
+    bench: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise JournalError("the disk is gone")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(JournalError), allow_unwrapped=True, flatten_subgroups=True):
+        async with bench(with_rule(then="abort", **{"for": "0 s"}), **ALL) as lab:
+            monkeypatch.setattr(lab.journal, "keep", broken)
+            monkeypatch.setattr(lab.journal, "post", broken)
+            lab.toy("box").reads["oxygen"] = 80.0
+            try:
+                await asyncio.sleep(20)
+            finally:
+                assert lab.toy("press").safe == [None]
+                assert lab.lab.devices["box"].health == "ok"  # it is not its driver that failed
 
 
 async def test_a_stop_ends_the_run_in_order(bench: BenchMaker) -> None:
@@ -188,6 +234,40 @@ async def test_a_device_that_was_never_there_locks_what_it_guards_and_nothing_el
         assert (await lab.engine.wait(await lab.start())).outcome == "complete"
 
 
+async def test_the_time_of_not_knowing_does_not_count_as_holding(bench: BenchMaker) -> None:
+    async with bench(with_rule(**{"for": "60 s"}), missing=["box"], **ALL) as lab:
+        await asyncio.sleep(300)
+        assert watch(lab).blind
+        lab.toy("box").reads["oxygen"] = 80.0
+        lab.toy("box").refuse_connect = None
+        while watch(lab).true_since is None:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(50)
+        assert watch(lab).tripped is None
+        assert lab.lab.barriers.reason_for({"press"}) is not None  # it was no all-clear either
+        await asyncio.sleep(15)
+        assert watch(lab).tripped is not None
+
+
+async def test_a_signal_that_comes_and_goes_neither_counts_nor_breaks_the_time(bench: BenchMaker) -> None:
+    async with bench(with_rule(**{"for": "60 s"}), **ALL) as lab:
+        box = lab.toy("box")
+        box.reads["oxygen"] = 80.0
+        while watch(lab).true_since is None:
+            await asyncio.sleep(0.1)
+        for _ in range(2):
+            await asyncio.sleep(20)
+            box.refuse_poll = Rejected("no reading")
+            await asyncio.sleep(2)  # degraded, and not yet lost
+            box.refuse_poll = None
+            assert watch(lab).unknown_since is not None
+            await asyncio.sleep(2)
+            assert watch(lab).unknown_since is None
+        assert watch(lab).tripped is None
+        await asyncio.sleep(25)
+        assert watch(lab).tripped is not None
+
+
 async def test_what_is_known_may_decide_alone(bench: BenchMaker) -> None:
     rule = {"if": "box.oxygen > 50 ppm or arm.error", "for": "0 s"}
     async with bench(with_rule(**rule), missing=["box"], **ALL) as lab:
@@ -234,6 +314,26 @@ async def test_a_latch_survives_a_restart(bench: BenchMaker) -> None:
     async with bench(with_rule(then="abort"), **ALL) as lab:
         await asyncio.sleep(60)
         assert lab.lab.alarms.active == ()
+        assert len(await told(lab, "interlock.tripped")) == 1
+
+
+async def test_what_the_last_daemon_had_no_time_for_is_done_after_a_restart(bench: BenchMaker) -> None:
+    async with bench(with_rule(then="abort"), **ALL) as lab:
+        kept = {
+            "since": "2026-03-01T09:00:00.000Z",
+            "because": "box.oxygen 80 ppm",
+            "reason": "interlock oxygen: 80 ppm",
+        }
+        lab.journal.keep("interlock/oxygen", {**kept, "acted": False, "unsafe": []})
+    async with bench(with_rule(then="abort"), missing=["press"], **ALL) as lab:
+        await asyncio.sleep(60)
+        assert lab.toy("stat1").safe == [None]
+        (tripped,) = await told(lab, "interlock.tripped")
+        assert (tripped["because"], tripped["cause"]) == (kept["because"], kept["reason"])
+    async with bench(with_rule(then="abort"), **ALL) as lab:
+        await asyncio.sleep(60)
+        assert lab.toy("press").safe == [None]  # it could not be made safe before
+        assert lab.toy("stat1").safe == []
         assert len(await told(lab, "interlock.tripped")) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from labd import clock
 from labd.journal import Event, NewEvent
+from labd.lab.background import background
 from labd.lab.bus import RunState
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -294,9 +296,32 @@ async def test_a_run_that_was_ending_ends_with_its_devices_safe(tmp_path: Path, 
     async with at_work(tmp_path, DEVICES, REAL) as lab:
         state = await end_of(lab, run)
         assert state.outcome == ("stopped" if command is Command.STOP else "aborted")
-        assert "smoke; nobody knows whether press.crimp happened" in str(state.cause)
+        assert state.cause == "smoke"
+        (told,) = await lab.events(run, "action.reconciled")
+        assert (told.data["verdict"], told.data["by"]) == ("done", "device")
         assert lab.toy("press").safe == [None]
     assert world.effects["press.crimp"] == 1
+
+
+@pytest.mark.parametrize("command", [Command.STOP, Command.ABORT])
+async def test_a_device_that_is_late_is_made_safe_before_such_a_run_ends(
+    tmp_path: Path, world: World, command: Command
+) -> None:
+    world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        lab.toy("press").safe_takes = 3.0
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        await lab.engine.command(run, command, by="eva", cause="smoke")
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await asyncio.sleep(30)
+        assert (await lab.engine.state(run)).state in ("Stopping", "Aborting")
+        world.down.clear()
+        state = await end_of(lab, run)
+        assert "smoke; nobody knows whether press.crimp happened" in str(state.cause)
+        assert None in lab.toy("press").safe
 
 
 async def test_a_device_that_comes_back_late_is_asked_and_its_question_taken_back(tmp_path: Path, world: World) -> None:
@@ -392,3 +417,126 @@ async def test_a_run_of_a_restored_journal_waits_for_a_person(tmp_path: Path, wo
         assert "restored from a backup of 2026-11-20" in str((await lab.engine.state(run)).cause)
         await lab.engine.command(run, Command.UNHOLD, by="eva")
         assert (await end_of(lab, run)).outcome == "complete"
+
+
+async def test_an_order_to_all_while_runs_are_taken_up_reaches_each_before_it_does_anything(
+    tmp_path: Path, world: World
+) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["arm.place press/nest"]:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+    before = once_effects(world)
+    async with contextlib.AsyncExitStack() as stack:
+        lab = await stack.enter_async_context(at_work(tmp_path, DEVICES, REAL, begin=False))
+        ordered = asyncio.ensure_future(lab.engine.command_all(Command.ABORT, by="eva", cause="smoke"))
+        await stack.enter_async_context(background(lab.engine.run(), "engine"))
+        async with asyncio.timeout(600):
+            assert await ordered == [run]
+        assert (await end_of(lab, run)).outcome == "aborted"
+    assert once_effects(world) == before
+
+
+async def test_an_order_to_all_ends_also_runs_that_were_not_taken_up(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        await asyncio.sleep(2)
+    async with at_work(tmp_path, DEVICES, REAL, resume=False) as lab:
+        assert (await lab.engine.state(run)).ended is None
+        assert await lab.engine.command_all(Command.HOLD, by="eva") == []
+        assert await lab.engine.command_all(Command.ABORT, by="eva", cause="smoke") == [run]
+        assert (await lab.engine.state(run)).outcome == "aborted"
+        assert await lab.engine.resume() == []
+
+
+WATCHED = """\
+labd: 1
+protocol: watched
+version: 1.0.0
+summary: Crimp, unless the force shows that something is in the way.
+roles: {press: crimper, arm: arm}
+start: work
+states:
+  work:
+    watch:
+      - {if: arm.error, go: other}
+    steps:
+      - {do: press.crimp, with: {force: 5 kN}}
+    next: done
+  other:
+    steps:
+      - {do: press.open}
+    next: done
+  done: {end: complete}
+"""
+
+
+async def test_a_step_that_is_left_while_its_device_is_away_is_not_ordered_again(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(WATCHED)
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.01)
+    world.effects["press.crimp"] = 0  # the order never came to the press
+    world.ends.clear()
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await lab.lab.devices["arm"].wait_ready()
+        await asyncio.sleep(10)
+        assert "waits for press to tell what became of press.crimp" in str((await lab.engine.state(run)).cause)
+        lab.toy("arm").reads = {"error": True}
+        async with asyncio.timeout(60):
+            while not await lab.events(run, "action.left", "action.cancelled"):
+                await asyncio.sleep(1)
+        world.down.clear()
+        assert (await end_of(lab, run)).outcome == "complete"
+        assert (await lab.states(run))[-2:] == ["other", "done"]
+    assert world.effects["press.crimp"] == 0
+
+
+async def test_a_stop_does_not_wait_for_a_device_that_is_away(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    world.down.add("press")
+    async with at_work(tmp_path, DEVICES, REAL, wait=False) as lab:
+        await asyncio.sleep(10)
+        await lab.engine.command(run, Command.HOLD, by="eva")
+        await until(lab, run, "Held")
+        began = clock.monotonic()
+        await lab.engine.command(run, Command.STOP, by="eva")
+        state = await end_of(lab, run)
+        assert clock.monotonic() - began < 60
+        assert "press.crimp" in str(state.cause)
+
+
+async def test_an_answer_settles_the_question_that_it_names_and_no_other(tmp_path: Path, world: World) -> None:
+    world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        question = await until_asked(lab, run)
+        with pytest.raises(CommandRefusedError, match="is not asked now"):
+            await lab.engine.answer(run, "not done", by="bob", which=f"{run}-q7")
+        await lab.engine.answer(run, "done", by="eva", which=str(question["id"]))
+
+
+async def test_nothing_begins_while_the_daemon_ends_whatever_a_person_says(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        acting = await lab.start(position="tray/cells/A1")
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        held = await lab.start(position="tray/cells/B1")
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+        await lab.engine.command(held, Command.HOLD, by="eva")
+        leaves = asyncio.ensure_future(lab.engine.leave_all())
+        await asyncio.sleep(0.5)
+        with pytest.raises(CommandRefusedError, match="the daemon is stopping"):
+            await lab.engine.command(held, Command.UNHOLD, by="eva")
+        await leaves
+        assert not any("B1" in what for what in world.effects)
+        assert not await lab.events(acting, "action.unknown")

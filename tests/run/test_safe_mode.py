@@ -49,7 +49,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def in_safe_mode(tmp_path: Path, *events: NewEvent, begun: bool = True) -> AsyncIterator[Bench]:
+async def in_safe_mode(tmp_path: Path, *events: NewEvent, begun: bool = True, upkeep: str = "") -> AsyncIterator[Bench]:
     """A lab in safe mode; the journal holds a run that was cut while it did what `events` say, or before it began."""
     lab = toy_lab(tmp_path, {"press": "press", "stat1": "stat", "arm": "arm"}, deck=DECK)
     async with contextlib.AsyncExitStack() as stack:
@@ -67,6 +67,8 @@ async def in_safe_mode(tmp_path: Path, *events: NewEvent, begun: bool = True) ->
         engine = Engine(lab, journal, signals, resume=False)
         await stack.enter_async_context(background(engine.run(), "engine"))
         await engine.ready.wait()
+        if upkeep:
+            await engine.guards.upkeeps.begin("press", upkeep, "eva")
         await stack.enter_async_context(background(safe_mode.run(), "safe mode"))
         yield Bench(lab, engine, journal, safe_mode)
 
@@ -93,6 +95,15 @@ async def test_a_device_that_was_not_made_safe_is_told_again(tmp_path: Path) -> 
         told = [event.data["problem"] for event in events if event.data["device"] == "press"]
         assert "no answer within" in told[0]
         assert told[1:] == [None]
+
+
+async def test_a_device_that_a_person_works_on_is_made_safe_when_that_is_over(tmp_path: Path) -> None:
+    async with in_safe_mode(tmp_path, upkeep="new seal") as bench:
+        await asyncio.sleep(60)
+        assert (bench.toy("press").safe, bench.toy("arm").safe) == ([], [None])
+        await bench.engine.guards.upkeeps.end("press", "eva")
+        await asyncio.sleep(2 * AGAIN)
+        assert bench.toy("press").safe == [None]
 
 
 async def test_what_may_go_on_without_the_daemon_is_left_to_go_on(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
-from labd.run.salvage import InFlight, Salvage, in_flight, plan
+from labd.lab.config import read_lab
+from labd.run.salvage import InFlight, Salvage, in_flight, in_maintenance, plan
 from labd.sdk import Call, Driver, OnLoss
 from simulators._kit.host import SimulatorHost
 from simulators._kit.world import LID, Cell
@@ -75,6 +76,17 @@ async def test_in_flight_is_what_was_intended_and_has_no_outcome(tmp_path: Path)
 async def test_of_a_unit_the_last_counts(tmp_path: Path) -> None:
     path = await write(tmp_path, intended("stat1", "impedance", "stop", 1), intended("stat1", "cycle", "continue", 2))
     assert [one.action for one in in_flight(path)] == ["cycle"]
+
+
+async def test_what_was_said_to_the_daemon_counts_as_maintenance(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.yaml"
+    lab.write_text(json.dumps(LAB))
+    journal = await Journal.open(tmp_path / "journal.sqlite")
+    journal.keep("maintenance/press", {"upkeep": {"reason": "seal", "by": "eva", "since": ""}, "over": None})
+    journal.keep("maintenance/arm", {"upkeep": None, "over": None})
+    await journal.close()
+    assert in_maintenance(read_lab(lab), tmp_path / "journal.sqlite") == {"press"}
+    assert in_maintenance(read_lab(lab), tmp_path / "none.sqlite") == set()
 
 
 def test_without_a_journal_nothing_is_under_way(tmp_path: Path) -> None:

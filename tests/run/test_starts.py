@@ -9,7 +9,7 @@ from labd.run.starts import died
 
 
 def events(told: str) -> list[Event]:
-    kinds = {"+": "started", "s": "steady", "r": "resumed", ".": "stopped", "x": "failed"}
+    kinds = {"+": "started", "m": "safe_mode", "s": "steady", "r": "resumed", ".": "stopped", "x": "failed"}
     return [Event(n, f"t{n}", None, f"daemon.{kinds[sign]}", {}, "") for n, sign in enumerate(told)]
 
 
@@ -26,13 +26,17 @@ def events(told: str) -> list[Event]:
         ("+++s+", 1),
         ("+s+s+s", 0),
         ("+++++", 5),  # safe mode itself dies: the next start is in safe mode too
-        ("++++s", 0),  # safe mode stood for a minute
-        ("++++r", 4),  # what was taken up may be what kills it
-        ("++++sr", 4),
-        ("++++sr+", 5),
-        ("++++srs", 0),
-        ("++++srs+", 1),
-        ("++++sr.", 0),
+        ("+++s+m", 1),  # as long as a person has not ended it
+        ("++++m", 4),
+        ("++++ms", 4),  # safe mode has stood for a minute: that ends nothing
+        ("++++m.", 4),  # nor does an end in order
+        ("++++m.+ms.+", 6),
+        ("++++mr", 4),  # what was taken up may be what kills it
+        ("++++msr", 4),
+        ("++++msr+", 5),
+        ("++++mrs", 0),
+        ("++++mrs+", 1),
+        ("++++msr.", 0),
     ],
 )
 def test_deaths_in_a_row_are_counted_from_the_last_start_that_stood(told: str, dead: int) -> None:

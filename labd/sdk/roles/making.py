@@ -88,13 +88,25 @@ class CrimpResult(Result):
     cycles: int | None
 
 
+PRESSED = 0.2
+"""Of the force that was ordered: below it nothing was pressed, or the sensor is dead."""
+
+
 def _pressed(seen: Seen) -> str | None:
-    """The cycle counter went up by one, and a force was seen. One that falls short is a result, for the protocol."""
+    """The cycle counter went up by one, and a force was seen. One that falls short is a result, for the protocol.
+
+    A press that has either (its signals told them before) and does not tell it after has shown nothing. A press that
+    has neither (one behind a relay) proves nothing.
+    """
     before, after, force = seen.before.cycles, seen.after.cycles, seen.result.peak_force
+    if before is not None and after is None:
+        return "its cycle counter, which it told before, cannot be read"
+    if force is None and (seen.before.force is not None or seen.before.cycles is not None):
+        return "its peak force cannot be read"
     if before is not None and after is not None and (after - before) % 2**32 != 1:
         return f"its cycle counter went from {before} to {after}"
-    if force is not None and not force > 0:
-        return f"its force never rose: its peak was {force:g} kN"
+    if force is not None and not force > PRESSED * seen.parameters.force:
+        return f"its force never rose: its peak was {force:g} kN of {seen.parameters.force:g} kN"
     return None
 
 
