@@ -110,7 +110,7 @@ STATES: dict[str, Callable[[Histories], None]] = {
 COMMANDS = ("hold", "unhold", "stop", "abort", "clear", "answer")
 
 
-@pytest.mark.parametrize("commits", [0, 1, 2])
+@pytest.mark.parametrize("commits", [0, 1])
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("state", STATES)
 def test_any_command_in_any_state_and_the_daemon_killed_after_it(
