@@ -52,6 +52,10 @@ class LineDevice(Driver):
         self._link = TcpLink(*host_and_port(self.settings.address, 0))
         self._over = asyncio.Event()
 
+    def own_link(self) -> str | None:
+        """All are at one address; each connection is a device."""
+        return f"{self.settings.address} {self.name}"
+
     async def connect(self) -> About:
         await self._link.open()
         return About(model=await self._ask(f"ID {self.name}"))

@@ -264,7 +264,7 @@ def _while_reading(bench: Bench, number: int, figures: Figures) -> None:
 
 
 def run(smoke: bool, figures: Figures) -> None:
-    devices, runs, number = (12, 4, 2) if smoke else (100, 20, 20)
+    devices, runs, number = (12, 4, 1) if smoke else (100, 20, 20)
     with lab(devices, runs) as bench:
         _quiet(bench, number, figures)
         _while_reading(bench, max(2, number // 2), figures)

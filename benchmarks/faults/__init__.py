@@ -5,3 +5,10 @@
 The real engine, journal and drivers work over the real wires with the real simulators. What really happened is counted
 in the simulators' world, never in what the drivers say.
 """
+
+from __future__ import annotations
+
+
+def sized(smoke: bool, long: bool, sizes: tuple[int, int, int]) -> int:
+    """How many rounds: of a short run, of that of every change, of a night's."""
+    return sizes[0] if smoke else sizes[2 if long else 1]

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.lab import FaultLab, fault_lab
 from labd import clock
 from labd.journal import Event
@@ -199,11 +200,11 @@ def both(timelines: tuple[Jumping, Jumping], unit: float, seed: int) -> tuple[Li
     return calm, jumped
 
 
-def run(smoke: bool, figures: Figures) -> None:
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
     kinds: dict[str, tuple[Any, float, int, float]] = {  # timeline, s of a phase, rounds, s that events may be off
-        "virtual": (JumpingVirtual, 600.0, 2 if smoke else 40, 1e-3),
-        "scaled": (lambda: JumpingTimeline(factor=60.0), 60.0, 1 if smoke else 4, 60.0),
-        "real": (JumpingTimeline, 1.0, 1 if smoke else 4, 1.0),
+        "virtual": (JumpingVirtual, 600.0, sized(smoke, long, (2, 10, 100)), 1e-3),
+        "scaled": (lambda: JumpingTimeline(factor=60.0), 60.0, sized(smoke, long, (1, 2, 10)), 60.0),
+        "real": (JumpingTimeline, 1.0, sized(smoke, long, (1, 2, 10)), 5.0),  # busy machines are late
     }
     for kind, (timeline, unit, rounds, tolerance) in kinds.items():
         pairs = [both((timeline(), timeline()), unit, seed) for seed in range(rounds)]

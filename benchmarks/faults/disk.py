@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.lab import FaultLab, fault_lab
 from benchmarks.faults.mounts import needed, tmpfs
 from labd import clock
@@ -151,14 +152,14 @@ async def eaten(store: Path) -> int:
     return sum(kept.get(event.seq) != event.hash for event in acknowledged) + (check(journal.path).flaw is not None)
 
 
-def run(smoke: bool, figures: Figures, *, may_skip: bool = False) -> None:
+def run(smoke: bool, figures: Figures, *, long: bool = False, may_skip: bool = False) -> None:
     with needed(figures, "disk", may_skip=may_skip):
         with tempfile.TemporaryDirectory() as directory, tmpfs(Path(directory) / "store", DISK):
             lost = clock.run(eaten(Path(directory) / "store"), clock.timeline_of("virtual"))
         figures.add("disk_eaten.events_lost", lost, "events", goal=0, better="lower")
         for name, left in (("disk_fills", LOW), ("disk_full", 0)):
             found = Filled()
-            for seed in range(1 if smoke else 20):
+            for seed in range(sized(smoke, long, (1, 4, 100))):
                 with tempfile.TemporaryDirectory() as directory:
                     clock.run(fill(Path(directory), seed, left, found), clock.timeline_of("virtual"))
             found.tell(figures, name)

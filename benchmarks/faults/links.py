@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.ascii import WITNESSES, StatWitness
 from benchmarks.faults.careless import CARELESS, careless
 from benchmarks.faults.lab import WELLS, FaultLab, fault_lab
@@ -295,9 +296,9 @@ async def _ordered(lab: FaultLab) -> int:
     return len(mine - never)
 
 
-def run(smoke: bool, figures: Figures) -> None:
-    cells = 2 if smoke else 6
-    for name, damaging, wanted in (("order", False, 200 if smoke else 5000), ("bytes", True, 200 if smoke else 5000)):
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
+    cells, wanted = sized(smoke, long, (1, 2, 6)), sized(smoke, long, (200, 1000, 5000))
+    for name, damaging in (("order", False), ("bytes", True)):
         found, seed = Found(), 0
         while found.faults.total() < wanted:
             live(seed, damaging=damaging, cells=cells, found=found)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.lab import ACTS, WELLS, FaultLab, fault_lab
 from benchmarks.faults.operator import Operator
 from labd import clock
@@ -221,11 +222,11 @@ async def rounds(directory: Path, seed: int, name: str, plans: Sequence[Plan | N
         await tally.add(lab)
 
 
-def run(smoke: bool, figures: Figures) -> None:
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
     for name in LABS:
         rng = random.Random(f"lost/{name}")
         tally = Tally()
-        for number in range(1 if smoke else 5):
+        for number in range(sized(smoke, long, (1, 2, 20))):
             plans = [draw(name, rng) for _ in WELLS]
             with tempfile.TemporaryDirectory() as directory:
                 clock.run(rounds(Path(directory), number, name, plans, tally), clock.timeline_of("virtual"))

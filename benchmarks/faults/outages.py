@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.lab import WELLS, FaultLab, fault_lab
 from benchmarks.faults.lost import Tally, play
 from labd import clock
@@ -57,8 +58,8 @@ async def _come(lab: FaultLab, device: str, at: float) -> None:
     await lab.switch_on(device)
 
 
-def run(smoke: bool, figures: Figures) -> None:
-    for name, rounds in (("vanish", 1 if smoke else 8), ("down_at_start", 1 if smoke else 4)):
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
+    for name, rounds in (("vanish", sized(smoke, long, (1, 4, 40))), ("down_at_start", sized(smoke, long, (1, 2, 20)))):
         tally = Tally()
         for seed in range(rounds):
             with tempfile.TemporaryDirectory() as directory:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.fuse import Image, Unsynced, mounted
 from benchmarks.faults.mounts import needed
 from labd import clock
@@ -168,9 +169,9 @@ def cuts(rounds: int, *, synchronous: str = "FULL", torn: bool | None = None) ->
     return found
 
 
-def run(smoke: bool, figures: Figures, *, may_skip: bool = False) -> None:
+def run(smoke: bool, figures: Figures, *, long: bool = False, may_skip: bool = False) -> None:
     with needed(figures, "power", may_skip=may_skip):
-        cuts(20 if smoke else 200).tell(figures, "power")
+        cuts(sized(smoke, long, (20, 200, 2000))).tell(figures, "power")
         # A disk that loses nothing of a journal that does not sync would prove nothing about one that does.
         mutant = cuts(5 if smoke else 20, synchronous="NORMAL", torn=False)
         figures.add("power.mutant_acknowledged", mutant.acknowledged, "events")

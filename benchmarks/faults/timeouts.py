@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._figures import Figures
+from benchmarks.faults import sized
 from benchmarks.faults.lab import FaultLab, fault_lab
 from labd import clock
 from labd.lab.bus import DeviceState, Happening
@@ -100,8 +101,8 @@ async def _lane(lab: FaultLab, left: Any, found: Quiet) -> None:
         found.complete += state.outcome == "complete"
 
 
-def run(smoke: bool, figures: Figures) -> None:
+def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
     found = Quiet()
     with tempfile.TemporaryDirectory() as directory:
-        clock.run(many(Path(directory), 60 if smoke else 1000, found), clock.timeline_of("virtual"))
+        clock.run(many(Path(directory), sized(smoke, long, (60, 200, 5000)), found), clock.timeline_of("virtual"))
     found.tell(figures)

@@ -167,7 +167,7 @@ def test_only_the_line_that_is_damaged_is_told_as_damaged() -> None:
     assert list(lines.take(b"five\nsix\n", None)) == [("fofive", True), ("six", False)]
 
 
-def test_a_wrong_value_is_excused_by_its_own_damaged_bytes_and_no_others() -> None:
+async def test_a_wrong_value_is_excused_by_its_own_damaged_bytes_and_no_others() -> None:
     witness = BalanceWitness(None, Verdicts())
     witness.delivered(b"S S 1.500 g\r\nS S 2.500 g\r\n", 6)
     assert witness.excused("mass", 1.5, 0.0)
