@@ -51,7 +51,7 @@ class MarkedLines:
         self._marks += marks
         while (found := self._data.find(self._end)) >= 0:
             after = found + len(self._end)
-            yield self._data[:found].decode("ascii", "replace").strip("\r\n"), any(self._marks[:after])
+            yield self._data[:found].decode("ascii", "backslashreplace").strip(), any(self._marks[:after])
             del self._data[:after], self._marks[:after]
 
 

@@ -165,6 +165,7 @@ def test_only_the_line_that_is_damaged_is_told_as_damaged() -> None:
     assert list(lines.take(b"O\nthree\n", 0)) == [("twO", True), ("three", False)]
     assert list(lines.take(b"fo", 2)) == []  # its end was cut off
     assert list(lines.take(b"five\nsix\n", None)) == [("fofive", True), ("six", False)]
+    assert list(lines.take(b"START\xbf \r\n", 5)) == [("START\\xbf", True)]  # as a link gives it to its driver
 
 
 async def test_a_wrong_value_is_excused_by_its_own_damaged_bytes_and_no_others() -> None:
