@@ -67,8 +67,7 @@ class Commanding(Roll):
         if parked is not None:
             if command not in (Command.STOP, Command.ABORT):
                 raise CommandRefusedError(f"{run_id}: {parked.cause}")
-            if await self._close(run_id, by, cause):
-                await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
+            if await self._close(run_id, command, by, cause):
                 return await self.state(run_id)
         run = self._live(run_id)  # also one that was parked, and was resumed or ended meanwhile
         await self._obeyed(run, run.command(command, by, cause, at))
@@ -115,7 +114,7 @@ class Commanding(Roll):
             await self.journal.append(*(NewEvent("command.accepted", told, run_id) for run_id in order.given))
         ends = devices is None and command in (Command.STOP, Command.ABORT)
         parked = list(self._parked) if ends else []
-        return [*order.given, *[run_id for run_id in parked if await self._close(run_id, by, cause)]]
+        return [*order.given, *[run_id for run_id in parked if await self._close(run_id, command, by, cause)]]
 
     def _give(self, order: _OrderToAll, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -198,8 +197,8 @@ class Commanding(Roll):
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    async def _close(self, run_id: str, by: str, cause: str | None) -> bool:
-        """Aborts a run that was not taken up; gives whether it was that still."""
+    async def _close(self, run_id: str, command: Command, by: str, cause: str | None) -> bool:
+        """Aborts a run that was not taken up, for a stop too; gives whether it was that still."""
         async with self._ending:
             if run_id not in self._parked:
                 return False
@@ -208,4 +207,5 @@ class Commanding(Roll):
             self._past[run_id] = ended
             self.reservations.vacate(run_id)
             self.lab.bus.tell(ended)
+            await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": None})
             return True

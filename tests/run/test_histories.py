@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from labd.run.lifecycle import Command
+from labd.run.urgent import order_all
 from tests.run.conftest import ASSEMBLE
 from tests.run.histories import CI, Histories
 from tests.run.texts import WAITS, protocols
@@ -149,6 +150,16 @@ def test_a_run_in_safe_mode_is_aborted_as_the_life_cycle_has_it_and_its_question
     (withdrawn,) = [event for event in history._events() if event.kind == "question.withdrawn"]
     moves = [event.data["to"] for event in history._events() if event.kind == "run.state"]
     assert (withdrawn.data["why"], moves[-2:]) == ("the run was aborted", ["Aborting", "Aborted"])
+
+
+def test_an_order_to_all_that_reached_a_run_in_safe_mode_stands_in_the_journal(history: Histories) -> None:
+    history.begin([])
+    _executes(history)
+    history._kill(0.0, safe_mode=True)
+    ordered = history._do(order_all(history.site.engine, Command.ABORT, by="eva"), 100.0)
+    assert ordered.runs == (history.runs[0].run,)
+    (accepted,) = [event for event in history._events() if event.kind == "command.accepted"]
+    assert (accepted.run, accepted.data["by"]) == (history.runs[0].run, "eva")
 
 
 def test_a_run_that_was_aborting_in_safe_mode_comes_to_its_end(history: Histories) -> None:
