@@ -17,8 +17,8 @@ help:  ## this list
 demo: $(VENV)/.installed  ## a simulated lab makes and measures eight cells
 	$(BIN)/labd demo $(ARGS)
 
-test: $(VENV)/.locked  ## all tests, on virtual time (ARGS="-k arm" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.locked  ## all tests, on virtual time, on all cores (ARGS="-k arm" for some)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.locked  ## style, types, directions of imports
 	$(BIN)/ruff check .

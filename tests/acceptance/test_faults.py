@@ -58,11 +58,13 @@ async def test_a_reply_lost_after_its_effect_does_nothing_twice(tmp_path: Path, 
     assert tally.asked >= 1  # the second fault of each is one that no device can settle
 
 
-async def test_what_a_person_says_was_done_is_not_done_again(tmp_path: Path) -> None:
-    """The stroke ends while the press is silent: the question is answered `done`, and the counter stays at one."""
+async def test_what_a_device_tells_late_takes_the_question_back_and_is_not_done_again(tmp_path: Path) -> None:
+    """The stroke ends while the press is silent: a person is asked, and the press tells first, when it is back."""
     async with fault_lab(tmp_path, 1) as lab:
         operator = await play(lab, [Fault("press", "crimp", 1, "start and silent", count=1, lasts=150.0)])
-        assert list(operator.answered.values()) == ["done"]
+        assert operator.answered == {}
+        (withdrawn,) = await lab.events("question.withdrawn")
+        assert "the device has told" in withdrawn.data["why"]
         assert lab.world.memory("press")["cycles"] == 1
         sent = [event for event in await lab.events("action.intended") if event.data["action"] == "crimp"]
         assert len(sent) == 1

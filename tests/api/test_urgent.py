@@ -25,7 +25,7 @@ async def test_an_abort_of_all_says_which_runs_and_which_devices_it_reached(serv
         answer = await bench.client.post("/commands/abort", json={"by": "eva", "cause": "smoke"})
         assert (answer.status_code, answer.json()) == (
             200,
-            {"command": "abort", "runs": [run], "safe": {"press": None}},
+            {"command": "abort", "runs": [run], "safe": {"press": None}, "left": {}},
         )
         assert (await bench.wait(run))["outcome"] == "aborted"
         events = await bench.engine.journal.events(kinds={"lab.ordered", "command.accepted"})
@@ -67,7 +67,7 @@ async def test_the_command_line_stops_all_or_one_and_never_guesses_which(served:
         held = await labd(bench, "hold", "--all", "--cause", "lunch")
         assert (held.status, held.out) == (0, f"hold: {run}\n")
         ended = await labd(bench, "abort", "--all", "--json")
-        assert ended.json == {"command": "abort", "runs": [run], "safe": {"press": None}}
+        assert ended.json == {"command": "abort", "runs": [run], "safe": {"press": None}, "left": {}}
         assert (await bench.wait(run))["outcome"] == "aborted"
 
 

@@ -25,7 +25,7 @@ ROLES: dict[str, tuple[type[Any], type[Any]]] = {
     ("name", "before", "after", "more", "told"),
     [
         ("crimp", {"cycles": 4}, {"cycles": 5}, {"peak_force": 7.8}, None),
-        ("crimp", {"cycles": 4}, {"cycles": 5}, {"peak_force": 1.0}, None),  # falls short: a result
+        ("crimp", {"cycles": 4}, {"cycles": 5}, {"peak_force": 5.0}, None),  # falls short: a result
         ("crimp", {"cycles": 2**32 - 1}, {"cycles": 0}, {"peak_force": 7.8}, None),
         ("crimp", {}, {"cycles": 5}, {"peak_force": None}, None),
         ("crimp", {"cycles": 4}, {"cycles": 4}, {"peak_force": 7.8}, "went from 4 to 4"),
@@ -49,8 +49,8 @@ ROLES: dict[str, tuple[type[Any], type[Any]]] = {
 def test_the_evidence_of_the_roles(name: str, before: Any, after: Any, more: Any, told: str | None) -> None:
     role, signals = ROLES[name]
     evidence = role.actions[name].evidence
-    given = SimpleNamespace(**more)
-    found = evidence(Seen(signals(**before), signals(**after), given, given))
+    parameters, result = SimpleNamespace(force=7.8, **more), SimpleNamespace(**more)
+    found = evidence(Seen(signals(**before), signals(**after), parameters, result))
     assert (found is None) if told is None else (told in found)
 
 
