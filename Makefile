@@ -37,6 +37,7 @@ faults: $(VENV)/.locked  ## crashes and faults on purpose, one figure a line
 
 faults-long: $(VENV)/.locked  ## the same, a night of it
 	$(BIN)/python -m benchmarks.faults --long $(ARGS)
+	$(BIN)/python -m tests.run.histories 1000
 
 mutants: $(VENV)/.locked  ## mistakes made on purpose in protocols, and how many are told (ARGS=100 of each kind)
 	$(BIN)/python -m tests.protocol.mutants $(ARGS)
