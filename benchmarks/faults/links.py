@@ -297,7 +297,7 @@ async def _ordered(lab: FaultLab) -> int:
 
 
 def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
-    cells, wanted = sized(smoke, long, (1, 2, 6)), sized(smoke, long, (200, 1000, 5000))
+    cells, wanted = sized(smoke, long, (1, 2, 6)), sized(smoke, long, (200, 400, 5000))
     for name, damaging in (("order", False), ("bytes", True)):
         found, seed = Found(), 0
         while found.faults.total() < wanted:
