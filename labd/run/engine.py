@@ -55,8 +55,9 @@ class Engine(Commanding):
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
-        self._restore(fold(await self.journal.events(kinds=FOLDED)))
-        resumed = await self._take_up() if self._resumes else []
+        history = fold(await self.journal.events(kinds=FOLDED))
+        self._restore(history)
+        resumed = await self._take_up(history) if self._resumes else []
         forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -82,12 +83,11 @@ class Engine(Commanding):
         why = None if self._resumes else NOT_YET
         self._parked = {state.run: replace(state, cause=why or state.cause) for state in history.unfinished}
 
-    async def _take_up(self) -> list[Run]:
+    async def _take_up(self, history: History) -> list[Run]:
         """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
         runs: list[Run] = []
         end = await last_end(self.journal)
-        unfinished = fold(await self.journal.events(kinds=FOLDED)).unfinished
-        for state in unfinished:
+        for state in history.unfinished:
             try:
                 run = await take_up(self.lab, self.journal, self.signals, self.reservations, state, end)
             except CannotGoOnError as error:
@@ -108,7 +108,7 @@ class Engine(Commanding):
             self._settled.clear()
             runs: list[Run] = []
             try:
-                runs = await self._take_up()
+                runs = await self._take_up(fold(await self.journal.events(kinds=FOLDED)))
             finally:
                 await self._go_on(runs)
         return [run.id for run in runs]

@@ -41,7 +41,6 @@ class Tried:
     Args:
         intended: the event of its intent.
         last: the last event about it.
-        accepted: whether the device had taken it.
         conflict: where it says that the sample cannot be where it was put.
         asked: the question about its outcome.
         answer: what a person said about it.
@@ -49,7 +48,6 @@ class Tried:
 
     intended: Event
     last: Event
-    accepted: bool = False
     conflict: str | None = None
     asked: Event | None = None
     answer: Event | None = None
@@ -131,7 +129,6 @@ class Past:
         tried = self._by_id.get(action_id)
         if tried is not None:
             tried.last = event
-            tried.accepted = tried.accepted or event.kind == "action.accepted"
 
     def _question(self, event: Event) -> None:
         data = event.data

@@ -15,7 +15,7 @@ from labd.files.library import Library
 from labd.journal import Event, Journal, JournalError, SignalStore
 from labd.lab.bus import RunState
 from labd.lab.lab import Lab
-from labd.protocol import load
+from labd.protocol import load, ready
 from labd.protocol.machine import Machine
 from labd.run.facts import facts_of
 from labd.run.life import POSITIONS
@@ -23,6 +23,7 @@ from labd.run.past import READ, past_of
 from labd.run.performer import Performer
 from labd.run.reservations import Reservations, UnitKey
 from labd.run.resuming import Before, LostDeviceError, ResumedRun
+from labd.run.roll import number_of
 from labd.run.run import POSITION, Run
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ async def take_up(
     Raises:
         CannotGoOnError: it does not fit to the lab any more, or was kept by another version of labd.
     """
-    number = int(state.run.rpartition("-")[2])
+    number = number_of(state.run)
     try:
         (started,) = await journal.events(run=state.run, kinds={"run.started"})
         past = past_of(await journal.events(run=state.run, kinds=READ))
@@ -144,8 +145,6 @@ def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> 
     data = started.data
     protocol = load(data["source"], data["name"], Library(data["called"]))
     if position is None:
-        from labd.protocol import ready
-
         return Machine(protocol, ready(protocol, data["parameters"], facts), facts)
     snapshot = position["machine"]
     return Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
