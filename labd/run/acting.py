@@ -9,7 +9,6 @@ from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
-from labd.run.reservations import UnitKey
 from labd.sdk import Outcome, Verdict
 
 
@@ -75,9 +74,9 @@ class Acting(Asking):
             case Unsettled(_, _, message, _):
                 return m.Failed(command.step_id, "fault", message, token=command.token)
 
-    async def leave_off(self) -> set[UnitKey]:
-        """Begins nothing new, and waits for what acts; gives the units whose actions go on without labd."""
-        return await self._performer.leave_off()
+    async def leave_off(self) -> None:
+        """Begins nothing new, and waits for what acts; not for actions that go on without labd."""
+        await self._performer.leave_off()
 
     # ── devices that come back ───────────────────────────────────────────────────────────────────────────────────
     def _ask_again(self, device: str) -> None:

@@ -12,7 +12,7 @@ from labd.lab.lab import Lab
 from labd.lab.rules import Then
 from labd.run.lifecycle import Command, CommandRefusedError, Lifecycle, State
 from labd.run.parked import abort_parked
-from labd.run.reservations import Reservations, UnitKey
+from labd.run.reservations import Reservations
 from labd.run.roll import Roll
 from labd.run.run import Run
 
@@ -41,8 +41,6 @@ class Commanding(Roll):
         self.lab = lab
         self.journal = journal
         self.reservations = Reservations(lab)
-        self.goes_on: set[UnitKey] = set()
-        """The units that were left to their actions at the end."""
         self._closing = False
         self._settled = asyncio.Event()  # no run is being taken up
         self._early: list[_OrderToAll] = []  # orders to all that came meanwhile
@@ -189,9 +187,7 @@ class Commanding(Roll):
         (`on_loss: continue`): they are left to their devices, and taken up again.
         """
         self._closing = True
-        leaving = [run.leave_off() for run in self._runs.values()]
-        for units in await asyncio.gather(*leaving):
-            self.goes_on |= units
+        await asyncio.gather(*(run.leave_off() for run in self._runs.values()))
         for task in list(self._tasks.values()):
             task.cancel()
         if self._tasks:

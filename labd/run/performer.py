@@ -19,7 +19,6 @@ from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.policy import Reaction, backoff, failure_kind, reaction
 from labd.run.reconciling import Reconciler
 from labd.run.recorder import Rows
-from labd.run.reservations import UnitKey
 from labd.sdk import DeviceError, Effect, Intent, OnLoss, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -240,21 +239,16 @@ class Performer(Reconciler):
             elif work.intent is not None:
                 self.recorder.post(work.order, "action.left", work.intent, because=why)
 
-    async def leave_off(self) -> set[UnitKey]:
-        """Begins nothing new and waits for what acts, LEAVE_LIMIT at most; not for what goes on without labd.
-
-        Gives the units of that.
-        """
+    async def leave_off(self) -> None:
+        """Begins nothing new and waits for what acts, LEAVE_LIMIT at most; not for what goes on without labd."""
         self._leaving = True
         self._open.clear()
         acting = [work for work in self._works if work.attempting and not work.waits]
-        goes_on = [work for work in acting if work.order.action.on_loss is OnLoss.CONTINUE]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_LIMIT):
                 for work in acting:
-                    if work not in goes_on:
+                    if work.order.action.on_loss is not OnLoss.CONTINUE:
                         await work.quiet.wait()
-        return {work.order.bound.key for work in goes_on if work.attempting}
 
     def reopen(self) -> None:
         """New actions may begin once more, after `end` or `cut`: those of the protocol's cleanup."""

@@ -15,6 +15,7 @@ from labd.lab.background import background
 from labd.lab.bus import RunState
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
+from labd.run.safe_mode import units_going_on
 from tests.run.conftest import DEVICES, Bench, at_work
 from tests.run.waiting import until, until_asked
 from tests.run.world import REAL, World, fresh
@@ -388,7 +389,7 @@ async def test_a_stop_of_the_daemon_waits_for_what_acts_and_not_for_what_goes_on
         began = clock.monotonic()
         await lab.engine.leave_all()
         assert 5 <= clock.monotonic() - began <= 7  # the stroke is brought to its end
-        assert lab.engine.goes_on == set()
+        assert await units_going_on(lab.journal) == set()
     async with at_work(tmp_path, DEVICES, REAL) as lab:
         assert not await lab.events(crimping, "action.unknown")
         while not world.effects["stat.open_circuit"]:
@@ -397,7 +398,7 @@ async def test_a_stop_of_the_daemon_waits_for_what_acts_and_not_for_what_goes_on
         began = clock.monotonic()
         await lab.engine.leave_all()
         assert clock.monotonic() - began < 1
-        assert lab.engine.goes_on == {("stat1", "")}
+        assert await units_going_on(lab.journal) == {("stat1", "")}
         assert lab.toy("stat1").safe == []
     await asyncio.sleep(600)
     began = clock.monotonic()
