@@ -82,6 +82,10 @@ def socket_of(lab: Path) -> Path:
     return path.resolve()
 
 
+class NoDaemonError(CliError):
+    """No daemon answers."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__("labd")
@@ -145,7 +149,7 @@ class Client:
             else:
                 return sock, candidate
         lines = "\n".join(tried)
-        raise CliError(
+        raise NoDaemonError(
             f"no daemon answers. Tried:\n{lines}\nStart one with `labd serve --lab lab.yaml`, or say where "
             "it listens: --socket PATH, --lab lab.yaml or LABD_SOCKET."
         )
@@ -161,7 +165,10 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-_MENDS = {"unknown_run": "; `labd status --all` lists them"}
+_MENDS = {
+    "unknown_run": "; `labd status --all` lists them",
+    "unknown_job": "; `labd queue --all` lists them",
+}
 
 
 def _answer(status: int, raw: bytes, candidate: Candidate) -> Any:
