@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from labd.api.models import (
+from labd.api.models import ByRequest
+from labd.api.queue_models import (
     BatchModel,
     BatchRequest,
-    ByRequest,
     CancelledModel,
     CancelRequest,
     JobModel,
@@ -21,15 +21,21 @@ from labd.run.queue import Queue
 
 def queue_routes(api: APIRouter, queue: Queue) -> None:
     """Adds the routes."""
+    _line_routes(api, queue)
+    _job_routes(api, queue)
 
-    def shown(*, ended: bool = False) -> QueueModel:
-        jobs = [JobModel.of(job) for job in queue.jobs(ended=ended)]
-        return QueueModel(paused=queue.paused, most_runs=queue.most_runs, jobs=jobs)
 
-    async def cancel_of(what: str, request: CancelRequest) -> CancelledModel:
-        cancelled = await queue.cancel(what, by=request.by, why=request.why)
-        return CancelledModel(cancelled=[job.id for job in cancelled], running=queue.running_of(what))
+def _shown(queue: Queue, *, ended: bool = False) -> QueueModel:
+    jobs = [JobModel.of(job) for job in queue.jobs(ended=ended)]
+    return QueueModel(paused=queue.paused, most_runs=queue.most_runs, jobs=jobs)
 
+
+async def _cancel(queue: Queue, what: str, request: CancelRequest) -> CancelledModel:
+    cancelled = await queue.cancel(what, by=request.by, why=request.why)
+    return CancelledModel(cancelled=[job.id for job in cancelled], running=queue.running_of(what))
+
+
+def _line_routes(api: APIRouter, queue: Queue) -> None:
     @api.post("/batches", status_code=201)
     async def submit(request: BatchRequest, response: Response) -> BatchModel:
         """Queues a table, all of it or nothing; it is durable when this answers. 200 where it is only checked."""
@@ -42,20 +48,22 @@ def queue_routes(api: APIRouter, queue: Queue) -> None:
     @api.get("/queue")
     async def show(*, ended: bool = False) -> QueueModel:
         """The jobs that have not ended; with `ended` all."""
-        return shown(ended=ended)
+        return _shown(queue, ended=ended)
 
     @api.post("/queue/commands/pause")
     async def pause(request: PauseRequest) -> QueueModel:
         """Starts no job from now on, over restarts; durable when this answers. Runs at work go on."""
         await queue.pause(by=request.by, why=request.why)
-        return shown()
+        return _shown(queue)
 
     @api.post("/queue/commands/resume")
     async def resume(request: ByRequest) -> QueueModel:
         """Starts jobs again."""
         await queue.resume(by=request.by)
-        return shown()
+        return _shown(queue)
 
+
+def _job_routes(api: APIRouter, queue: Queue) -> None:
     @api.get("/jobs/{job_id}")
     async def job(job_id: str) -> JobModel:
         return JobModel.of(queue.job(job_id))
@@ -64,12 +72,12 @@ def queue_routes(api: APIRouter, queue: Queue) -> None:
     async def cancel(job_id: str, request: CancelRequest) -> CancelledModel:
         """Cancels a job that was not started; durable when this answers."""
         queue.job(job_id)
-        return await cancel_of(job_id, request)
+        return await _cancel(queue, job_id, request)
 
     @api.post("/batches/{batch_id}/commands/cancel")
     async def cancel_batch(batch_id: str, request: CancelRequest) -> CancelledModel:
         """Cancels what waits of a batch; durable when this answers. Runs at work go on."""
-        return await cancel_of(batch_id, request)
+        return await _cancel(queue, batch_id, request)
 
     @api.post("/jobs/{job_id}/commands/move")
     async def move(job_id: str, request: MoveRequest) -> JobModel:

@@ -86,6 +86,10 @@ class NoDaemonError(CliError):
     """No daemon answers."""
 
 
+class BrokenOffError(CliError):
+    """A daemon was asked and gave no answer: nobody knows whether it did what it was told."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__("labd")
@@ -130,9 +134,11 @@ class Client:
             response = connection.getresponse()
             status, raw = response.status, response.read()
         except TimeoutError as error:
-            raise CliError(f"the daemon at {candidate.path} did not answer within {limit:g} s; see its log") from error
+            raise BrokenOffError(
+                f"the daemon at {candidate.path} did not answer within {limit:g} s; see its log"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise CliError(f"the daemon at {candidate.path} broke off: {error!r}; see its log") from error
+            raise BrokenOffError(f"the daemon at {candidate.path} broke off: {error!r}; see its log") from error
         finally:
             connection.close()
         return _answer(status, raw, candidate)

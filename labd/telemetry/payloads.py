@@ -14,6 +14,8 @@ Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "a
 
 Words = Annotated[str, Field(max_length=2000)]
 
+Cell = str | bool | int | float | None
+
 COMMAND_LIFE = timedelta(seconds=30)
 
 
@@ -234,9 +236,7 @@ class SubmitOrder(Payload):
     protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
     name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
     called: Annotated[Mapping[str, str], Field(max_length=100)] = Field(default_factory=dict)
-    rows: (
-        Annotated[tuple[Mapping[str, str | float | bool | None], ...], Field(min_length=1, max_length=1000)] | None
-    ) = None
+    rows: Annotated[tuple[Mapping[str, Cell], ...], Field(min_length=1, max_length=1000)] | None = None
     count: Annotated[int, Field(ge=1, le=1000)] | None = None
     parameters: Mapping[str, JsonValue] = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0

@@ -33,6 +33,7 @@ class Column:
     unit: str | None
     number: int  # from 1
     note: bool = False
+    wrong: bool = False  # its header is told already
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def columns_of(
             tell("T102", f"`{meant}` is given for all rows, and there is a column of it", mend, number)
             continue
         fits = _unit_fits(header, meant, unit, parameters, tell, number)
-        found[meant] = Column(header, meant, unit if fits else None, number)
+        found[meant] = Column(header, meant, unit, number, wrong=not fits)
     for name, kind in parameters.items():
         if name not in (*found, *fixed, *misspelt) and kind.default is None:
             mend = f"add it, or give it for all rows with `-p {name}=…`"

@@ -82,6 +82,7 @@ class Queue(Orders):
         self.most_runs = engine.lab.config.queue.most_runs
         self.gates: list[Gate] = []
         self._submitting = asyncio.Lock()
+        self._submissions: set[asyncio.Task[Submitted]] = set()
         self._refused: dict[str, str] = {}  # starts that the engine refused since the last look
         self._seen: dict[str, str] = {}  # how runs of jobs stood when that was told last
         self._early: list[Event] = []  # of the journal, before it was taken up
@@ -129,6 +130,8 @@ class Queue(Orders):
                 await self._again.wait()
         finally:
             forget()
+            for task in self._submissions:
+                task.cancel()
 
     def _heard(self, happening: Happening) -> None:
         """A run of a job that stands otherwise than before is told with the queue."""
@@ -242,7 +245,10 @@ class Queue(Orders):
         if not self._taken_up:
             raise EngineError("the daemon is starting; submit it in a moment")
         # Whoever asks may leave: should they ask again, this one is over, or queued.
-        return await asyncio.shield(asyncio.ensure_future(self._submit(asked)))
+        task = asyncio.ensure_future(self._submit(asked))
+        self._submissions.add(task)
+        task.add_done_callback(self._submissions.discard)
+        return await asyncio.shield(task)
 
     async def _submit(self, asked: Submission) -> Submitted:
         async with self._submitting:

@@ -128,7 +128,7 @@ class _Checking:
         before = len(self.problems)
         values = dict(self.asked.parameters)
         for column in self.columns.all:
-            if column.name in self.types:
+            if column.name in self.types and not column.wrong:
                 self._parameter(row, column, values)
         sample, barcode = self._sample(row), self._barcode(row)
         position, priority, mass = self._position(row), self._priority(row), self._mass(row)
@@ -194,7 +194,7 @@ class _Checking:
         """The text of a reserved column, where something stands in it."""
         column = self.columns.of(name)
         cell = row.cells.get(column.header) if column is not None else None
-        if column is None or cell is None or (name in self.types and name != "active_mass"):
+        if column is None or cell is None or column.wrong or (name in self.types and name != "active_mass"):
             return None  # a parameter of that name is nothing but a parameter
         return column, str(cell)
 
