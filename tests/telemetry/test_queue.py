@@ -79,9 +79,9 @@ async def test_what_does_not_hold_is_rejected_with_its_row(tmp_path: Path) -> No
 async def test_a_submission_that_is_sent_again_is_queued_once(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
         await lab.engine.queue.pause(by="eva")
-        for _ in range(2):
+        for answers in (2, 4):
             await eva.give("c1", "submit", arguments={"protocol": WAITING, "count": 2})
-        assert await eva.states("c1", 4) == ["accepted", "done", "accepted", "done"]
+            assert await eva.states("c1", answers) == ["accepted", "done"] * (answers // 2)
         assert len(lab.engine.queue.jobs()) == 2
 
 
