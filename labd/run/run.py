@@ -22,6 +22,7 @@ from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
+from labd.run.scheduling.claims import Needs
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
@@ -54,6 +55,8 @@ class Run(Acting):
         self.protocol = machine.protocol
         self.home = home
         self._reservations = reservations
+        kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
+        self._needs = Needs(machine.program, kinds, machine.parameters)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
@@ -71,6 +74,7 @@ class Run(Acting):
             await super().main()
         finally:
             self._deaf()
+            self._reservations.ended(self.id)
 
     def _begin(self) -> None:
         if not self.over:
@@ -170,7 +174,8 @@ class Run(Acting):
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         channels = {name: self.protocol.roles[name].channels for name in roles}
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
+        need = self._needs.of(command.state)
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels, need)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
