@@ -189,28 +189,30 @@ class Stay:
     Args:
         role: the kind of device.
         count: how many units.
-        tasks: those that work with them, in order; between the first's start and the last's end nobody else has them.
+        tasks: those that work with them, in order.
+        last: the task at whose end they are free again; from the start of the first until then nobody else has them.
     """
 
     role: str
     count: int
     tasks: tuple[int, ...]
+    last: int
 
 
 def stays_of(work: Work) -> Iterator[Stay]:
     """What a work occupies, role by role: stretches of tasks between which its sample stays where it is.
 
-    What the last task keeps is taken as free when the work has ended: somebody takes the sample out.
+    What is kept and never taken up again is free when the work has ended: somebody takes the sample out.
     """
-    roles = dict.fromkeys(role for task in work.tasks for role in task.roles)
-    for role in roles:
+    for role in dict.fromkeys(role for task in work.tasks for role in task.roles):
         found: list[int] = []
         for index, task in enumerate(work.tasks):
             if role not in task.roles:
                 continue
             found.append(index)
             if role not in task.keeps:
-                yield Stay(role, max(work.tasks[one].roles[role] for one in found), tuple(found))
+                yield Stay(role, max(work.tasks[one].roles[role] for one in found), tuple(found), index)
                 found = []
         if found:
-            yield Stay(role, max(work.tasks[one].roles[role] for one in found), tuple(found))
+            last = len(work.tasks) - 1
+            yield Stay(role, max(work.tasks[one].roles[role] for one in found), tuple(found), last)
