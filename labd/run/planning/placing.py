@@ -95,35 +95,49 @@ class Board:
             self.calendars[unit].take(0, NEVER)
             self.waiting[unit] = item.work.id
 
-    def put(self, item: Item, placed: Placement) -> None:
-        """Enters a placement."""
+    def put(self, item: Item, placed: Placement, lo: int, hi: int) -> None:
+        """Enters what tasks from `lo` up to `hi` occupy."""
         for number, stay in enumerate(item.stays):
+            if not lo <= stay.last < hi:
+                continue
             end = placed.starts[stay.last] + item.duration[stay.last]
             begin = 0 if number in item.fixed else placed.starts[stay.tasks[0]]
             for unit in placed.units[number]:
                 self.calendars[unit].take(max(0, begin), end)
-        for unit in item.held:
+        for unit in item.held if hi == item.size else ():
             self.calendars[unit].take(0, item.end_of(placed.starts))
 
-    def add(self, item: Item, *, floor: int = 0, template: Sequence[int] | None = None) -> Placement | None:
-        """Puts a work in as early as it goes; with a template, in exactly these steps. None: it does not go."""
+    def extend(self, item: Item, known: Placement, lo: int, hi: int, floor: int = 0) -> Placement | None:
+        """Puts the tasks from `lo` up to `hi` in, as early as they go. None: they do not go.
+
+        Args:
+            known: where the tasks before them are.
+            floor: the first of them does not begin before.
+        """
         own = self.release(item)
-        placed = self._rigid(item, template, floor) if template is not None else self._free(item, floor)
+        placed = _Try(self, item, known, lo, hi, floor).run()
         if placed is None:
             self.hold(item, own)
         else:
-            self.put(item, placed)
+            self.put(item, placed, 0 if lo == item.first else lo, hi)
         return placed
 
-    def _free(self, item: Item, floor: int) -> Placement | None:
-        return _Try(self, item, floor).run()
+    def peek(self, item: Item, known: Placement, lo: int, hi: int, floor: int = 0) -> Placement | None:
+        """Where they would be put."""
+        own = self.release(item)
+        placed = _Try(self, item, known, lo, hi, floor).run()
+        self.hold(item, own)
+        return placed
 
-    def _rigid(self, item: Item, template: Sequence[int], floor: int) -> Placement | None:
+    def rigid(self, item: Item, template: Sequence[int], floor: int = 0) -> Placement | None:
+        """Puts a whole work in that has not begun, in exactly these steps after its first start."""
         at = max(floor, item.ready, 0)
         for _ in range(MOST_TRIES):
             found = self._units_at(item, template, at)
             if isinstance(found, list):
-                return Placement(tuple(at + one for one in template), tuple(found))
+                placed = Placement(tuple(at + one for one in template), tuple(found))
+                self.put(item, placed, 0, item.size)
+                return placed
             at = found
             if at >= NEVER:
                 return None
@@ -170,6 +184,9 @@ class _Try:
 
     board: Board
     item: Item
+    known: Placement
+    lo: int
+    hi: int
     floor: int
     starts: list[int] = field(default_factory=list)
     least: list[int] = field(default_factory=list)
@@ -179,8 +196,8 @@ class _Try:
     def run(self) -> Placement | None:
         item = self.item
         self.least = [0] * item.size
-        for index in range(item.first, item.size):
-            self.least[index] = max(self.floor if index == item.first else 0, item.ready, 0)
+        for index in range(self.lo, self.hi):
+            self.least[index] = max(self.floor if index == self.lo else 0, item.ready, 0)
         for number, units in item.fixed.items():
             closed = max([0, *(self.board.shop.closed.get(unit, 0) for unit in units)])
             for index in item.stays[number].tasks:
@@ -197,12 +214,13 @@ class _Try:
     def _pass(self) -> bool | None:
         """True: all tasks have found their place. False: again with what was learnt. None: never."""
         item = self.item
-        self.starts = list(item.starts)
-        self.chosen = dict(item.fixed)
-        for number, stay in enumerate(item.stays):  # what is over needs nothing
-            if number not in self.chosen and stay.last < item.first:
-                self.chosen[number] = ()
-        for index in range(item.first, item.size):
+        self.starts = list(self.known.starts)
+        self.chosen = {
+            number: units
+            for number, units in enumerate(self.known.units)
+            if number in item.fixed or item.stays[number].tasks[0] < self.lo
+        }
+        for index in range(self.lo, self.hi):
             begin = max([self.least[index], *(self.starts[before] + lag for before, lag in item.lags[index])])
             settled = self._settle(index, begin)
             if settled >= NEVER:
@@ -236,7 +254,7 @@ class _Try:
         taken = {
             unit
             for other, units in self.chosen.items()
-            if self.item.stays[other].last >= index and self.item.stays[other].tasks[0] <= stay.last
+            if other != number and self.item.stays[other].last >= index and self.item.stays[other].tasks[0] <= stay.last
             for unit in units
         }
         times: list[tuple[int, int, int, str]] = []
@@ -273,7 +291,7 @@ class _Try:
         kept = True
         for cap in self.item.caps:
             late = self.starts[index] - self.starts[cap.begin] - cap.most
-            if cap.finish == index and late > 0 and cap.begin >= self.item.first:
+            if cap.finish == index and late > 0 and cap.begin >= self.lo:
                 self.least[cap.begin] = self.starts[cap.begin] + late
                 kept = False
         return kept

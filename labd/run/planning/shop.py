@@ -24,6 +24,14 @@ class Cap:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """When the tasks of an item begin, and which units its stays have."""
+
+    starts: tuple[int, ...]
+    units: tuple[tuple[str, ...], ...]
+
+
 @dataclass(slots=True)
 class Item:
     """One work.
@@ -31,6 +39,8 @@ class Item:
     Args:
         first: the first task that has not begun; those before it have their starts in `starts`.
         duration, starts: by task.
+        held: units that hold its sample although no task needs them, until it has ended.
+        cuts: where it may be parted, tasks before which it holds no unit and no window is open; its size is the last.
         lags: for each task, what comes before it and how many ticks its start at least comes after the other's.
         fixed: the units that stays have already, by the stay's place in `stays`; they have them from now on.
     """
@@ -46,10 +56,16 @@ class Item:
     caps: list[Cap]
     key: tuple[object, ...]
     held: list[str] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         return len(self.duration)
+
+    @property
+    def begun(self) -> Placement:
+        """Where what has begun is."""
+        return Placement(tuple(self.starts), tuple(self.fixed.get(number, ()) for number in range(len(self.stays))))
 
     def end_of(self, starts: Sequence[int]) -> int:
         """When the last task ends."""
@@ -72,14 +88,6 @@ class Shop:
 
     def capacity(self, role: str) -> int:
         return len(self.bench.units.get(role, ()))
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """When the tasks of an item begin, and which units its stays have."""
-
-    starts: tuple[int, ...]
-    units: tuple[tuple[str, ...], ...]
 
 
 Schedule = Mapping[str, Placement]
@@ -138,7 +146,19 @@ def _item(work: Work, now: float) -> Item:
         tuple((cap.begin, cap.finish, cap.most) for cap in caps),
         tuple(tuple(sorted(one)) for one in lags),
     )
-    return Item(work, first, duration, starts, ready, stays, fixed, lags, caps, key, held=_held(work, stays, fixed))
+    item = Item(work, first, duration, starts, ready, stays, fixed, lags, caps, key, _held(work, fixed))
+    item.cuts = [at for at in range(first, len(duration) + 1) if at == len(duration) or _is_cut(item, at)]
+    return item
+
+
+def _is_cut(item: Item, at: int) -> bool:
+    if item.held or any(cap.begin < at <= cap.finish for cap in item.caps):
+        return False
+    for number, stay in enumerate(item.stays):
+        since = 0 if number in item.fixed else stay.tasks[0] + 1
+        if since <= at <= stay.last:
+            return False
+    return True
 
 
 def least_gap(lags: Sequence[Sequence[tuple[int, int]]], begin: int, finish: int) -> int:
@@ -164,7 +184,7 @@ def _fixed(work: Work, stays: Sequence[Stay], first: int) -> dict[int, tuple[str
     return found
 
 
-def _held(work: Work, stays: Sequence[Stay], fixed: Mapping[int, tuple[str, ...]]) -> list[str]:
+def _held(work: Work, fixed: Mapping[int, tuple[str, ...]]) -> list[str]:
     """Units that hold its sample now although no task of it needs them: until it has ended."""
     known = {unit for units in fixed.values() for unit in units}
     return [unit for unit in work.at.values() if unit not in known]
