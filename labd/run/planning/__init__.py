@@ -3,6 +3,7 @@
 from labd.run.planning.bounds import load, lower_bound
 from labd.run.planning.serial import greedy
 from labd.run.planning.model import Begun, Bench, Broken, Plan, Row, Stay, Task, Units, Window, Work, stays_of
+from labd.run.planning.solver import solve
 from labd.run.planning.validity import problems_of
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "load",
     "lower_bound",
     "problems_of",
+    "solve",
     "stays_of",
 ]

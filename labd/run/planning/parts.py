@@ -26,7 +26,7 @@ class _Next:
     item: Item = field(compare=False)
     known: Placement = field(compare=False)
     lo: int = field(compare=False)
-    floor: int = field(compare=False)
+    floor: int = field(default=0, compare=False)
 
     @property
     def hi(self) -> int:
@@ -49,7 +49,7 @@ class Parts:
     done: dict[str, Placement] = field(default_factory=dict)
     failed: list[Item] = field(default_factory=list)
     _heap: list[_Next] = field(default_factory=list)
-    _queues: dict[tuple[object, ...], list[Item]] = field(default_factory=dict)
+    _lines: dict[tuple[object, ...], list[_Next]] = field(default_factory=dict)  # parts that are alike, the first first
     _numbers: count[int] = field(default_factory=count)
 
     def run(self, order: Sequence[Item], begun: Mapping[str, tuple[Placement, int]]) -> None:
@@ -64,45 +64,47 @@ class Parts:
             self._class(list(of_one), begun)
 
     def _class(self, items: Sequence[Item], begun: Mapping[str, tuple[Placement, int]]) -> None:
-        self._queues = {}
         for item in items:
-            known = begun.get(item.work.id)
-            if known is not None:
-                self._push(item, known[0], known[1], 0)
-            else:
-                self._queues.setdefault(item.key, []).append(item)
-        for queue in self._queues.values():
-            self._open(queue, 0)
+            known, lo = begun.get(item.work.id, (item.begun, item.first))
+            self._push(item, known, lo)
         while self._heap:
             self._step(heapq.heappop(self._heap))
 
-    def _open(self, queue: list[Item], floor: int) -> None:
-        if queue:
-            item = queue.pop(0)
-            self._push(item, item.begun, item.first, floor)
-
-    def _push(self, item: Item, known: Placement, lo: int, floor: int) -> None:
+    def _push(self, item: Item, known: Placement, lo: int) -> None:
+        """The next part of a work; of those that are alike only the first is looked at, the others come after it."""
         if lo == item.size:
             self.done[item.work.id] = known
             return
-        begin = max([floor, item.ready, 0, *(known.starts[before] + lag for before, lag in item.lags[lo])])
-        left = sum(item.duration[lo:])
-        rank = (-lo if self.progress else lo, -left)
-        heapq.heappush(self._heap, _Next(begin // self.grain, rank, next(self._numbers), item, known, lo, floor))
+        begin = max([item.ready, 0, *(known.starts[before] + lag for before, lag in item.lags[lo])])
+        rank = (-lo if self.progress else lo, -sum(item.duration[lo:]))
+        part = _Next(begin // self.grain, rank, next(self._numbers), item, known, lo)
+        line = self._lines.setdefault((item.key, lo), [])
+        line.append(part)
+        if len(line) == 1:
+            heapq.heappush(self._heap, part)
 
     def _step(self, part: _Next) -> None:
+        soonest = self.board.soonest(part.item, part.lo, max(part.begin * self.grain, part.floor)) // self.grain
+        if soonest > part.begin and self._heap and self._heap[0].begin < soonest:
+            part.begin = soonest
+            heapq.heappush(self._heap, part)
+            return
         placed = self.board.peek(part.item, part.known, part.lo, part.hi, part.floor)
+        if placed is not None:
+            begin = placed.starts[part.lo] // self.grain
+            if begin > part.begin and self._heap:
+                part.begin = begin
+                if self._heap[0] < part:
+                    heapq.heappush(self._heap, part)
+                    return
+            self.board.put(part.item, placed, part.lo, part.hi)
+        line = self._lines[part.item.key, part.lo]
+        line.pop(0)
+        if line:
+            line[0].floor = placed.starts[part.lo] if placed is not None else part.floor
+            line[0].begin = max(line[0].begin, line[0].floor // self.grain)
+            heapq.heappush(self._heap, line[0])
         if placed is None:
             self.failed.append(part.item)
-            self._open(self._queues.get(part.item.key, []) if part.lo == part.item.first else [], part.floor)
-            return
-        begin = placed.starts[part.lo] // self.grain
-        if begin > part.begin:
-            part.begin = begin
-            if self._heap and self._heap[0] < part:
-                heapq.heappush(self._heap, part)
-                return
-        self.board.put(part.item, placed, part.lo, part.hi)
-        if part.lo == part.item.first and part.item.first == 0:
-            self._open(self._queues.get(part.item.key, []), placed.starts[part.lo])
-        self._push(part.item, placed, part.hi, 0)
+        else:
+            self._push(part.item, placed, part.hi)

@@ -23,15 +23,17 @@ class Calendar:
     ends: list[int] = field(default_factory=list)
 
     def clash(self, begin: int, end: int) -> int | None:
-        """When what is in the way of a stretch ends; None where nothing is."""
+        """When what is first in the way of a stretch ends; None where nothing is."""
         at = bisect_right(self.ends, begin)
         return self.ends[at] if at < len(self.begins) and self.begins[at] < end else None
 
     def next_free(self, begin: int, length: int) -> int:
         """The first time from `begin` on at which it is free for so long."""
-        at = bisect_right(self.ends, begin)
-        while at < len(self.begins) and self.begins[at] < begin + length:
-            begin = self.ends[at]
+        begins, ends = self.begins, self.ends
+        most = len(begins)
+        at = bisect_right(ends, begin)
+        while at < most and begins[at] < begin + length:
+            begin = ends[at]
             at += 1
         return begin
 
@@ -44,8 +46,17 @@ class Calendar:
         if end <= begin:
             return
         at = bisect_left(self.begins, begin)
-        self.begins.insert(at, begin)
-        self.ends.insert(at, end)
+        joins, meets = at > 0 and self.ends[at - 1] == begin, at < len(self.begins) and self.begins[at] == end
+        if joins and meets:
+            self.ends[at - 1] = self.ends[at]
+            del self.begins[at], self.ends[at]
+        elif joins:
+            self.ends[at - 1] = end
+        elif meets:
+            self.begins[at] = begin
+        else:
+            self.begins.insert(at, begin)
+            self.ends.insert(at, end)
 
     def give_back(self, begin: int) -> None:
         at = bisect_left(self.begins, begin)
@@ -58,6 +69,7 @@ class Board:
 
     shop: Shop
     calendars: dict[str, Calendar]
+    steps: int = 0  # tasks that were looked at: how long it took, told so that it is the same everywhere
     waiting: dict[str, str] = field(default_factory=dict)  # unit that holds the sample of a work not put in yet -> it
 
     @classmethod
@@ -79,7 +91,7 @@ class Board:
     def copy(self) -> Board:
         """For another try."""
         same = {name: Calendar(list(one.begins), list(one.ends)) for name, one in self.calendars.items()}
-        return Board(self.shop, same, dict(self.waiting))
+        return Board(self.shop, same, waiting=dict(self.waiting))
 
     def release(self, item: Item) -> list[str]:
         """Gives free what a work holds while it waits to be put in."""
@@ -121,6 +133,16 @@ class Board:
         else:
             self.put(item, placed, 0 if lo == item.first else lo, hi)
         return placed
+
+    def soonest(self, item: Item, index: int, begin: int) -> int:
+        """A time before which a task does not begin, found fast: each of its new units looked at alone."""
+        self.steps += 1
+        length = item.duration[index]
+        for number, stay in enumerate(item.stays):
+            if stay.tasks[0] == index and number not in item.fixed:
+                units = self.shop.bench.units.get(stay.role, ())
+                begin = min((self.calendars[unit].next_free(begin, length) for unit in units), default=begin)
+        return begin
 
     def peek(self, item: Item, known: Placement, lo: int, hi: int, floor: int = 0) -> Placement | None:
         """Where they would be put."""
@@ -232,6 +254,7 @@ class _Try:
 
     def _settle(self, index: int, begin: int) -> int:
         """The first time at which all units that a task newly takes are free; they are chosen."""
+        self.board.steps += 1
         opening = [
             number
             for number, stay in enumerate(self.item.stays)

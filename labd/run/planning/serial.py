@@ -19,7 +19,7 @@ from labd.run.planning.pattern import beat
 from labd.run.planning.placing import Board
 from labd.run.planning.shop import TICK, Item, Placement, Shop, plan_of, shop_of
 
-BUDGET = 2500  # tasks that are put in, over all tries after the first two: what keeps it below 0.1 s
+BUDGET = 3000  # tasks that are looked at, over all tries: when that is spent, no further try begins
 GOOD = 1.0005  # over the bound: no further try
 
 Order: TypeAlias = list[Item]
@@ -52,6 +52,7 @@ class Found:
     solver: str
     unplanned: dict[str, str] = field(default_factory=dict)
     score: Score = (0, 0, 0, 0)
+    steps: int = 0  # that it took
 
 
 @dataclass(slots=True)
@@ -97,12 +98,12 @@ def best_of(shop: Shop, bound: float, seed: int) -> Found:
     order = [item for item in shop.order if item.work.id not in start.unplanned]
     goal = bound * GOOD / TICK
     best: Found | None = None
-    spent = -2 * sum(item.size for item in order)
+    spent = 0
     for attempt in _tries(start, order, random.Random(seed)):
         if best is not None and spent > BUDGET:
             break
-        spent += sum(item.size for item in order) + 1
         found = attempt()
+        spent += found.steps
         if best is None or found.score < best.score:
             best = found
         if best.score[1] == 0 and best.score[2] <= goal and len(best.unplanned) == len(start.unplanned):
@@ -157,7 +158,7 @@ def by_parts(start: Start, order: Order, *, grain: int = 1) -> Found:
     """Puts all works in by parts."""
     parts = Parts(start.board.copy(), grain)
     parts.run(order, start.begun)
-    return _ended(start, parts.done, "greedy", parts.failed)
+    return _ended(start, parts.done, "greedy", parts.failed, parts.board.steps)
 
 
 def whole(start: Start, order: Order, beats: Beats) -> Found:
@@ -182,15 +183,38 @@ def whole(start: Start, order: Order, beats: Beats) -> Found:
         schedule[item.work.id] = placed
         if fresh and item.size:
             floors[item.key] = placed.starts[0]
-    return _ended(start, schedule, "cyclic" if beats else "greedy", failed)
+    return _ended(start, schedule, "cyclic" if beats else "greedy", failed, board.steps)
 
 
-def _ended(start: Start, schedule: dict[str, Placement], solver: str, failed: Sequence[Item]) -> Found:
+def by_order(start: Start, order: Order, begins: Mapping[str, Sequence[int]]) -> Found:
+    """Puts all parts in, in the order in which they begin elsewhere, each as early as it goes now."""
+    board, schedule, failed = start.board.copy(), dict[str, Placement](), list[Item]()
+    known = {item.work.id: start.begun.get(item.work.id, (item.begun, item.first)) for item in order}
+    parts: list[tuple[int, int, Item, int, int]] = []
+    for item in order:
+        lo = known[item.work.id][1]
+        for hi in (cut for cut in item.cuts if cut > lo):
+            parts.append((begins[item.work.id][lo], len(parts), item, lo, hi))
+            lo = hi
+        schedule[item.work.id] = known[item.work.id][0]
+    for _, _, item, lo, hi in sorted(parts, key=lambda part: part[:2]):
+        if item in failed:
+            continue
+        placed = board.extend(item, schedule[item.work.id], lo, hi)
+        if placed is None:
+            failed.append(item)
+            del schedule[item.work.id]
+        else:
+            schedule[item.work.id] = placed
+    return _ended(start, schedule, "greedy", failed, board.steps)
+
+
+def _ended(start: Start, schedule: dict[str, Placement], solver: str, failed: Sequence[Item], steps: int) -> Found:
     unplanned = dict(start.unplanned)
     for item in failed:
         why = why_not(start.shop, item) or "what it needs is not free again at any time that is known"
         unplanned[item.work.id] = why
-    return Found(schedule, solver, unplanned, score(start.shop, schedule, unplanned))
+    return Found(schedule, solver, unplanned, score(start.shop, schedule, unplanned), steps + 1)
 
 
 def score(shop: Shop, schedule: Mapping[str, Placement], unplanned: Mapping[str, str]) -> Score:
