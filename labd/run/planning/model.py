@@ -26,12 +26,14 @@ class Task:
         roles: how many units it needs of each kind of device, all at once, as long as it lasts.
         keeps: the roles whose unit still holds the sample afterwards; it is blocked until a later task with this role
             takes the sample out, which has to be given the same unit.
+        frees: the roles whose unit it empties without needing it: the arm picks the sample there.
     """
 
     state: str
     duration: float
     roles: Mapping[str, int] = field(default_factory=dict)
     keeps: frozenset[str] = frozenset()
+    frees: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,9 @@ def stays_of(work: Work) -> Iterator[Stay]:
     for role in dict.fromkeys(role for task in work.tasks for role in task.roles):
         found: list[int] = []
         for index, task in enumerate(work.tasks):
+            if role in task.frees and role not in task.roles and found:
+                yield Stay(role, max(work.tasks[one].roles[role] for one in found), tuple(found), index)
+                found = []
             if role not in task.roles:
                 continue
             found.append(index)

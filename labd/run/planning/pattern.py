@@ -91,7 +91,7 @@ class _Search:
         return False
 
     def _candidates(self, index: int) -> list[int]:
-        """Starts that are worth a try: at once, when something that is in the way ends, or so that a later task fits."""
+        """Starts that are worth a try: at once, when what is in the way ends, or so that a later task fits."""
         if index == 0:
             return [0]
         pattern, period = self.pattern, self.period

@@ -77,10 +77,12 @@ class Board:
         """With what is closed, and what works that have begun hold."""
         names = {unit for units in shop.bench.units.values() for unit in units}
         names |= {unit for item in shop.items for units in item.fixed.values() for unit in units}
-        names |= {unit for item in shop.items for unit in item.held}
+        names |= {unit for item in shop.items for unit, _ in item.held}
         board = cls(shop, {name: Calendar() for name in sorted(names)})
         for item in shop.items:
-            for unit in dict.fromkeys([*(one for units in item.fixed.values() for one in units), *item.held]):
+            for unit in dict.fromkeys(
+                [*(one for units in item.fixed.values() for one in units), *(unit for unit, _ in item.held)]
+            ):
                 board.waiting[unit] = item.work.id
                 board.calendars[unit].take(0, NEVER)
         for unit, until in shop.closed.items():
@@ -116,14 +118,18 @@ class Board:
             begin = 0 if number in item.fixed else placed.starts[stay.tasks[0]]
             for unit in placed.units[number]:
                 self.calendars[unit].take(max(0, begin), end)
-        for unit in item.held if hi == item.size else ():
-            self.calendars[unit].take(0, item.end_of(placed.starts))
+        for unit, last in item.held:
+            if lo <= last < hi:
+                self.calendars[unit].take(0, max(0, placed.starts[last] + item.duration[last]))
 
     def extend(self, item: Item, known: Placement, lo: int, hi: int, floor: int = 0) -> Placement | None:
         """Puts the tasks from `lo` up to `hi` in, as early as they go. None: they do not go.
 
         Args:
+            item: the work.
             known: where the tasks before them are.
+            lo: the first of them.
+            hi: the one after the last of them.
             floor: the first of them does not begin before.
         """
         own = self.release(item)
@@ -229,8 +235,8 @@ class _Try:
             if done is None:
                 return None
             if done:
-                units = tuple(self.chosen.get(number, ()) for number in range(len(item.stays)))
-                return Placement(tuple(self.starts), units)
+                chosen = tuple(self.chosen.get(number, ()) for number in range(len(item.stays)))
+                return Placement(tuple(self.starts), chosen)
         return None
 
     def _pass(self) -> bool | None:

@@ -55,7 +55,7 @@ def entangled(shop: Shop) -> bool:
     units = [unit for resource in resources_of(shop) for unit in resource.units]
     known = set(units)
     held = {unit for item in shop.items for units in item.fixed.values() for unit in units}
-    held |= {unit for item in shop.items for unit in item.held}
+    held |= {unit for item in shop.items for unit, _ in item.held}
     return len(known) < len(units) or not held <= known
 
 
@@ -73,31 +73,37 @@ def assigned(shop: Shop, items: Sequence[Item], starts: Mapping[str, Sequence[in
     found = {item.work.id: [item.fixed.get(number, ()) for number in range(len(item.stays))] for item in items}
     stretches = list(stretches_of(items))
     for resource in resources_of(shop):
-        free_at = {unit: shop.closed.get(unit, 0) for unit in resource.units}
         own = [one for one in stretches if one.role in resource.roles]
-        for one in own:
-            for unit in one.fixed:
-                free_at[unit] = max(0, _end(one, starts))
-        for item in items:
-            for unit in item.held:
-                if unit in free_at:
-                    free_at[unit] = item.end_of(starts[item.work.id])
-        heap = [(at, resource.units.index(unit), unit) for unit, at in free_at.items() if unit in resource.units]
+        free = _free_at(shop, resource, items, [one for one in own if one.fixed], starts)
+        heap = [(at, place, resource.units[place]) for place, at in enumerate(free)]
         heapq.heapify(heap)
-        for one in sorted((one for one in own if not one.fixed), key=lambda one: starts[one.item.work.id][one.first]):
-            begin = starts[one.item.work.id][one.first]
-            if len(heap) < one.count:
+        waiting = [one for one in own if not one.fixed]
+        for one in sorted(waiting, key=lambda one: starts[one.item.work.id][one.first]):
+            got = [heapq.heappop(heap) for _ in range(min(one.count, len(heap)))]
+            if len(got) < one.count or any(at > starts[one.item.work.id][one.first] for at, _, _ in got):
                 return None
-            units = []
-            for _ in range(one.count):
-                at, _, unit = heapq.heappop(heap)
-                if at > begin:
-                    return None
-                units.append(unit)
-            for unit in units:
-                heapq.heappush(heap, (_end(one, starts), resource.units.index(unit), unit))
-            found[one.item.work.id][one.number] = tuple(units)
+            found[one.item.work.id][one.number] = tuple(unit for _, _, unit in got)
+            for _, place, unit in got:
+                heapq.heappush(heap, (_end(one, starts), place, unit))
     return {item.work.id: Placement(tuple(starts[item.work.id]), tuple(found[item.work.id])) for item in items}
+
+
+def _free_at(
+    shop: Shop,
+    resource: Resource,
+    items: Sequence[Item],
+    fixed: Sequence[Stretch],
+    starts: Mapping[str, Sequence[int]],
+) -> list[int]:
+    """When each unit is free of what it has now."""
+    found = {unit: shop.closed.get(unit, 0) for unit in resource.units}
+    for one in fixed:
+        found |= {unit: max(0, _end(one, starts)) for unit in one.fixed if unit in found}
+    for item in items:
+        for unit, last in item.held:
+            if unit in found:
+                found[unit] = max(0, starts[item.work.id][last] + item.duration[last])
+    return [found[unit] for unit in resource.units]
 
 
 def _end(one: Stretch, starts: Mapping[str, Sequence[int]]) -> int:

@@ -39,7 +39,7 @@ class Item:
     Args:
         first: the first task that has not begun; those before it have their starts in `starts`.
         duration, starts: by task.
-        held: units that hold its sample although no task needs them, until it has ended.
+        held: units that hold its sample although no task needs them, and the task at whose end they are free.
         cuts: where it may be parted, tasks before which it holds no unit and no window is open; its size is the last.
         lags: for each task, what comes before it and how many ticks its start at least comes after the other's.
         fixed: the units that stays have already, by the stay's place in `stays`; they have them from now on.
@@ -55,7 +55,7 @@ class Item:
     lags: list[list[tuple[int, int]]]
     caps: list[Cap]
     key: tuple[object, ...]
-    held: list[str] = field(default_factory=list)
+    held: list[tuple[str, int]] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
 
     @property
@@ -141,7 +141,8 @@ def _item(work: Work, now: float) -> Item:
     fixed = _fixed(work, stays, first)
     key = (
         tuple(
-            (one, tuple(sorted(task.roles.items())), task.keeps) for one, task in zip(duration, work.tasks, strict=True)
+            (one, tuple(sorted(task.roles.items())), task.keeps, task.frees)
+            for one, task in zip(duration, work.tasks, strict=True)
         ),
         tuple((cap.begin, cap.finish, cap.most) for cap in caps),
         tuple(tuple(sorted(one)) for one in lags),
@@ -152,7 +153,7 @@ def _item(work: Work, now: float) -> Item:
 
 
 def _is_cut(item: Item, at: int) -> bool:
-    if item.held or any(cap.begin < at <= cap.finish for cap in item.caps):
+    if any(at <= last for _, last in item.held) or any(cap.begin < at <= cap.finish for cap in item.caps):
         return False
     for number, stay in enumerate(item.stays):
         since = 0 if number in item.fixed else stay.tasks[0] + 1
@@ -184,10 +185,15 @@ def _fixed(work: Work, stays: Sequence[Stay], first: int) -> dict[int, tuple[str
     return found
 
 
-def _held(work: Work, fixed: Mapping[int, tuple[str, ...]]) -> list[str]:
-    """Units that hold its sample now although no task of it needs them: until it has ended."""
+def _held(work: Work, fixed: Mapping[int, tuple[str, ...]]) -> list[tuple[str, int]]:
+    """Units that hold its sample now although no task of it needs them: until one frees them, or until it has ended."""
     known = {unit for units in fixed.values() for unit in units}
-    return [unit for unit in work.at.values() if unit not in known]
+    found: list[tuple[str, int]] = []
+    for role, unit in work.at.items():
+        if unit not in known and work.tasks:
+            frees = (index for index in range(len(work.begun), len(work.tasks)) if role in work.tasks[index].frees)
+            found.append((unit, next(frees, len(work.tasks) - 1)))
+    return found
 
 
 def plan_of(shop: Shop, schedule: Schedule, bound: float, solver: str, unplanned: Mapping[str, str]) -> Plan:

@@ -29,6 +29,13 @@ def available() -> bool:
     return find_spec("ortools") is not None
 
 
+def warm_up() -> bool:
+    """Loads CP-SAT, which takes about a second: a daemon does so in a thread when it starts. Gives `available()`."""
+    if available():
+        import ortools.sat.python.cp_model  # noqa: F401
+    return available()
+
+
 def solve(
     works: Sequence[Work],
     bench: Bench,
@@ -42,7 +49,9 @@ def solve(
     """The best plan that is found in so many seconds (real ones): greedy's, or a better one of CP-SAT.
 
     Args:
-        works, bench, now: as for `greedy`.
+        works: as for `greedy`.
+        bench: the units.
+        now: on the clock of the works' times.
         limit: s for all of it; greedy's own plan is always awaited.
         hint: a plan of the same works that was made now; default: greedy's.
         workers: threads of the solver.
@@ -184,9 +193,10 @@ class _Model:
                 intervals.append(self.cp.new_interval_var(begin, size, end, ""))
                 demands.append(one.count)
             for item in self.items:
-                for _ in {*item.held} & {*resource.units}:
-                    end = self.starts[item.work.id][-1] + item.duration[-1]
-                    intervals.append(self.cp.new_interval_var(0, self.cp.new_int_var(0, self.horizon, ""), end, ""))
+                for last in (last for unit, last in item.held if unit in resource.units):
+                    end = self.starts[item.work.id][last] + item.duration[last]
+                    size = self.cp.new_int_var(0, self.horizon, "")
+                    intervals.append(self.cp.new_interval_var(0, size, end, ""))
                     demands.append(1)
             for until in resource.closed(self.shop):
                 length = min(until, self.horizon)
