@@ -189,6 +189,7 @@ class Daemon:
             yield device.describe()
             yield device.state()
         yield from self.engine.known()
+        yield self.engine.queue.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
