@@ -14,7 +14,7 @@ from labd.lab.lab import Lab
 from labd.lab.upkeep import LEFT_ALONE
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command
-from labd.run.reservations import UnitKey
+from labd.run.scheduling.claims import UnitKey
 
 log = structlog.get_logger(__name__)
 
