@@ -102,7 +102,7 @@ class _Picture:
         while at <= self.end + 1e-9:
             x = self.x(at)
             yield f'<line x1="{x:.1f}" y1="{_TOP:.1f}" x2="{x:.1f}" y2="{foot:.1f}" stroke="{_LINE}"/>'
-            label = span(at - self.plan.now)
+            label = span(at - self.plan.now, whole)
             yield f'<text x="{x:.1f}" y="{foot + 14:.1f}" text-anchor="middle" fill="{_FAINT}">{label}</text>'
             at += step
         yield f'<text x="16" y="{self.height - 8:.1f}" fill="{_FAINT}">time from now; hatched: a sample waits there</text>'
@@ -208,11 +208,11 @@ def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple(parts)
 
 
-def span(seconds: float) -> str:
-    """`90 s`, `12.5 min`, `3.2 h`."""
-    size = abs(seconds)
+def span(seconds: float, among: float | None = None) -> str:
+    """`90 s`, `12.5 min`, `3.2 h`; in the unit of the longest, where it stands among others."""
+    size = abs(seconds) if among is None else among
     if size < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.4g} s"
     if size < 2 * 3600:
         return f"{seconds / 60:.4g} min"
     return f"{seconds / 3600:.4g} h"
