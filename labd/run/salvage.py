@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,14 @@ from labd.journal import JournalError, schema
 from labd.lab.config import Draft, read_lab
 from labd.lab.equipment import Equipment, Find
 from labd.lab.maintenance import KEPT, in_file
-from labd.sdk import DeviceError, Driver, OnLoss, Unreachable
+from labd.lab.models import LabError
+from labd.lab.rules import SafeAction, safe_actions
+from labd.sdk import Call, DeviceError, Driver, OnLoss, Unreachable
 
 log = structlog.get_logger(__name__)
 
 LIMIT = 8.0  # s of real time for all devices together
+DIRECT = 4.0  # s of real time for a device that another one can make safe, and for that other one itself
 CLOSE_LIMIT = 1.0  # s of real time
 AGAIN = 0.5  # s before a device that did not answer is tried once more
 
@@ -101,11 +104,18 @@ def in_maintenance(draft: Draft, journal: Path) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done with one device: `units` are made safe (an empty tuple: nothing), because of `why`."""
+    """What is to be done with one device.
+
+    Args:
+        units: these are made safe (an empty tuple: nothing; None: all).
+        why: because of what.
+        others: whether another device may do it (`safe_by`), which ends what the device's other units do.
+    """
 
     device: str
     units: tuple[str | None, ...]
     why: str
+    others: bool = True
 
 
 def plan(
@@ -133,7 +143,7 @@ def plan(
         if everything and device not in spared:
             chosen = tuple(unit for unit in own if unit not in goes_on) if goes_on else (None,)
         under = ", ".join(f"{one} was under way" for one in stops)
-        plans.append(Plan(device, chosen, "; ".join(filter(None, (under, on))) or "nothing was under way"))
+        plans.append(Plan(device, chosen, "; ".join(filter(None, (under, on))) or "nothing was under way", not goes_on))
     return plans
 
 
@@ -190,51 +200,102 @@ class Salvage:
                 clock.now().date(),
                 find=self.find,
             )
-            drivers = equipment.drivers(equipment.classes())
+            classes = equipment.classes()
+            drivers = equipment.drivers(classes)
             units = {name: drivers[name].units if name in drivers else ("",) for name in self.draft.names}
             spared = in_maintenance(self.draft, journal)
             plans = plan(open_, units, everything=self.everything, spared=spared)
-            return list(await asyncio.gather(*(self._carry_out(one, drivers.get(one.device)) for one in plans)))
+            safe_by = safe_actions(self.draft.devices, classes, self.draft.findings)
+            return await Rescue(self.draft, drivers, safe_by).carry_out(plans)
 
-    async def _carry_out(self, what: Plan, driver: Driver | None) -> Told:
+
+class Rescue:
+    """Carries out what is planned, at all devices at once and in at most LIMIT and CLOSE_LIMIT.
+
+    Args:
+        draft: lab.yaml, as far as it holds.
+        drivers: by device, not connected.
+        safe_by: by device, what another one does to make it safe.
+    """
+
+    def __init__(self, draft: Draft, drivers: Mapping[str, Driver], safe_by: Mapping[str, SafeAction]) -> None:
+        self._draft = draft
+        self._drivers = drivers
+        self._safe_by = safe_by
+        self._helpers = {by.device for by in safe_by.values()}
+        self._links = {name: asyncio.Lock() for name in drivers}  # one conversation with each at a time
+        self._ends = clock.monotonic() + _real(LIMIT)
+
+    async def carry_out(self, plans: Collection[Plan]) -> list[Told]:
+        """All of them; gives what became of each device."""
+        return list(await asyncio.gather(*(self._carry_out(one) for one in plans)))
+
+    async def _carry_out(self, what: Plan) -> Told:
         if not what.units:
             return Told(what.device, f"left alone, {what.why}", None)
-        if driver is None:
-            return Told(
-                what.device, f"NOT SAFE, {what.why}: its driver cannot be made; `labd check --lab` says why", False
-            )
-        problem = await self._make_safe(driver, what.units)
+        by = self._safe_by.get(what.device) if what.others else None
+        problem = await self._directly(what, by)
         if problem is None:
             return Told(what.device, f"made safe, {what.why}", True)
-        if self.draft.devices[what.device].simulator is not None and isinstance(problem, Unreachable):
+        if self._draft.devices[what.device].simulator is not None and isinstance(problem, Unreachable):
             return Told(what.device, f"simulated inside the daemon and gone with it, {what.why}", None)
-        return Told(what.device, f"NOT SAFE, {what.why}: {problem}", False)
+        if by is None:
+            return Told(what.device, f"NOT SAFE, {what.why}: {problem}", False)
+        other = await self._through(what.device, by)
+        if other is None:
+            return Told(what.device, f"made safe by {by}, {what.why}; itself: {problem}", True)
+        return Told(what.device, f"NOT SAFE, {what.why}: {problem}; {by}: {other}", False)
 
-    async def _make_safe(self, driver: Driver, units: tuple[str | None, ...]) -> Exception | None:
-        """Tries until it is safe or the time is over; gives what was wrong at last. Never raises."""
-        problem: Exception = TimeoutError(f"no answer within {LIMIT:g} s")
-        simulated = self.draft.devices[driver.name].simulator is not None
+    async def _directly(self, what: Plan, by: SafeAction | None) -> Exception | None:
+        driver = self._drivers.get(what.device)
+        if driver is None:
+            return LabError("its driver cannot be made; `labd check --lab` says why")
+
+        async def make_safe() -> None:
+            for unit in what.units:
+                await driver.safe_state(unit)
+
+        limit = _real(DIRECT if by is not None or what.device in self._helpers else LIMIT)
+        return await self._try(driver, make_safe, limit)
+
+    async def _through(self, name: str, by: SafeAction) -> Exception | None:
+        """Has another device do it, in the time that is left, once that one was made safe itself."""
+        driver = self._drivers.get(by.device)
+        if driver is None:
+            return LabError(f"the driver of {by.device} cannot be made")
+
+        async def act() -> None:
+            # with the time: a device that knows its orders by their ids is not to take it for one of before
+            call = Call(f"safe-{name}-{clock.now():%Y%m%dT%H%M%S}", driver.units[0])
+            await driver.invoke(by.action, by.parameters, call)
+
+        return await self._try(driver, act, self._ends - clock.monotonic())
+
+    async def _try(self, driver: Driver, work: Callable[[], Awaitable[None]], limit: float) -> Exception | None:
+        """Tries until it is done or so many s are over; gives what was wrong at last. Never raises."""
+        problem: Exception = TimeoutError(f"no answer within {limit:.0f} s")
+        simulated = self._draft.devices[driver.name].simulator is not None
         try:
-            async with asyncio.timeout(_real(LIMIT)):
-                while True:
-                    try:
-                        await driver.connect()
-                        for unit in units:
-                            await driver.safe_state(unit)
-                    except DeviceError as error:
-                        problem = error
-                        if simulated and isinstance(error, Unreachable):
-                            return error
-                        await asyncio.sleep(AGAIN)
-                    else:
-                        return None
+            async with asyncio.timeout(limit), self._links[driver.name]:
+                try:
+                    while True:
+                        try:
+                            await driver.connect()
+                            await work()
+                        except DeviceError as error:
+                            problem = error
+                            if simulated and isinstance(error, Unreachable):
+                                return error
+                            await asyncio.sleep(AGAIN)
+                        else:
+                            return None
+                finally:
+                    await self._close(driver)
         except TimeoutError:
             return problem
         except Exception as error:
             log.exception("driver failed", device=driver.name)
             return error
-        finally:
-            await self._close(driver)
 
     @staticmethod
     async def _close(driver: Driver) -> None:
