@@ -19,11 +19,18 @@ NAME = "safe-mode"
 AGAIN = 30.0  # s; wait before a device that did not become safe is told once more
 
 
-async def units_going_on(journal: Journal) -> set[tuple[str, str]]:
-    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest."""
+async def units_going_on(journal: Journal, *, but: Collection[str] = ()) -> set[tuple[str, str]]:
+    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest.
+
+    Args:
+        journal: where runs and their actions stand.
+        but: runs in these states are left out.
+    """
     unfinished = fold(await journal.events(kinds=FOLDED)).unfinished
     found: set[tuple[str, str]] = set()
     for state in unfinished:
+        if state.state in but:
+            continue
         found |= going_on(await journal.events(run=state.run, kinds=ACTIONS))
     return found
 

@@ -7,11 +7,11 @@ up again by the next daemon.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import sqlite3
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,15 @@ from labd import clock
 from labd.files import InputErrors
 from labd.journal import JournalError, schema
 from labd.lab.config import Draft, read_lab
+from labd.lab.debts import KEPT as OWED
+from labd.lab.debts import without
 from labd.lab.equipment import Equipment, Find
 from labd.lab.maintenance import KEPT, in_file
-from labd.lab.models import LabError
-from labd.lab.rules import SafeAction, safe_actions
-from labd.sdk import Call, DeviceError, Driver, OnLoss, Unreachable
+from labd.lab.rules import safe_actions
+from labd.run.rescue import Plan, Rescue, Told
+from labd.sdk import OnLoss
 
 log = structlog.get_logger(__name__)
-
-LIMIT = 8.0  # s of real time for all devices together
-DIRECT = 4.0  # s of real time for a device that another one can make safe, and for that other one itself
-CLOSE_LIMIT = 1.0  # s of real time
-AGAIN = 0.5  # s before a device that did not answer is tried once more
 
 _IN_FLIGHT = """
 SELECT max(CASE WHEN kind = 'action.intended' THEN data END), run FROM events
@@ -59,15 +56,6 @@ class InFlight:
         return f"{self.action} of {self.run}" if self.run else self.action
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What became of one device. `safe` is None where nothing had to be done."""
-
-    device: str
-    text: str
-    safe: bool | None
-
-
 def in_flight(journal: Path) -> list[InFlight]:
     """What was under way, the last intended one of each unit.
 
@@ -84,13 +72,27 @@ def in_flight(journal: Path) -> list[InFlight]:
     return list(by_unit.values())
 
 
-def in_maintenance(draft: Draft, journal: Path) -> set[str]:
-    """The devices on which a person works: by lab.yaml, or by what was said to the daemon."""
-    said: dict[str, Any] = {}
+Owed = Mapping[str, Mapping[str, str]]
+"""What is due by device: why, by unit; empty for all of a device."""
+
+
+def owed(journal: Path) -> Owed:
+    """What was to be made safe when the daemon died."""
+    return {name: told["due"] for name, told in _kept(journal, OWED).items()}
+
+
+def _kept(journal: Path, prefix: str) -> dict[str, Any]:
+    """What the journal keeps under names that begin so, by the rest of the name."""
+    rows: list[tuple[str, str]] = []
     if journal.exists():
         with contextlib.suppress(JournalError):  # an older labd's journal keeps nothing
-            rows = schema.JOURNAL.look(journal, f"SELECT name, value FROM kept WHERE name GLOB '{KEPT}*'")  # noqa: S608
-            said = {name.removeprefix(KEPT): json.loads(text) for name, text in rows}
+            rows = schema.JOURNAL.look(journal, f"SELECT name, value FROM kept WHERE name GLOB '{prefix}*'")  # noqa: S608
+    return {name.removeprefix(prefix): json.loads(text) for name, text in rows}
+
+
+def in_maintenance(draft: Draft, journal: Path) -> set[str]:
+    """The devices on which a person works: by lab.yaml, or by what was said to the daemon."""
+    said = _kept(journal, KEPT)
     found: set[str] = set()
     for name, device in draft.devices.items():
         told = said.get(name)
@@ -102,28 +104,13 @@ def in_maintenance(draft: Draft, journal: Path) -> set[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done with one device.
-
-    Args:
-        units: these are made safe (an empty tuple: nothing; None: all).
-        why: because of what.
-        others: whether another device may do it (`safe_by`), which ends what the device's other units do.
-    """
-
-    device: str
-    units: tuple[str | None, ...]
-    why: str
-    others: bool = True
-
-
 def plan(
     open_: Collection[InFlight],
     units: Mapping[str, tuple[str, ...]],
     *,
     everything: bool,
     spared: Collection[str] = (),
+    due: Owed = {},  # noqa: B006 - it is not changed
 ) -> list[Plan]:
     """Which units are made safe.
 
@@ -131,7 +118,8 @@ def plan(
         open_: what was under way.
         units: of each device.
         everything: also of devices on which nothing was under way. What continues is left alone all the same.
-        spared: devices on which a person works (maintenance): `everything` is not for them.
+        spared: devices on which a person works (maintenance): `everything` and `due` are not for them.
+        due: what was to be made safe already when the daemon died.
     """
     plans: list[Plan] = []
     for device, own in units.items():
@@ -139,11 +127,17 @@ def plan(
         stops = [one for one in mine if one.on_loss is OnLoss.STOP]
         goes_on = {one.unit: one for one in mine if one.on_loss is OnLoss.CONTINUE}
         on = ", ".join(f"{one} goes on by itself" for one in goes_on.values())
-        chosen: tuple[str | None, ...] = tuple(one.unit or None for one in stops)
+        mine_due = without(due.get(device, {}), own, goes_on) if device not in spared else {}
+        stop = dict.fromkeys([*(one.unit for one in stops), *mine_due])
+        chosen: tuple[str | None, ...] = tuple(unit or None for unit in stop)
+        if None in chosen:
+            chosen = (None,)
         if everything and device not in spared:
             chosen = tuple(unit for unit in own if unit not in goes_on) if goes_on else (None,)
         under = ", ".join(f"{one} was under way" for one in stops)
-        plans.append(Plan(device, chosen, "; ".join(filter(None, (under, on))) or "nothing was under way", not goes_on))
+        before = "; ".join(dict.fromkeys(f"it was to be made safe ({why})" for why in mine_due.values()))
+        why = "; ".join(filter(None, (under, before, on))) or "nothing was under way"
+        plans.append(Plan(device, chosen, why, not goes_on))
     return plans
 
 
@@ -204,108 +198,46 @@ class Salvage:
             drivers = equipment.drivers(classes)
             units = {name: drivers[name].units if name in drivers else ("",) for name in self.draft.names}
             spared = in_maintenance(self.draft, journal)
-            plans = plan(open_, units, everything=self.everything, spared=spared)
+            due = owed(journal)
+            plans = plan(open_, units, everything=self.everything, spared=spared, due=due)
             safe_by = safe_actions(self.draft.devices, classes, self.draft.findings)
-            return await Rescue(self.draft, drivers, safe_by).carry_out(plans)
+            rescue = Rescue(self.draft, drivers, safe_by)
+            told = await rescue.carry_out(plans)
+            if journal.exists():
+                _keep(journal, due, plans, rescue.settled)
+            return told
 
 
-class Rescue:
-    """Carries out what is planned, at all devices at once and in at most LIMIT and CLOSE_LIMIT.
+def _keep(journal: Path, before: Owed, plans: Collection[Plan], settled: Collection[str]) -> None:
+    """Keeps what could not be made safe for the next daemon, and forgets what was.
 
     Args:
-        draft: lab.yaml, as far as it holds.
-        drivers: by device, not connected.
-        safe_by: by device, what another one does to make it safe.
+        journal: where; it is this process's own now.
+        before: what is kept there.
+        plans: what was to be done.
+        settled: the devices with which nothing is left to do.
     """
-
-    def __init__(self, draft: Draft, drivers: Mapping[str, Driver], safe_by: Mapping[str, SafeAction]) -> None:
-        self._draft = draft
-        self._drivers = drivers
-        self._safe_by = safe_by
-        self._helpers = {by.device for by in safe_by.values()}
-        self._links = {name: asyncio.Lock() for name in drivers}  # one conversation with each at a time
-        self._ends = clock.monotonic() + _real(LIMIT)
-
-    async def carry_out(self, plans: Collection[Plan]) -> list[Told]:
-        """All of them; gives what became of each device."""
-        return list(await asyncio.gather(*(self._carry_out(one) for one in plans)))
-
-    async def _carry_out(self, what: Plan) -> Told:
-        if not what.units:
-            return Told(what.device, f"left alone, {what.why}", None)
-        by = self._safe_by.get(what.device) if what.others else None
-        problem = await self._directly(what, by)
-        if problem is None:
-            return Told(what.device, f"made safe, {what.why}", True)
-        if self._draft.devices[what.device].simulator is not None and isinstance(problem, Unreachable):
-            return Told(what.device, f"simulated inside the daemon and gone with it, {what.why}", None)
-        if by is None:
-            return Told(what.device, f"NOT SAFE, {what.why}: {problem}", False)
-        other = await self._through(what.device, by)
-        if other is None:
-            return Told(what.device, f"made safe by {by}, {what.why}; itself: {problem}", True)
-        return Told(what.device, f"NOT SAFE, {what.why}: {problem}; {by}: {other}", False)
-
-    async def _directly(self, what: Plan, by: SafeAction | None) -> Exception | None:
-        driver = self._drivers.get(what.device)
-        if driver is None:
-            return LabError("its driver cannot be made; `labd check --lab` says why")
-
-        async def make_safe() -> None:
-            for unit in what.units:
-                await driver.safe_state(unit)
-
-        limit = _real(DIRECT if by is not None or what.device in self._helpers else LIMIT)
-        return await self._try(driver, make_safe, limit)
-
-    async def _through(self, name: str, by: SafeAction) -> Exception | None:
-        """Has another device do it, in the time that is left, once that one was made safe itself."""
-        driver = self._drivers.get(by.device)
-        if driver is None:
-            return LabError(f"the driver of {by.device} cannot be made")
-
-        async def act() -> None:
-            # with the time: a device that knows its orders by their ids is not to take it for one of before
-            call = Call(f"safe-{name}-{clock.now():%Y%m%dT%H%M%S}", driver.units[0])
-            await driver.invoke(by.action, by.parameters, call)
-
-        return await self._try(driver, act, self._ends - clock.monotonic())
-
-    async def _try(self, driver: Driver, work: Callable[[], Awaitable[None]], limit: float) -> Exception | None:
-        """Tries until it is done or so many s are over; gives what was wrong at last. Never raises."""
-        problem: Exception = TimeoutError(f"no answer within {limit:.0f} s")
-        simulated = self._draft.devices[driver.name].simulator is not None
-        try:
-            async with asyncio.timeout(limit), self._links[driver.name]:
-                try:
-                    while True:
-                        try:
-                            await driver.connect()
-                            await work()
-                        except DeviceError as error:
-                            problem = error
-                            if simulated and isinstance(error, Unreachable):
-                                return error
-                            await asyncio.sleep(AGAIN)
-                        else:
-                            return None
-                finally:
-                    await self._close(driver)
-        except TimeoutError:
-            return problem
-        except Exception as error:
-            log.exception("driver failed", device=driver.name)
-            return error
-
-    @staticmethod
-    async def _close(driver: Driver) -> None:
-        try:
-            async with asyncio.timeout(_real(CLOSE_LIMIT)):
-                await driver.close()
-        except Exception as error:  # noqa: BLE001 - the process ends now, and its links with it
-            log.warning("link did not close", device=driver.name, problem=repr(error))
-
-
-def _real(seconds: float) -> float:
-    """So many seconds of real time, in seconds of this loop; on virtual time, where there is none, the same."""
-    return seconds if clock.is_virtual() else seconds * clock.factor()
+    changed: dict[str, str | None] = {}
+    for one in plans:
+        due = dict(before.get(one.device, {}))
+        for unit in one.units:
+            if one.device not in settled:
+                due.setdefault(unit or "", f"when labd had died: {one.why}")
+            elif unit is None:
+                due.clear()
+            else:
+                due.pop(unit, None)
+        if due != before.get(one.device, {}):
+            changed[f"{OWED}{one.device}"] = json.dumps({"due": due}) if due else None
+    if not changed:
+        return
+    try:
+        with (
+            contextlib.closing(schema.JOURNAL.connect(journal)) as connection,
+            schema.transaction(connection),
+        ):
+            connection.executemany("DELETE FROM kept WHERE name = ?", [(name,) for name in changed])
+            rows = [(name, value) for name, value in changed.items() if value is not None]
+            connection.executemany("INSERT INTO kept VALUES (?, ?)", rows)
+    except (JournalError, sqlite3.Error) as error:  # what is safe is safe all the same
+        log.warning("what is still to be made safe could not be kept", problem=str(error))

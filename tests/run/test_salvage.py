@@ -355,3 +355,33 @@ async def test_what_neither_way_makes_safe_is_told_with_both_reasons(tmp_path: P
 def test_no_other_device_ends_what_goes_on() -> None:
     stop = InFlight("cycler", "1", "impedance", OnLoss.STOP, "run-3")
     assert [one.others for one in plan([stop, ON], UNITS, everything=False)] == [True, False, True]
+
+
+# ── what is left for the next daemon ─────────────────────────────────────────────────────────────────────────────
+async def kept_debts(tmp_path: Path) -> dict[str, Any]:
+    journal = await Journal.open(tmp_path / "store" / "journal.sqlite")
+    kept = await journal.kept("owed/")
+    assert await journal.verify() is None
+    await journal.close()
+    return kept
+
+
+async def test_what_did_not_become_safe_is_kept_until_it_is(tmp_path: Path) -> None:
+    crimp = intended("press", "crimp", "stop")
+    why = "when labd had died: crimp of run-1 was under way"
+    assert (await told_through(tmp_path, crimp, press=Gone, mains=DeadMains))["press"][0] is False
+    assert await kept_debts(tmp_path) == {"owed/press": {"due": {"": why}}}
+    done = settled("action.done", 1)
+    told = await told_through(tmp_path, done, press=Gone)  # by another device: its own safe state is still due
+    assert told["press"][1].startswith(f"made safe by mains.cut, it was to be made safe ({why})")
+    assert await kept_debts(tmp_path) == {"owed/press": {"due": {"": why}}}
+    told = await told_through(tmp_path, done, press=ToyPress)
+    assert told["press"] == (True, f"made safe, it was to be made safe ({why})")
+    assert await kept_debts(tmp_path) == {}
+
+
+def test_what_was_due_is_made_safe_but_for_what_goes_on_and_what_a_person_works_on() -> None:
+    due = {"cycler": {"": "smoke"}, "bath": {"": "smoke"}, "press": {"": "smoke"}}
+    plans = {one.device: one for one in plan([STOP, ON], UNITS, everything=False, spared={"bath"}, due=due)}
+    assert {name: one.units for name, one in plans.items()} == {"press": (None,), "cycler": ("1", "3"), "bath": ()}
+    assert plans["press"].why == "crimp of run-1 was under way; it was to be made safe (smoke)"
