@@ -26,12 +26,11 @@ async def units_going_on(journal: Journal, *, but: Collection[str] = ()) -> set[
         journal: where runs and their actions stand.
         but: runs in these states are left out.
     """
-    unfinished = fold(await journal.events(kinds=FOLDED)).unfinished
     found: set[tuple[str, str]] = set()
-    for state in unfinished:
-        if state.state in but:
-            continue
-        found |= going_on(await journal.events(run=state.run, kinds=ACTIONS))
+    for run in await journal.runs(with_="run.started", without="run.ended"):
+        state = fold(await journal.events(run=run, kinds=FOLDED)).runs[run]
+        if state.state not in but:
+            found |= going_on(await journal.events(run=run, kinds=ACTIONS))
     return found
 
 

@@ -32,14 +32,22 @@ from labd.sdk import OnLoss
 
 log = structlog.get_logger(__name__)
 
-_IN_FLIGHT = """
-SELECT max(CASE WHEN kind = 'action.intended' THEN data END), run FROM events
-WHERE kind IN ('action.intended', 'action.done', 'action.failed', 'action.reconciled')
-  AND (run IS NULL OR run NOT IN (SELECT run FROM events WHERE kind = 'run.ended' AND run IS NOT NULL))
-GROUP BY json_extract(data, '$.action_id')
-HAVING sum(kind <> 'action.intended') = 0 AND sum(kind = 'action.intended') > 0
-ORDER BY max(seq)
-"""
+# The events of runs that have ended, nearly all of a journal, are not even looked at: `+kind` has SQLite take the index
+# of runs.
+_OF_ACTIONS = "('action.intended', 'action.done', 'action.failed', 'action.reconciled')"
+_OPEN = "GROUP BY json_extract(data, '$.action_id') HAVING sum(kind <> 'action.intended') = 0"
+_IN_FLIGHT = f"""
+WITH unfinished (run) AS (
+    SELECT run FROM events WHERE kind = 'action.intended' AND run IS NOT NULL
+    EXCEPT SELECT run FROM events WHERE kind = 'run.ended'
+)
+SELECT data, run FROM (
+    SELECT data, run, max(seq) AS last FROM events
+    WHERE +kind IN {_OF_ACTIONS} AND run IN (SELECT run FROM unfinished) {_OPEN}
+    UNION ALL
+    SELECT data, run, max(seq) FROM events WHERE kind IN {_OF_ACTIONS} AND run IS NULL {_OPEN}
+) ORDER BY last
+"""  # noqa: S608 - ours
 
 
 @dataclass(frozen=True, slots=True)
