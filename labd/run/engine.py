@@ -21,11 +21,12 @@ from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
-from labd.run.lifecycle import CommandRefusedError
+from labd.run.lifecycle import ENDING, CommandRefusedError
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
+from labd.run.safe_mode import units_going_on
 from labd.run.scheduling.scheduler import Scheduler
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
 
@@ -60,6 +61,7 @@ class Engine(Commanding):
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
         history = fold(await self.journal.events(kinds=FOLDED))
+        await self.guards.debts.take_up(lambda: units_going_on(self.journal, but=ENDING))
         self._restore(history)
         forget = [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []

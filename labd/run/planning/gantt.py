@@ -67,7 +67,7 @@ class _Picture:
         yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}" font-size="11">'
         yield (
             '<defs><pattern id="held" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-            f'<rect width="6" height="6" fill="#f2f4f7"/><rect width="2" height="6" fill="#aab4c0"/></pattern></defs>'
+            '<rect width="6" height="6" fill="#f2f4f7"/><rect width="2" height="6" fill="#aab4c0"/></pattern></defs>'
         )
         yield f'<rect width="{self.width:.0f}" height="{self.height:.0f}" fill="#ffffff"/>'
         yield f'<text x="16" y="22" font-size="14" font-weight="bold" fill="{_INK}">{escape(self._title())}</text>'
