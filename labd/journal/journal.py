@@ -32,6 +32,7 @@ Listener = Callable[[Sequence[Event]], None]
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
+_Set = Collection[Any] | None
 _COLUMNS = "seq, at, run, kind, data, hash"
 
 
@@ -303,7 +304,8 @@ class Journal:
         *,
         run: str | None = None,
         after: int = 0,
-        kinds: Collection[str] | None = None,
+        kinds: _Set = None,
+        seqs: _Set = None,
         limit: int | None = None,
     ) -> list[Event]:
         """Durable events, oldest first; all that was posted before is among them.
@@ -312,9 +314,10 @@ class Journal:
             run: only of this run.
             after: only those with a greater seq.
             kinds: only of these kinds.
+            seqs: only those with these numbers.
             limit: at most so many.
         """
-        return await self._read(self._select, run, after, kinds, limit)
+        return await self._read(self._select, run, after, kinds, limit, seqs)
 
     async def mark(self, name: str) -> int:
         """A reader's position; 0 when it was never set."""
@@ -350,15 +353,16 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: the journal cannot be read: {error}") from error
 
-    def _select(self, run: str | None, after: int, kinds: Collection[str] | None, limit: int | None) -> list[Event]:
+    def _select(self, run: str | None, after: int, kinds: _Set, limit: int | None, seqs: _Set = None) -> list[Event]:
         where, values = ["seq > ?"], [after]
         filters: list[Any] = []
         if run is not None:
             where.append("run = ?")
             filters.append(run)
-        if kinds is not None:
-            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
-            filters += kinds
+        for column, among in (("kind", kinds), ("seq", seqs)):
+            if among is not None:
+                where.append(f"{column} IN ({', '.join('?' * len(among))})")
+                filters += among
         query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
         rows = self._rows(query, [*values, *filters, -1 if limit is None else limit])
         return [self._event(*row) for row in rows]
