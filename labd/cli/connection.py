@@ -161,7 +161,7 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-_MENDS = {"unknown_run": "; `labd status --all` lists them"}
+_MENDS = {"unknown_run": "; `labd status --all` lists them", "unknown_sample": "; `labd sample` lists them"}
 
 
 def _answer(status: int, raw: bytes, candidate: Candidate) -> Any:
