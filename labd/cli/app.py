@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, picturing, salvage, tracing, trying, urgent
+from labd.cli import authoring, guarding, keeping, pairing, picturing, salvage, tracing, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -110,6 +110,7 @@ picturing.register(app)
 guarding.register(app)
 keeping.register(app)
 tracing.register(app)
+pairing.register(app)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from labd.cli.words import duration, named_values, seconds_between, short_time, 
 
 _STYLES = {"complete": "green", "scrapped": "red", "aborted": "red", "stopped": "red"}
 _SIGNS = {"run": "■", "part": "+", "dose": "~", "mass": "=", "force": "v", "data": "·", "question": "!", "note": "·"}
+_SIGNS |= {"move": "⇢"}
 
 
 def show_samples(samples: Sequence[Mapping[str, Any]]) -> None:
@@ -70,14 +71,14 @@ def _fate(sample: Mapping[str, Any]) -> str:
 
 
 def _times(intervals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The time that matters most, and each longest wait between two kinds of steps."""
+    """The longest wait between the end of each kind of step and the next, and from the electrolyte to the crimp."""
     longest: dict[tuple[str, str], float] = {}
     for one in intervals:
         key = one["from"], one["to"]
-        longest[key] = max(longest.get(key, 0.0), one["seconds"] or 0.0)
+        longest[key] = max(longest.get(key, 0.0), one["waited"] or 0.0)
     if longest:
         told = (f"{before} to {after} {duration(took)}" for (before, after), took in longest.items())
-        yield f"times, the longest of each: {', '.join(told)}"
+        yield f"waits, the longest of each: {', '.join(told)}"
 
 
 # ── the story ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,6 +103,9 @@ def _lines(sample: Mapping[str, Any]) -> Iterator[_Line]:
         if run["ended"]:
             ended = f"{run['run']} ended: {run['outcome']}"
             yield _Line(run["ended"], "run", ended, run["cause"] or "", _STYLES.get(run["outcome"], ""))
+    for move in sample["moves"]:
+        if not (move["to"] or "").endswith("/gripper"):
+            yield _Line(move["at"], "move", f"{move['to'] or 'taken out of the lab'}{_by(move)}")
     yield from _made(sample)
     yield from _measured(sample)
     for one in sample["questions"]:

@@ -95,6 +95,9 @@ CODES: dict[str, str] = {
     "L401": "a file of taught positions that is not there",
     "L402": "a taught position that cannot be used",
     "L403": "a taught position that is no longer valid",
+    # tables of electrodes, `labd pair`
+    "T201": "a column of a table of electrodes that is missing, unknown, there twice, or in a unit that does not fit",
+    "T202": "a cell of a table of electrodes that cannot be used",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
 }

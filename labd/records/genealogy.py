@@ -59,6 +59,8 @@ def genealogy(sample: str, events: Iterable[Event], stocked: Mapping[str, Stocke
 # ── what it is, where it is, its runs ────────────────────────────────────────────────────────────────────────────
 def _noted(trace: Trace, event: Event) -> None:
     data = {name: value for name, value in event.data.items() if name not in ("sample", "by", "note")}
+    if isinstance(data.get("active_mass"), (int, float)):
+        data["active_mass"] = {"v": data["active_mass"], "u": "g"}
     told = {"at": event.at, "by": event.data.get("by"), "kind": event.kind, "said": data}
     trace.notes.append({**told, "note": event.data.get("note")})
 

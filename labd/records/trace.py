@@ -95,7 +95,10 @@ class Trace:
         return fate
 
     def _intervals(self) -> list[Told]:
-        """The times between the main steps, each from the end of one to the end of the next; and dose to crimp."""
+        """The times between the main steps: from the end of one to the end of the next, and to its order (`waited`).
+
+        From the electrolyte to the crimp is from the first order to dose to the last order to crimp.
+        """
         main = [step for step in self.steps if step["kind"] != "other" and step["ended"]]
         pairs = [
             {
@@ -104,6 +107,7 @@ class Trace:
                 "from_action": before["action_id"],
                 "to_action": after["action_id"],
                 "seconds": between(before["ended"], after["ended"]),
+                "waited": between(before["ended"], after["sent"]),
             }
             for before, after in pairwise(main)
         ]
@@ -112,7 +116,7 @@ class Trace:
         if dosed is not None and crimped is not None and dosed["sent"] and crimped["sent"]:
             waited = between(dosed["sent"], crimped["sent"])
             ids = {"from_action": dosed["action_id"], "to_action": crimped["action_id"]}
-            pairs.append({"from": "electrolyte", "to": "crimp", **ids, "seconds": waited})
+            pairs.append({"from": "electrolyte", "to": "crimp", **ids, "seconds": waited, "waited": waited})
         return pairs
 
 

@@ -124,7 +124,7 @@ def test_its_story_reads_from_the_first_part_to_the_last_cycle(
     lines = [
         "cell-42, barcode https://lab.example/c/0042: complete in run-0003, at stat1/cell",
         "active mass 12 mg, coating N3-left",
-        "registered by mk",
+        "registered by mk  about coating N3-left, active_mass 12 mg",
         "anode from tray/anodes/A1",
         "of LP57",
         "crimped with",
