@@ -28,6 +28,7 @@ from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.lab.polls import PollKeeper
+from labd.logs import configure_logs
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -188,6 +189,7 @@ class Daemon:
             yield device.describe()
             yield device.state()
         yield from self.engine.known()
+        yield self.engine.queue.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
@@ -337,19 +339,3 @@ def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Excepti
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, Exception) else None
-
-
-def configure_logs(form: str | None) -> None:
-    """Console in a terminal, JSON lines elsewhere (under systemd: journald keeps them), unless a form is given."""
-    form = form or ("console" if sys.stderr.isatty() else "json")
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        lambda _, __, event: {"at": clock.stamp(), **event},
-        structlog.processors.format_exc_info,
-    ]
-    if form == "console":
-        processors[-1:] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    else:
-        processors.append(structlog.processors.JSONRenderer())
-    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))

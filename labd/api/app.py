@@ -30,6 +30,7 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.queue import queue_routes
 from labd.api.samples import sample_routes
 from labd.api.urgent import Resume, urgent_routes
 from labd.journal import Event
@@ -114,6 +115,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _order_routes(api, services)
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
+    queue_routes(api, services.engine.queue)
     urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:

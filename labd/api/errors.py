@@ -18,6 +18,7 @@ from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
+from labd.run.queue import UnknownJobError
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ def problem_response(status: int, code: str, message: str, problems: Sequence[di
 _PLAIN: dict[type[Exception], tuple[int, str]] = {
     UnknownRunError: (404, "unknown_run"),
     UnknownDeviceError: (404, "unknown_device"),
+    UnknownJobError: (404, "unknown_job"),
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),

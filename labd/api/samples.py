@@ -27,11 +27,11 @@ def sample_routes(api: APIRouter, engine: Engine) -> None:
     @api.get("/samples/{code:path}")
     async def sample(code: str) -> dict[str, Any]:
         """The genealogy of a sample, by id or barcode, over all of its runs."""
-        return await traced(code, lab, journal, await engine.states())
+        return await traced(code, lab, journal, await engine.states(), engine.queue.jobs())
 
     @api.post("/samples/{code:path}")
     async def note(code: str, request: NoteRequest) -> dict[str, Any]:
         """Registers a sample, or corrects what was said of it; it is durable when this answers."""
         known = lab.samples.called(code)
         await lab.samples.note(known, Noted(request.changes(), request.note), by=request.by)
-        return await traced(known, lab, journal, await engine.states())
+        return await traced(known, lab, journal, await engine.states(), engine.queue.jobs())

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, pairing, picturing, salvage, tracing, trying, urgent
+from labd.cli import authoring, guarding, keeping, pairing, picturing, queueing, salvage, tracing, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -241,6 +241,7 @@ def _order(client: Client, verb: str, run: str, *, as_json: bool, **more: str | 
     _tell(client.post(f"/runs/{quoted(run)}/commands/{verb}", body), as_json=as_json)
 
 
+queueing.register(app)
 urgent.register(app)
 
 

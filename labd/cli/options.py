@@ -49,6 +49,15 @@ def _named(ctx: typer.Context, incomplete: str, path: str, key: str) -> list[str
     return [one[key] for one in found if one[key].startswith(incomplete)]
 
 
+def _jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the jobs of the queue that were not started."""
+    try:
+        found = Client(ctx.params.get("socket"), ctx.params.get("lab")).get("/queue", limit=2.0)["jobs"]
+    except CliError:
+        return []
+    return [job["job"] for job in found if job["run"] is None and job["job"].startswith(incomplete)]
+
+
 def _choices(ctx: typer.Context, incomplete: str) -> list[str]:
     """Shell completion: what the run's question offers."""
     try:
@@ -82,6 +91,7 @@ Protocols = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILE...", help="Protocols, by file or name.", autocompletion=_protocols),
 ]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, `job-0001`.", autocompletion=_jobs)]
 DeviceId = Annotated[
     str | None,
     typer.Argument(help="One device, with what it can be told to do.", autocompletion=_devices),

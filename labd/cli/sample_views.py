@@ -40,6 +40,9 @@ def show_sample(sample: Mapping[str, Any]) -> None:
     known = named_values({**mass, **sample["about"]})
     if known:
         say(known)
+    for job in sample["jobs"]:
+        why = f": {job['why']}" if job["why"] else ""
+        say(f"{job['job']} ({job['protocol']} {job['version']}) is {job['state'].lower()}{why}", "yellow")
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(no_wrap=True)

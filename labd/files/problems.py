@@ -95,11 +95,16 @@ CODES: dict[str, str] = {
     "L401": "a file of taught positions that is not there",
     "L402": "a taught position that cannot be used",
     "L403": "a taught position that is no longer valid",
-    # tables of electrodes, `labd pair`
-    "T201": "a column of a table of electrodes that is missing, unknown, there twice, or in a unit that does not fit",
-    "T202": "a cell of a table of electrodes that cannot be used",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
+    # tables of samples
+    "T101": "a table that cannot be read",
+    "T102": "a column that is missing, unknown, or stands twice",
+    "T103": "a cell whose value does not fit: empty, of another unit or type, or out of bounds",
+    "T104": "a sample or a barcode that stands twice, or that the lab has already",
+    "T105": "a place that the lab does not have, or that is given twice",
+    "T106": "a row that the lab cannot make: the protocol does not hold with its values",
+    "T107": "more than the lab has, or what has expired",
 }
 
 

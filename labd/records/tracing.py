@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from labd.expr.spelling import did_you_mean
@@ -13,6 +13,7 @@ from labd.lab.lab import Lab
 from labd.lab.samples import UnknownSampleError
 from labd.records.genealogy import KINDS, genealogy
 from labd.records.trace import Stocked
+from labd.run.queue import Job
 
 
 def summaries(lab: Lab, runs: Sequence[RunState]) -> list[dict[str, Any]]:
@@ -42,7 +43,9 @@ def _summary(lab: Lab, sample: str, runs: int, last: RunState | None) -> dict[st
     }
 
 
-async def traced(text: str, lab: Lab, journal: Journal, runs: Sequence[RunState]) -> dict[str, Any]:
+async def traced(
+    text: str, lab: Lab, journal: Journal, runs: Sequence[RunState], jobs: Iterable[Job] = ()
+) -> dict[str, Any]:
     """The genealogy of the sample that an id or a barcode means.
 
     It reads the events of the sample's own runs, by the journal's index, and single ones by their numbers: nothing is
@@ -53,6 +56,7 @@ async def traced(text: str, lab: Lab, journal: Journal, runs: Sequence[RunState]
         lab: where it is.
         journal: what is written of it.
         runs: all runs of the journal, oldest first.
+        jobs: of the queue; those of the sample that wait are told.
 
     Raises:
         UnknownSampleError: there is none.
@@ -73,7 +77,13 @@ async def traced(text: str, lab: Lab, journal: Journal, runs: Sequence[RunState]
     found = await asyncio.to_thread(genealogy, sample, events, _stocked(lab))
     summary = _summary(lab, sample, len(own), own[-1] if own else None)
     keep = ("barcode", "active_mass", "about", "registered", "place", "state")
-    return {**found, **{name: summary[name] for name in keep}}
+    waiting = [_waits(job) for job in jobs if job.sample == sample and job.run is None]
+    return {**found, **{name: summary[name] for name in keep}, "jobs": waiting}
+
+
+def _waits(job: Job) -> dict[str, Any]:
+    told = {"job": job.id, "batch": job.batch, "protocol": job.protocol, "version": job.version}
+    return {**told, "state": job.state.value, "why": job.why, "submitted": job.submitted, "by": job.by}
 
 
 def _stocked(lab: Lab) -> Mapping[str, Stocked]:

@@ -24,6 +24,7 @@ from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
 from labd.run.identity import unsaid
 from labd.run.lifecycle import CommandRefusedError
+from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
@@ -49,6 +50,7 @@ class Engine(Commanding):
         self.ready = asyncio.Event()
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
+        self.queue = Queue(self)
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
@@ -61,12 +63,14 @@ class Engine(Commanding):
         history = fold(past)
         del past  # it would be kept for the daemon's life
         self._restore(history)
+        follows = await self.queue.take_up()
         resumed = await self._take_up(history) if self._resumes else []
-        forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        forget += [follows, self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._go_on(resumed)
                 self._group.create_task(self.guards.run(), name="guards")
+                self._group.create_task(self.queue.run(), name="queue")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -125,6 +129,7 @@ class Engine(Commanding):
         finally:
             self._early.clear()
             self._settled.set()
+            self.queue.reconsider()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -137,6 +142,7 @@ class Engine(Commanding):
         position: str | None = None,
         called: Mapping[str, str] | None = None,
         by: str,
+        job: Job | None = None,
     ) -> Run:
         """Checks a protocol against this lab and starts one run of it; its start is durable when this returns.
 
@@ -148,6 +154,7 @@ class Engine(Commanding):
             position: where it is; default: where the journal says, else the next unused well of a cell tray.
             called: texts of the protocols that it calls, by name; those that ship with labd are known.
             by: who starts it.
+            job: the job of the queue that it is the run of; it counts as started with the run.
 
         Raises:
             InputErrors: the protocol or its parameters do not hold; all problems at once.
@@ -184,7 +191,11 @@ class Engine(Commanding):
             "name": name,
             "by": by,
         }
+        if job is not None:
+            data |= {"job": job.id, "batch": job.batch}
         events = [NewEvent("run.started", data, run_id)]
+        if job is not None:
+            events.append(NewEvent("job.started", {"job": job.id, "run": run_id}))
         if self.lab.places.place_of(sample) is None and home:
             self.lab.places.move(sample, home)
             self.homes.used.add(home)
@@ -233,6 +244,7 @@ class Engine(Commanding):
         await run.main()
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
+        self.queue.reconsider()
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
     def _tell(self, events: Sequence[Event]) -> None:

@@ -56,10 +56,13 @@ def unsaid(samples: Samples, sample: str, protocol: Protocol) -> str | None:
     So a run does not stand still after hours for what could be told before it.
     """
     known = samples.registered(sample)
-    for name in _asked(protocol):
-        if getattr(known, name, None) is None:
-            return _lacks(sample, name)
-    return None
+    name = next((name for name in asked_of(protocol) if getattr(known, name, None) is None), None)
+    return _lacks(sample, name) if name is not None else None
+
+
+def asked_of(protocol: Protocol) -> tuple[str, ...]:
+    """What a protocol asks of its sample: `active_mass`, `specific_capacity`."""
+    return tuple(dict.fromkeys(_asked(protocol)))
 
 
 def _asked(protocol: Protocol) -> Iterator[str]:

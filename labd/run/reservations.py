@@ -2,7 +2,8 @@
 
 A run waits holding nothing but the places that its sample occupies. A unit with a place of its own (a nest, a
 channel's holder) is free for a run only while that place is empty or holds the run's own sample: so a cell that waits
-in the press keeps the press from being given away, after the state that put it there has ended.
+in the press keeps the press from being given away, after the state that put it there has ended. Units are given only
+where all runs can still come to their ends afterwards: two cells never wait for each other's place.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
 from labd.lab.lab import Lab
-
-UnitKey = tuple[str, str]
+from labd.run.scheduling.banker import Banker
+from labd.run.scheduling.claims import Need, UnitKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,21 @@ class Reservations:
     lab: Lab
     _holder: dict[UnitKey, str] = field(default_factory=dict)
     _waiters: list[_Waiter] = field(default_factory=list)
+    _banker: Banker = field(init=False)
 
     def __post_init__(self) -> None:
+        self._banker = Banker(self.lab)
         self.lab.places.on_change(self._grant)
         self.lab.barriers.on_change(self._grant)
 
     async def acquire(
-        self, run: str, order: int, sample: str, roles: Mapping[str, str], channels: Mapping[str, int] | None = None
+        self,
+        run: str,
+        order: int,
+        sample: str,
+        roles: Mapping[str, str],
+        channels: Mapping[str, int] | None = None,
+        need: Need | None = None,
     ) -> dict[str, Bound]:
         """Waits until one unit for each role is free, and takes them all.
 
@@ -74,8 +83,11 @@ class Reservations:
             sample: what it works on.
             roles: role (`crimper`) by the protocol's name for it (`press`).
             channels: how many units a role takes, where it is more than one.
+            need: the state for which it asks, and what may come after it.
         """
+        self._banker.asked(run, sample, need or Need())
         if not roles:
+            self._banker.granted(run, {})
             return {}
         waiter = _Waiter(order, run, sample, roles, channels or {}, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
@@ -91,9 +103,16 @@ class Reservations:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def restore(self, run: str, bounds: Mapping[str, Bound]) -> None:
+    def restore(self, run: str, sample: str, bounds: Mapping[str, Bound], need: Need) -> None:
         """Gives a run the units that it had before a restart; before anybody else asks for any."""
         self.occupy(run, {key for bound in bounds.values() for key in bound.keys})
+        self._banker.asked(run, sample, need)
+        self._banker.granted(run, _keys(bounds))
+
+    def ended(self, run: str) -> None:
+        """A run asks for nothing any more."""
+        self._banker.ended(run)
+        self._grant()
 
     def occupy(self, run: str, keys: Collection[UnitKey]) -> None:
         """Enters a run as the one that has these units."""
@@ -149,11 +168,17 @@ class Reservations:
             if waiter.granted.done():
                 continue
             bounds = self._match(waiter)
-            if bounds is not None:
-                self._waiters.remove(waiter)
-                for bound in bounds.values():
-                    self._holder |= dict.fromkeys(bound.keys, waiter.run)
-                waiter.granted.set_result(bounds)
+            if bounds is None:
+                continue
+            objection = self._banker.objection(waiter.run, _keys(bounds))
+            if objection is not None:
+                waiter.why = objection
+                continue
+            self._waiters.remove(waiter)
+            for bound in bounds.values():
+                self._holder |= dict.fromkeys(bound.keys, waiter.run)
+            self._banker.granted(waiter.run, _keys(bounds))
+            waiter.granted.set_result(bounds)
 
     def _match(self, waiter: _Waiter) -> dict[str, Bound] | None:
         found: dict[str, Bound] = {}
@@ -222,3 +247,8 @@ class Reservations:
             elif part:
                 told.append(f"{device.id} holds a part for {part}")
         return f"waits for a {role}: {'; '.join(told)}" if told else f"waits for a {role}"
+
+
+def _keys(bounds: Mapping[str, Bound]) -> dict[str, tuple[UnitKey, ...]]:
+    """The units by the protocol's name for their role."""
+    return {name: bound.keys for name, bound in bounds.items()}

@@ -98,7 +98,7 @@ class ResumedRun(Run):
         self._unknown = list(position["unknown"])
         if position["cleaned"]:
             self._cleaned.set()
-        reservations.restore(self.id, bounds)
+        reservations.restore(self.id, self.sample, bounds, self._needs.of(machine.state))
 
     def _start(self) -> None:
         if self.lifecycle.at in PAUSED:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from labd import clock
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
 from labd.lab.limit import Limit
@@ -23,6 +24,7 @@ from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
+from labd.run.scheduling.claims import Needs
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
@@ -55,6 +57,8 @@ class Run(Acting):
         self.protocol = machine.protocol
         self.home = home
         self._reservations = reservations
+        kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
+        self._needs = Needs(machine.program, kinds, machine.parameters)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
@@ -72,6 +76,7 @@ class Run(Acting):
             await super().main()
         finally:
             self._deaf()
+            self._reservations.ended(self.id)
 
     def _begin(self) -> None:
         if not self.over:
@@ -172,18 +177,21 @@ class Run(Acting):
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         channels = {name: self.protocol.roles[name].channels for name in roles}
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
+        need = self._needs.of(command.state)
+        asked = clock.monotonic()
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels, need)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
-        self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
+        waited = round(clock.monotonic() - asked, 3)
+        self._agenda.put(Urgency.RESULT, lambda: self._entered(command, waited))
 
-    def _entered(self, command: m.Enter) -> None:
+    def _entered(self, command: m.Enter, waited: float) -> None:
         if self.over or command not in self.machine.pending:
             return  # a window has led elsewhere meanwhile
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
-        self._post("protocol.entered", told)
+        self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
         self._feed(m.Entered(command.state, token=command.token))
 
     def _begin_sleep(self, command: m.Sleep, seconds: float) -> None:

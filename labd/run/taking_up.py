@@ -21,10 +21,11 @@ from labd.run.facts import facts_of
 from labd.run.life import POSITIONS
 from labd.run.past import READ, past_of
 from labd.run.performer import Performer
-from labd.run.reservations import Reservations, UnitKey
+from labd.run.reservations import Reservations
 from labd.run.resuming import Before, LostDeviceError, ResumedRun
 from labd.run.roll import number_of
 from labd.run.run import POSITION, Run
+from labd.run.scheduling.claims import UnitKey
 
 log = structlog.get_logger(__name__)
 

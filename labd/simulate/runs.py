@@ -12,15 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from labd import clock
-from labd.daemon import Daemon, configure_logs, first_of
+from labd.daemon import Daemon, first_of
 from labd.files import InputErrors
 from labd.lab.bus import RunState
 from labd.lab.config import LabConfig, LabError, load_lab
 from labd.lab.equipment import find_driver
 from labd.lab.samples import Noted
+from labd.logs import configure_logs
 from labd.run.attention import Attention
 from labd.run.engine import EngineError
 from labd.run.facts import facts_of
@@ -63,9 +62,8 @@ def simulate(dries: Sequence[Dry], jobs: int | None = None) -> Iterator[Story]:
 
 def one_run(dry: Dry) -> Story:
     """One dry run on virtual time. Raises DryRunError."""
-    configure_logs("json")
     with tempfile.TemporaryDirectory(prefix="labd-dry-") as folder, Path(folder, "labd.log").open("w") as log:
-        structlog.configure(logger_factory=structlog.WriteLoggerFactory(log))
+        configure_logs("json", log)
         try:
             whole = load_lab(dry.lab)
             drivers = {name: find_driver(device.driver).role for name, device in whole.devices.items()}

@@ -134,25 +134,25 @@ def test_what_an_electrode_holds(tmp_path: Path, text: str, capacity: float, mas
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "T201 the table has no rows"),
-        ("id,mass\n", "T201 the table has no rows"),
-        ("mass\n1\n", "T201 the column `id` is missing"),
-        ("id,mas\na,1\n", ":1:2: T201 column `mas`: unknown\n      → did you mean `mass`?"),
-        ("id,mass,Mass\na,1,2\n", ":1:3: T201 column `mass` stands twice"),
-        ("id,mass [mL]\na,1\n", ":1:2: T201 column `mass [mL]`: mL is no unit of `mass`"),
-        ("id,lot [mg]\na,1\n", ":1:2: T201 column `lot [mg]`: mg is no unit of `lot`"),
-        (WEIGHED + "a,heavy,10,0.9,160\n", ":2:2: T202 row 2, column `mass`: 'heavy' is no mass"),
-        (WEIGHED + "a,12 mm,10,0.9,160\n", ":2:2: T202 row 2, column `mass`: '12 mm' is no mass"),
-        (WEIGHED + "a,-3,10,0.9,160\n", ":2:2: T202 row 2, column `mass`: -3 cannot be"),
-        (WEIGHED + "a,22,10,1.2,160\n", ":2:4: T202 row 2, column `active_fraction`: 1.2 cannot be"),
-        (WEIGHED + "a,9,10,0.9,160\n", ":2:2: T202 row 2, column `mass`: 9 mg is not more than the bare collector"),
-        (WEIGHED + ",22,10,0.9,160\n", ":2:1: T202 row 2, column `id`: it is empty"),
-        (WEIGHED + "a,22,10,,160\na,22,10,,160\n", ":3:1: T202 row 3, column `id`: 'a' stands in row 2 too"),
-        (WEIGHED + "a,22,,0.9,160\n", ":2:3: T202 row 2, column `collector_mass`: it is needed for the capacity"),
-        (WEIGHED + "a,22,10,0.9,\n", ":2:5: T202 row 2, column `specific_capacity`: it is needed"),
-        ("id,areal_capacity\na,2\n", "T202 row 2, column `area`: it is needed"),
+        ("", "T101 the table is empty"),
+        ("id,mass\n", "T101 the table has no row"),
+        ("mass\n1\n", ":1: T102 the column `id` is missing"),
+        ("id,mas\na,1\n", ":1:2: T102 column `mas`: unknown\n      → did you mean `mass`?"),
+        ("id,mass,Mass\na,1,2\n", ":1:3: T102 column `mass` stands twice"),
+        ("id,mass [mL]\na,1\n", ":1:2: T102 column `mass [mL]`: mL is no unit of `mass`"),
+        ("id,lot [mg]\na,1\n", ":1:2: T102 column `lot [mg]`: mg is no unit of `lot`"),
+        (WEIGHED + "a,heavy,10,0.9,160\n", ":2:2: T103 row 2, column `mass`: 'heavy' is no mass"),
+        (WEIGHED + "a,12 mm,10,0.9,160\n", ":2:2: T103 row 2, column `mass`: '12 mm' is no mass"),
+        (WEIGHED + "a,-3,10,0.9,160\n", ":2:2: T103 row 2, column `mass`: -3 cannot be"),
+        (WEIGHED + "a,22,10,1.2,160\n", ":2:4: T103 row 2, column `active_fraction`: 1.2 cannot be"),
+        (WEIGHED + "a,9,10,0.9,160\n", ":2:2: T103 row 2, column `mass`: 9 mg is not more than the bare collector"),
+        (WEIGHED + ",22,10,0.9,160\n", ":2:1: T103 row 2, column `id`: it is empty"),
+        (WEIGHED + "a,22,10,,160\na,22,10,,160\n", ":3:1: T104 row 3, column `id`: 'a' stands in row 2 too"),
+        (WEIGHED + "a,22,,0.9,160\n", ":2:3: T103 row 2, column `collector_mass`: it is needed for the capacity"),
+        (WEIGHED + "a,22,10,0.9,\n", ":2:5: T103 row 2, column `specific_capacity`: it is needed"),
+        ("id,areal_capacity\na,2\n", "T103 row 2, column `area`: it is needed"),
         ("id,mass,collector_mass,coating_fraction\na,2,1,0.5\n", "say the same twice"),
-        ("id,capacity,barcode\na,2,7\nb,2,7\n", ":3:3: T202 row 3, column `barcode`: '7' stands in row 2 too"),
+        ("id,capacity,barcode\na,2,7\nb,2,7\n", ":3:3: T104 row 3, column `barcode`: '7' stands in row 2 too"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_told_with_row_and_column(tmp_path: Path, text: str, said: str) -> None:
@@ -207,7 +207,7 @@ def test_no_pair_ends_with_1_and_bad_tables_with_2(tmp_path: Path, tables: list[
     ended = CliRunner().invoke(app, ["pair", bad, str(tmp_path / "none.csv")])
     assert ended.exit_code == 2
     assert "did you mean `mass`?" in ended.stderr
-    assert "none.csv: P101 it cannot be read" in ended.stderr
+    assert "none.csv: T101 it cannot be read" in ended.stderr
 
 
 def test_a_cell_of_electrodes_that_were_not_weighed_has_no_active_mass() -> None:

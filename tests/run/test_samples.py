@@ -10,7 +10,9 @@ import pytest
 
 from labd.lab.samples import Noted, SampleError
 from labd.protocol import InputErrors
+from labd.records import traced
 from labd.run.engine import EngineError
+from labd.run.queue import Submission, Submitted, rows_of
 from labd.sdk import Call, cycling_current
 from labd.sdk.roles import CycleResult
 from tests.run.conftest import DEVICES, Bench, at_work
@@ -140,3 +142,63 @@ async def test_a_restart_knows_what_was_said(tmp_path: Path) -> None:
         assert lab.lab.samples.active_mass("cell-a") == 0.0125
         with pytest.raises(SampleError, match="on cell-a already"):
             await lab.lab.samples.note("cell-b", Noted({"barcode": "7"}), by="mk")
+
+
+# ── in the queue ─────────────────────────────────────────────────────────────────────────────────────────────────
+async def submit(lab: Bench, *rows: dict[str, Any], **more: Any) -> Submitted:
+    found = rows_of([{"position": f"tray/cells/A{number}", **row} for number, row in enumerate(rows, 1)])
+    asked = {"table": "cells.csv", "name": "cycling.yaml", "by": "eva", **more}
+    return await lab.engine.queue.submit(Submission(CYCLING, rows=found, **asked))
+
+
+async def test_a_table_without_the_mass_that_is_asked_for_is_refused_with_its_rows(tmp_path: Path) -> None:
+    async with cycling(tmp_path) as lab:
+        with pytest.raises(InputErrors) as told:
+            await submit(lab, {"active_mass": "12 mg", "# specific_capacity": "160 mAh/g"}, {})
+        assert [(one.code, one.line, one.message) for one in told.value.problems] == [
+            ("T106", 3, "row 3: cycling asks for the active mass of its sample"),
+            ("T106", 3, "row 3: cycling asks for the specific capacity of its sample"),
+        ]
+        assert "add a column `active_mass [mg]`" in told.value.problems[0].mend
+        assert await lab.journal.events(kinds={"batch.submitted"}) == []
+
+
+async def test_a_row_gives_its_sample_mass_and_barcode(tmp_path: Path) -> None:
+    async with cycling(tmp_path) as lab:
+        row = {"sample": "a", "barcode": "QR-7", "active_mass": "12.5 mg", "# specific_capacity": "160 mAh/g"}
+        await submit(lab, row)
+        async with asyncio.timeout(1000):
+            while not (state := lab.engine.known()) or state[0].ended is None:
+                await asyncio.sleep(1)
+        told = await traced("QR-7", lab.lab, lab.journal, lab.engine.known(), lab.engine.queue.jobs())
+        assert (told["sample"], told["runs"][0]["job"]) == ("a", "job-0001")
+        assert told["cycling"][0]["current"] == {"v": pytest.approx(2e-4), "u": "A"}
+
+
+async def test_a_job_that_waits_for_a_mass_goes_when_somebody_says_it(tmp_path: Path) -> None:
+    async with cycling(tmp_path) as lab:
+        await lab.lab.samples.note("a", Noted(MASS), by="mk")
+        lab.engine.queue.gates.append(lambda _: "wait" if lab.lab.samples.active_mass("a") else None)
+        await submit(lab, {"sample": "a"}, again=True)
+        await lab.lab.samples.note("a", Noted({"active_mass": None}), by="mk")
+        await asyncio.sleep(1)
+        (job,) = lab.engine.queue.jobs()
+        assert "nobody said the active mass of a" in str(job.why)
+        told = await traced("a", lab.lab, lab.journal, lab.engine.known(), lab.engine.queue.jobs())
+        assert (told["fate"]["outcome"], told["jobs"][0]["job"], told["jobs"][0]["why"]) == (None, job.id, job.why)
+        lab.engine.queue.gates.clear()
+        await lab.lab.samples.note("a", Noted({"active_mass": 0.0125}), by="mk")
+        async with asyncio.timeout(1000):
+            while not lab.engine.known():
+                await asyncio.sleep(1)
+
+
+async def test_a_barcode_that_was_taken_away_may_stand_in_a_table(tmp_path: Path) -> None:
+    async with cycling(tmp_path) as lab:
+        await lab.lab.samples.note("a", Noted({**MASS, "barcode": "QR-7"}), by="mk")
+        row = {"sample": "b", "barcode": "QR-7", "active_mass": "12.5 mg", "# specific_capacity": "160 mAh/g"}
+        with pytest.raises(InputErrors, match="`QR-7` is the barcode of a"):
+            await submit(lab, row)
+        await lab.lab.samples.note("a", Noted({"barcode": None}), by="mk")
+        await submit(lab, row)
+        assert lab.lab.samples.by_barcode("QR-7") == "b"
