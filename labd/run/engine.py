@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,11 +15,14 @@ from labd.lab.bus import DeviceState, Happening
 from labd.lab.config import LabError
 from labd.lab.guards import Guards
 from labd.lab.lab import Lab
+from labd.lab.samples import BESIDE, NAME, SAMPLES
+from labd.protocol import Protocol
 from labd.protocol.parameters import told
 from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
+from labd.run.identity import unsaid
 from labd.run.lifecycle import ENDING, CommandRefusedError
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
@@ -33,7 +35,6 @@ from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up,
 log = structlog.get_logger(__name__)
 
 NOT_YET = "not resumed: safe mode"
-NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 class Engine(Commanding):
@@ -60,10 +61,13 @@ class Engine(Commanding):
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
-        history = fold(await self.journal.events(kinds=FOLDED))
+        past = await self.journal.events(kinds=FOLDED | SAMPLES | BESIDE)
+        forget = [self.lab.samples.take_up(self.journal, past)]
+        history = fold(past)
+        del past  # it would be kept for the daemon's life
         await self.guards.debts.take_up(lambda: units_going_on(self.journal, but=ENDING))
         self._restore(history)
-        forget = [await self.queue.take_up(), await self.scheduler.take_up()]
+        forget += [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []
         forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
@@ -154,7 +158,7 @@ class Engine(Commanding):
             source: the protocol's YAML text.
             name: the file's name, for messages.
             parameters: values by name, as texts (`35 µL`) or JSON values.
-            sample: its identity; default: the run's id.
+            sample: its identity, or its barcode; default: a new one.
             position: where it is; default: where the journal says, else the next unused well of a cell tray.
             called: texts of the protocols that it calls, by name; those that ship with labd are known.
             by: who starts it.
@@ -176,9 +180,8 @@ class Engine(Commanding):
             raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
-        sample = sample or f"cell-{number:04d}"
-        if not NAME.fullmatch(sample):
-            raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
+        sample = self.lab.samples.called(sample) if sample else f"cell-{number:04d}"
+        self._check_sample(sample, protocol)
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
@@ -207,6 +210,14 @@ class Engine(Commanding):
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_sample(self, sample: str, protocol: Protocol) -> None:
+        """Raises EngineError where a run of a protocol cannot be for a sample."""
+        if not NAME.fullmatch(sample):
+            raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _, or a barcode that is known")
+        missing = unsaid(self.lab.samples, sample, protocol)
+        if missing is not None:
+            raise EngineError(f"{protocol.name}: {missing}")
 
     def _check_open(self) -> None:
         """Raises EngineError where no run is started now."""

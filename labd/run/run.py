@@ -19,6 +19,7 @@ from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
 from labd.run.acting import Acting
 from labd.run.agenda import Urgency
+from labd.run.identity import said_of
 from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE
@@ -97,6 +98,7 @@ class Run(Acting):
                 "id": self.sample,
                 "position": self._performer.lab.places.place_of(self.sample) or "",
                 "home": self.home,
+                **said_of(self._performer.lab.samples, self.sample),
             },
             "run": {"id": self.id},
         }
