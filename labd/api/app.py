@@ -75,7 +75,7 @@ class Services:
             if isinstance(happening, RunState) and happening.run == run_id:
                 changed.set()
 
-        forget = self.engine.lab.bus.subscribe(listen)
+        forget = self.engine.lab.bus.subscribe(listen, RunState)
         self._waiting.add(changed)
         try:
             with released():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -49,8 +50,10 @@ class Engine(Commanding):
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
         self._numbers = itertools.count(1)
+        self._usable: dict[str, tuple[bool, str]] = {}  # devices as they were when reservations were last looked at
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
+        self.learnt: Callable[[str, str], float | None] = lambda _protocol, _state: None  # s a visit of a state took
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -58,7 +61,7 @@ class Engine(Commanding):
         history = fold(await self.journal.events(kinds=FOLDED))
         self._restore(history)
         resumed = await self._take_up(history) if self._resumes else []
-        forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed, DeviceState)]
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._go_on(resumed)
@@ -203,6 +206,7 @@ class Engine(Commanding):
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
         assert self._group is not None
         self._runs[run.id] = run
+        run.forecast.learn(partial(self.learnt, run.protocol.name))
         begun = asyncio.Event()
         task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
         for order in self._early:
@@ -233,7 +237,12 @@ class Engine(Commanding):
                 self.lab.bus.tell(self._past[run_id])
 
     def _device_changed(self, happening: Happening) -> None:
-        if isinstance(happening, DeviceState):
+        if not isinstance(happening, DeviceState):
+            return
+        device = self.lab.devices[happening.device]
+        usable = (device.connected, happening.health)
+        if self._usable.get(device.id) != usable:  # and not only busy with something else
+            self._usable[device.id] = usable
             self.reservations.reconsider()
 
 
