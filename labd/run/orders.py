@@ -7,13 +7,10 @@ from pydantic import ValidationError
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol.messages import Do
+from labd.run.identity import OrderRefusedError, own_capacity
 from labd.run.outcomes import Order
 from labd.run.reservations import Bound
 from labd.sdk.quantities import PlaceMark, marks
-
-
-class OrderRefusedError(Exception):
-    """An order that must not be sent; the text says why and how to mend it."""
 
 
 def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, command: Do) -> Order:
@@ -34,6 +31,7 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
                 values[name] = lab.locate(str(values[name]))
             except LabError as error:
                 raise OrderRefusedError(f"{where}: {name}: {error}") from error
+    values |= own_capacity(lab.samples, sample, action, values, where)
     try:
         parameters = action.parameters.model_validate(values)
     except ValidationError as error:
@@ -47,3 +45,6 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
         if there is not None and there != sample:
             raise OrderRefusedError(f"{where}: {there} is there; move it away first")
     return Order(run, sample, state, command.step_id, bound, action, parameters, command.within)
+
+
+__all__ = ["OrderRefusedError", "make_order"]

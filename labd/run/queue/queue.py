@@ -13,6 +13,7 @@ from labd.files import InputErrors
 from labd.files.tables import Row
 from labd.journal import Event, JournalError, NewEvent
 from labd.lab.bus import Happening, RunState
+from labd.lab.samples import SAMPLES
 from labd.run.homes import EngineError
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
 from labd.run.queue.orders import Orders, UnknownJobError
@@ -110,12 +111,13 @@ class Queue(Orders):
     def _committed(self, events: Sequence[Event]) -> None:
         """Takes in what is durable now, whoever waits for it."""
         found = [event for event in events if event.kind in QUEUED]
+        said = any(event.kind in SAMPLES for event in events)  # a mass that a job waits for may be among it
         if not self._taken_up:
             self._early += found
             return
         for event in found:
             self.line.apply(event.kind, event.data, event.at)
-        if found:
+        if found or said:
             self.reconsider()
 
     async def run(self) -> None:
@@ -286,13 +288,7 @@ class Queue(Orders):
         samples = dict.fromkeys(self.line.registered, "it was registered")
         samples |= {state.sample: f"{state.run} was for it" for state in self._engine.known()}
         samples |= {job.sample: f"{job.id} is for it" for job in self.line.pending}
-        other = getattr(self._lab, "samples", None)
-
-        def barcode(code: str) -> str | None:
-            found: str | None = other.by_barcode(code) if other is not None else None
-            return found or self.line.barcodes.get(code)
-
-        return Known(samples, barcode)
+        return Known(samples, self._lab.samples.by_barcode)
 
 
 def _texts(job: Job) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from labd.expr import Measure, Text, did_you_mean
 from labd.files import InputErrors, Problem
 from labd.files.tables import Cell, Row
+from labd.lab.samples import LONGEST_BARCODE
 from labd.protocol import LabFacts, Protocol, check, compiled, needs
 from labd.protocol.parameters import Declared, bind_parameters, parameter_types, told, value_of
 from labd.protocol.values import BadValue
@@ -227,8 +228,9 @@ class _Checking:
         if found is None:
             return None
         column, text = found
-        if len(text) > 200:
-            self._of_cell("T103", row, column, f"a barcode of {len(text)} characters", "one has at most 200")
+        if len(text) > LONGEST_BARCODE or not text.isprintable():
+            mend = f"one has at most {LONGEST_BARCODE} printable characters"
+            self._of_cell("T103", row, column, f"`{text[:40]}` is no barcode", mend)
         self._once(row, column, text, "T104")
         return text
 
