@@ -202,6 +202,7 @@ class Commanding(Roll):
             del self._parked[run_id]
             self._past[run_id] = ended
             self.reservations.vacate(run_id)
+            self.lab.inventory.release(run_id)
             self.lab.bus.tell(ended)
             await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": None})
             return True

@@ -22,6 +22,7 @@ from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
 from labd.run.lifecycle import CommandRefusedError
+from labd.run.needing import needed
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
@@ -55,6 +56,7 @@ class Engine(Commanding):
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
+        await self.lab.inventory.take_up(self.journal)
         history = fold(await self.journal.events(kinds=FOLDED))
         self._restore(history)
         resumed = await self._take_up(history) if self._resumes else []
@@ -76,7 +78,6 @@ class Engine(Commanding):
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
-        self.homes.used = set(history.homes)
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
@@ -155,6 +156,7 @@ class Engine(Commanding):
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
             machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+            needs = await asyncio.to_thread(needed, machine.protocol, facts, values)
         protocol = machine.protocol
         self._check_open()
         if orders != self._orders_to_all:
@@ -180,11 +182,13 @@ class Engine(Commanding):
             "called": dict(protocol.texts),
             "name": name,
             "by": by,
+            "needs": needs,
         }
+        self.lab.inventory.reserve(run_id, needs)
         events = [NewEvent("run.started", data, run_id)]
         if self.lab.places.place_of(sample) is None and home:
+            events += self.lab.inventory.born(sample, home, run_id, by)
             self.lab.places.move(sample, home)
-            self.homes.used.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
@@ -220,6 +224,7 @@ class Engine(Commanding):
         await self.journal.append(*events)
         asyncio.get_running_loop().call_soon(begun.set)  # once it takes commands
         await run.main()
+        self.lab.inventory.release(run.id)
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from labd.lab.lab import Lab
 
@@ -22,12 +22,10 @@ class Homes:
     Args:
         lab: with its deck.
         worker: gives the run that works on a sample.
-        used: places where a sample has begun before.
     """
 
     lab: Lab
     worker: Callable[[str], str | None]
-    used: set[str] = field(default_factory=set)
 
     def home_of(self, sample: str, position: str | None) -> str:
         """Where a new run of a sample begins; "" where that does not matter. Raises EngineError: it cannot be there."""
@@ -45,7 +43,7 @@ class Homes:
                 raise EngineError(f"{position} is occupied by {there}")
             return position
         for place in self._tray_wells():
-            if place not in self.used and self.lab.places.sample_at(place) is None:
+            if place in self.lab.inventory.stock.parts and self.lab.places.sample_at(place) is None:
                 return place
         return ""
 

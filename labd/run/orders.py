@@ -31,7 +31,7 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
     for name, field in action.parameters.model_fields.items():
         if name in values and any(isinstance(mark, PlaceMark) and mark.material for mark in marks(field)):
             try:
-                values[name] = lab.locate(str(values[name]))
+                values[name] = lab.locate(str(values[name]), _volume(values.get("volume")))
             except LabError as error:
                 raise OrderRefusedError(f"{where}: {name}: {error}") from error
     try:
@@ -47,3 +47,8 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
         if there is not None and there != sample:
             raise OrderRefusedError(f"{where}: {there} is there; move it away first")
     return Order(run, sample, state, command.step_id, bound, action, parameters, command.within)
+
+
+def _volume(given: object) -> float:
+    """The volume that is drawn, µL, by which the well is chosen; 0 where none is told."""
+    return float(given) if isinstance(given, (int, float)) else 0.0
