@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
 from labd.lab.interlocks import GuardError, UnknownNameError
+from labd.lab.inventory import StockError, UnknownPlaceError
 from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
@@ -48,6 +49,8 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     ExportError: (409, "refused"),
     UnknownNameError: (404, "unknown_name"),
     GuardError: (409, "refused"),
+    UnknownPlaceError: (404, "unknown_place"),
+    StockError: (422, "invalid_stock"),
 }
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
+from labd.cli import authoring, guarding, keeping, picturing, salvage, stocking, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -109,6 +109,7 @@ authoring.register(app)
 picturing.register(app)
 guarding.register(app)
 keeping.register(app)
+stocking.register(app)
 
 
 @app.command()

@@ -17,7 +17,9 @@ def entry(kind: str, place: str, told: Any, by: str = BY_FILE) -> NewEvent:
     return NewEvent(f"stock.{kind}", {**data, "entry": told})
 
 
-def liquid(kind: str, place: str, portions: Sequence[Portion], by: str, run: str | None = None, **more: Any) -> NewEvent:
+def liquid(
+    kind: str, place: str, portions: Sequence[Portion], by: str, run: str | None = None, **more: Any
+) -> NewEvent:
     """Of a liquid; the amount is in µL."""
     well = Well(list(portions))
     data = {"thing": "liquid", "place": place, "name": well.name, "lot": well.lot, "amount": well.volume, "unit": "µL"}

@@ -53,7 +53,9 @@ class Inventory(Booking):
         if not labware.holds_liquid(entry.labware):
             raise StockError(f"{entry.labware} at {entry.place} takes no liquid; it stands in vials, tubes and plates")
         if expires is not None and expires < self.today:
-            raise StockError(f"lot {lot or '?'} of {material} expired on {expires}: it counts for nothing; load a good one")
+            raise StockError(
+                f"lot {lot or '?'} of {material} expired on {expires}: it counts for nothing; load a good one"
+            )
         now = self.stock.wells.get(place, Well())
         before = now.volume if add else 0.0
         least = now.dead if dead is None else dead
@@ -151,7 +153,9 @@ class Inventory(Booking):
         if not now.portions:
             raise StockError(f"labd knows of nothing in {place}; say what it is: labd load {place} --material …")
         self._fits(entry, place, volume, 0.0)
-        portions = now.share(volume) or [Portion(one.material, one.lot, volume, one.expires) for one in now.portions[:1]]
+        portions = now.share(volume) or [
+            Portion(one.material, one.lot, volume, one.expires) for one in now.portions[:1]
+        ]
         told = _difference(now.volume, volume)
         await self.write([entries.liquid("counted", place, portions, by, **told)])
 
@@ -176,7 +180,11 @@ class Inventory(Booking):
         known = [self.stock.parts[at] for at in lying] or [Piece(name) for at in wells if (name := self._was(at))]
         if not known:
             raise StockError(f"labd knows of no parts at {place}; say which: labd load {place} --fill …")
-        left = lying[len(lying) - count :] if count <= len(lying) else [*lying, *[at for at in room if at not in lying]][:count]
+        left = (
+            lying[len(lying) - count :]
+            if count <= len(lying)
+            else [*lying, *[at for at in room if at not in lying]][:count]
+        )
         told = _difference(len(lying), count)
         await self.write([entries.parts("counted", place, known[0], left, by, **told)])
 

@@ -92,7 +92,9 @@ def _anew(stock: Stock, entry: DeckEntry, before: Mapping[str, Any], wells: Coll
 def _named(wells: Collection[str], entry: DeckEntry) -> str:
     if len(wells) == len(entry.wells):
         return "all of it is loaded"
-    return f"{', '.join(wells)} {'is' if len(wells) == 1 else 'are'} loaded" if wells else "nothing in it changes; it is"
+    return (
+        f"{', '.join(wells)} {'is' if len(wells) == 1 else 'are'} loaded" if wells else "nothing in it changes; it is"
+    )
 
 
 def _loose(stock: Stock, loose: Mapping[str, int]) -> tuple[list[NewEvent], list[str]]:

@@ -180,9 +180,7 @@ class Shelf:
 
     def reserved(self, own: str | None = None, *, only: Collection[str] | None = None) -> Needs:
         """What others than `own` still need; `only` of these."""
-        others = (
-            needs for id_, needs in self.stock.reserved.items() if id_ != own and (only is None or id_ in only)
-        )
+        others = (needs for id_, needs in self.stock.reserved.items() if id_ != own and (only is None or id_ in only))
         return total(others)
 
     def free(self, own: str | None = None, *, only: Collection[str] | None = None) -> Needs:
