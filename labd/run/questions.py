@@ -20,8 +20,10 @@ SETTLE = {"done": Verdict.DONE.value, "not done": Verdict.NOT_DONE.value, "scrap
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked. `kind` is `protocol` (an `ask` step), `outcome` (an action nobody knows about)
-    or `supply` (what an action needs is not there).
+    """What a person is asked.
+
+    `kind` is `protocol` (an `ask` step), `outcome` (an action nobody knows about) or `supply` (what an action needs
+    is not there).
     """
 
     id: str

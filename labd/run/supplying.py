@@ -1,4 +1,4 @@
-"""A run whose action lacks material, tips, a part or room: it is suspended, asks for it, and goes on once it is there."""
+"""A run whose action lacks material, tips, a part or room: suspended, it asks, and goes on once that is there."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Supplying(Asking):
 
     # ── after a restart ──────────────────────────────────────────────────────────────────────────────────────────
     def _take_up_supply(self, asked: dict[str, Question]) -> None:
-        """What was missing before a restart, by the steps that wait; questions that nobody answered are open as before."""
+        """What was missing before a restart; questions that nobody answered are open as before."""
         for command in self._deferred:
             if not isinstance(command, m.Do):
                 continue

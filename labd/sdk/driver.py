@@ -175,7 +175,7 @@ class Driver(ABC):
         return ()
 
     def racks_for(self, action: str, parameters: Parameters) -> tuple[str, ...]:
-        """The places of the racks of one of which an action would take a new tip; empty: it takes none, or who knows."""
+        """The racks, by place, from one of which an action would take a new tip; empty: it takes none, or who knows."""
         del action, parameters
         return ()
 

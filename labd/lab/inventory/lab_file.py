@@ -1,4 +1,4 @@
-"""lab.yaml's deck is the start: each place is taken over once; what is edited there later is a new load, and is told."""
+"""lab.yaml's deck is the start: each place is taken over once; a later edit is a new load, and is told."""
 
 from __future__ import annotations
 
