@@ -149,6 +149,7 @@ class Commanding(Roll):
             events.append(
                 NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None, "by": by}, run_id)
             )
+            events += self.lab.inventory.left(place, by)
         gripper = self.lab.places.part_of(state.sample)
         if gripper is not None:
             told = {"sample": state.sample, "place": gripper, "held": False, "by": by}

@@ -156,7 +156,7 @@ class Engine(Commanding):
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
             machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
-            needs = await asyncio.to_thread(needed, machine.protocol, facts, values)
+            needs = await asyncio.to_thread(needed, machine.program, facts, values)
         protocol = machine.protocol
         self._check_open()
         if orders != self._orders_to_all:

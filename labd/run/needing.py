@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labd.protocol.checker import compiled
 from labd.protocol.facts import LabFacts
-from labd.protocol.loader import Protocol
+from labd.protocol.program import Program
 from labd.protocol.proofs.material import SAMPLE, Key, needs
 
 
-def needed(protocol: Protocol, facts: LabFacts, values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def needed(program: Program, facts: LabFacts, values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Materials in µL by name or by place, tips by the µL that they take, parts by name.
 
     Args:
-        protocol: with all that it calls.
+        program: compiled, with all that it calls.
         facts: of the lab.
         values: of its parameters, as `ready` gave them.
     """
-    found = needs(compiled(protocol, facts), facts, values)
+    found = needs(program, facts, values)
     materials: dict[str, float] = {}
     tips: dict[str, float] = {}
     for key, amount in found.amounts.items():

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from labd import clock
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
 from labd.lab.limit import Limit
@@ -173,18 +174,20 @@ class Run(Acting):
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         channels = {name: self.protocol.roles[name].channels for name in roles}
+        asked = clock.monotonic()
         bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
-        self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
+        waited = round(clock.monotonic() - asked, 3)
+        self._agenda.put(Urgency.RESULT, lambda: self._entered(command, waited))
 
-    def _entered(self, command: m.Enter) -> None:
+    def _entered(self, command: m.Enter, waited: float) -> None:
         if self.over or command not in self.machine.pending:
             return  # a window has led elsewhere meanwhile
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
-        self._post("protocol.entered", told)
+        self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
         self._feed(m.Entered(command.state, token=command.token))
 
     def _begin_sleep(self, command: m.Sleep, seconds: float) -> None:

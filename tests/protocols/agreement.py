@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from labd.lab.inventory import Stock
 from labd.lab.lab import Lab
 from simulators._kit.world import Cell, World
 
-CLOSE = 1e-3  # µL
+ACCURACY = 0.025
+"""How far a simulated pipette is off, as a share of what it moves."""
 
 
 def disagreements(lab: Lab, world: World) -> list[str]:
     """In words; empty where they agree."""
+    return [*_liquids(lab, world), *_parts(lab, world), *_tips(lab, world)]
+
+
+def _liquids(lab: Lab, world: World) -> list[str]:
     stock = lab.inventory.stock
-    return [*_liquids(stock, world), *_parts(lab, world), *_tips(lab, world)]
-
-
-def _liquids(stock: Stock, world: World) -> list[str]:
+    at_first = {place: liquid.volume for entry in lab.config.deck for place, liquid in entry.liquids}
     really = {place: well.contents for place, well in world.wells()}
     booked: dict[str, dict[str, float]] = {}
     for place, well in stock.wells.items():
@@ -26,7 +27,8 @@ def _liquids(stock: Stock, world: World) -> list[str]:
     for place in sorted({*really, *booked}):
         for material in sorted({*really.get(place, {}), *booked.get(place, {})}):
             has, told = really.get(place, {}).get(material, 0.0), booked.get(place, {}).get(material, 0.0)
-            if abs(has - told) > CLOSE:
+            moved = abs(at_first.get(place, 0.0) - told)
+            if abs(has - told) > ACCURACY * moved:
                 found.append(f"{material} in {place}: {has:g} µL, and {told:g} µL in the book")
     return found
 

@@ -18,7 +18,7 @@ from labd.lab.inventory.shortage import (
     short_of_tips,
 )
 from labd.lab.inventory.stock import NOTHING, UNKNOWN
-from labd.lab.inventory.using import Deed, Draw, becomes, draw_of, drawn, picked, picks, set_down
+from labd.lab.inventory.using import Deed, becomes, draw_of, drawn, picked, picks, set_down
 from labd.sdk import Result, labware
 
 REMADE = "new_tips"
@@ -79,7 +79,7 @@ class Booking(Shelf):
         """
         draw = draw_of(deed, result)
         if draw is not None and draw.volume > NOTHING:
-            self.post(drawn(self.stock, deed, draw, fills=self._fills(deed, draw), **more))
+            self.post(drawn(self.stock, deed, draw, fills=self.is_well(draw.destination), **more))
         elif draw is not None:
             self.undone(deed, **more)
         place = picks(deed)
@@ -90,11 +90,6 @@ class Booking(Shelf):
         if deed.action == REMADE:
             self.post(self._rack(f"{deed.device.id}/{deed.text('slot')}", deed.name, deed.run))
         self.tips_of(deed, str(getattr(result, "tip", "") or ""))
-
-    def _fills(self, deed: Deed, draw: Draw) -> bool:
-        """Whether it goes into a well, and not into a sample."""
-        del deed
-        return self.is_well(draw.destination) and self._places.sample_at(draw.destination) is None
 
     def tips_of(self, deed: Deed, tip: str = "") -> None:
         """Books the tips that a driver has used since; of one that cannot tell the tip that its result names."""
@@ -141,6 +136,15 @@ class Booking(Shelf):
         event = becomes(piece, place, sample, run, by)
         self.stock.apply(event)
         return [event]
+
+    def left(self, place: str, by: str) -> list[NewEvent]:
+        """A sample was taken out of the lab, and with it the vial that it was: as `born` is."""
+        if not self.is_well(place):
+            return []
+        events = entries.taken_out(self.stock, place, {}, by, "its sample was taken out of the lab")
+        for event in events:
+            self.stock.apply(event)
+        return events
 
     def _rack(self, place: str, by: str, run: str | None = None) -> Iterator[NewEvent]:
         """A full rack stands at a place."""

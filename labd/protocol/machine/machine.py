@@ -80,6 +80,11 @@ class Machine(Caller):
     # ── what the runtime asks ────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def program(self) -> Program:
+        """What it executes."""
+        return self._program
+
+    @property
     def visits(self) -> Mapping[str, int]:
         """How often each state has been entered."""
         return dict(self._visits)
