@@ -9,6 +9,7 @@ from labd.lab.lab import Lab
 from labd.protocol.messages import Do
 from labd.run.outcomes import Order
 from labd.run.reservations import Bound
+from labd.sdk import Quantity, UnitError
 from labd.sdk.quantities import PlaceMark, marks
 
 
@@ -50,5 +51,8 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
 
 
 def _volume(given: object) -> float:
-    """The volume that is drawn, µL, by which the well is chosen; 0 where none is told."""
-    return float(given) if isinstance(given, (int, float)) else 0.0
+    """The volume that is drawn, µL, by which the well is chosen; 0 where none can be told."""
+    try:
+        return given.to("µL") if isinstance(given, Quantity) else 0.0
+    except UnitError:  # it is refused with its parameters
+        return 0.0
