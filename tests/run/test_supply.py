@@ -176,10 +176,11 @@ async def test_what_nobody_knows_is_in_doubt_until_somebody_says(tmp_path: Path,
 async def test_a_picked_part_leaves_its_place_and_the_next_pick_there_waits(tmp_path: Path) -> None:
     async with lab(tmp_path) as bench:
         first = await bench.start(LID)
+        await asyncio.sleep(10)
         second = await bench.start(LID, position="tray/cells/B1")
         assert (await bench.engine.wait(first)).outcome == "complete"
         question = await until_asked(bench, second)
-        assert str(question["text"]).startswith("nothing lies at tray/lids/A1 any more; lay a part there")
+        assert str(question["text"]).startswith("nothing lies at tray/lids/A1 any more; lay a lid there")
         assert question["choices"] == ["refilled"]
         await bench.engine.answer(second, "refilled", by="anna")
         assert (await bench.engine.wait(second)).outcome == "complete"

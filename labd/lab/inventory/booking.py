@@ -45,7 +45,7 @@ class Booking(Shelf):
                 return found
         place = picks(deed)
         if place is not None and self._places.sample_at(place) is None:
-            return short_of_part(self.stock, place)
+            return short_of_part(self.stock, place, self._was(place) or "part")
         driver = deed.device.driver
         racks = {at: self.sizes[at] for at in driver.racks_for(deed.action, deed.parameters) if at in self.sizes}
         used = driver.tips_used() or {}

@@ -72,13 +72,13 @@ def short_of_tips(racks: Mapping[str, int], left: Mapping[str, Collection[str]])
     return Shortage("tips", place, text)
 
 
-def short_of_part(stock: Stock, place: str) -> Shortage | None:
+def short_of_part(stock: Stock, place: str, name: str) -> Shortage | None:
     """Whether a place of a tray where a part has lain is empty."""
     if place not in stock.known or place in stock.parts:
         return None
     tray = place.rpartition("/")[0]
-    text = f"nothing lies at {place} any more; lay a part there and say so: labd load {place} --fill …, "
-    return Shortage("part", place, f"{text}or labd load {tray} --fill … for the whole tray")
+    text = f"nothing lies at {place} any more; lay a {name} there and say so: labd load {place} --fill {name}, "
+    return Shortage("part", place, f"{text}or labd load {tray} --fill {name} for the whole tray")
 
 
 def usable_of(stock: Stock, place: str, well: Well, today: dt.date) -> float:

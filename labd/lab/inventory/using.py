@@ -85,7 +85,7 @@ def set_down(stock: Stock, deed: Deed, *, lies: bool, **more: Any) -> Iterator[N
     """A gripper has let go of a part: it `lies` on a tray again, or has become a part of a sample."""
     piece = stock.held.get(deed.gripper or "")
     if piece is not None and deed.gripper is not None:
-        told = {"to": deed.text("place"), "lies": lies, "sample": deed.sample, "action_id": deed.id}
+        told = {"to": deed.text("place"), "lies": lies, "sample": deed.sample, "action_id": deed.id, "amount": 1}
         yield entries.parts("moved", deed.gripper, piece, [], **{"by": deed.name, "run": deed.run, **told, **more})
 
 
