@@ -11,7 +11,6 @@ import pytest
 
 from labd.files import InputErrors, Problem
 from labd.lab.bus import Happening, QueueState
-from labd.lab.deck import DeckEntry
 from labd.run import engine as engine_module
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -163,12 +162,14 @@ async def test_a_job_whose_place_is_taken_waits_until_it_is_free(bench: BenchMak
 
 
 async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_there(tmp_path: Path) -> None:
-    tray = {"place": "tray/spare", "labware": "cell_tray_8", "fill": "cell"}
-    async with at_work(tmp_path, DEVICES) as lab:
-        entry = DeckEntry.model_validate(tray)
-        lab.lab.config.deck.append(entry)
-        wells = [f"tray/spare/{well}" for well in entry.wells]
-        lab.engine.homes.used |= set(wells[2:])
+    deck = [
+        {"place": "tray/cells", "labware": "cell_tray_36"},
+        {"place": "tray/spare", "labware": "cell_tray_8", "fill": "half_cell"},
+    ]
+    async with at_work(tmp_path, DEVICES, lab_yaml={"deck": deck}) as lab:
+        wells = [f"tray/spare/{well}" for well in lab.lab.config.deck[1].wells]
+        for well in wells[2:]:
+            del lab.lab.inventory.stock.parts[well]
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
         await lab.engine.queue.resume(by="eva")
@@ -407,36 +408,29 @@ async def test_runs_that_ended_in_a_later_life_are_their_jobs_ends(tmp_path: Pat
         assert lab.engine.known()[-1].run == "run-0002"
 
 
-class Stock:
-    """An inventory that counts lids."""
-
-    def __init__(self, lids: int) -> None:
-        self.lids = lids
-        self.kept: dict[str, Any] = {}
-
-    def problems(self, rows: list[tuple[int, Any]]) -> list[tuple[int, str, str]]:
-        return [(row, "no lid is left for it", "load some") for row, _ in rows[self.lids - len(self.kept) :]]
-
-    def reserve(self, job: str, needs: Any) -> None:
-        self.kept[job] = needs
-
-    def release(self, job: str) -> None:
-        del self.kept[job]
-
-
-async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_for_jobs(bench: BenchMaker) -> None:
+async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_for_jobs(
+    bench: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with bench() as lab:
-        lab.lab.inventory = stock = Stock(2)  # type: ignore[attr-defined]
+        inventory = lab.lab.inventory
+        asked: list[int] = []
+
+        def problems(rows: list[tuple[int, Any]]) -> list[tuple[int, str, str]]:
+            asked.append(len(rows))
+            return [(row, "no lid is left for it", "load some") for row, _ in rows[2:]]
+
+        monkeypatch.setattr(inventory, "problems", problems)
         await lab.engine.queue.pause(by="eva")
         with pytest.raises(InputErrors, match="T107 row 3: no lid is left for it"):
             await submit(lab, {}, {}, {})
         await submit(lab, {}, {})
-        assert list(stock.kept) == ["job-0001", "job-0002"]
+        assert asked == [3, 2]
+        assert set(inventory.stock.reserved) == {"job-0001", "job-0002"}
         await lab.engine.queue.cancel("job-0001", by="eva")
-        assert list(stock.kept) == ["job-0002"]
+        assert set(inventory.stock.reserved) == {"job-0002"}
         await lab.engine.queue.resume(by="eva")
         await when(lab, lambda: states(lab)["job-0002"] == "Running")
-        assert stock.kept == {}
+        assert set(inventory.stock.reserved) == {"run-0001"}
 
 
 def test_a_job_says_what_it_is() -> None:

@@ -234,8 +234,6 @@ class Queue(Orders):
             except Exception as error:
                 log.exception("a job could not be started", job=job.id)
                 await self._hold(job, f"labd failed as it was started: {error!r}; its log says where")
-            else:
-                self._stock("release", job.id)  # the run has its own now
 
     async def _hold(self, job: Job, why: str) -> None:
         way = f"mend that, then `labd queue release {job.id}`, or `labd cancel {job.id}`"
@@ -274,12 +272,12 @@ class Queue(Orders):
         events = batch_events(asked, checked, batch, [f"job-{number:04d}" for number in numbers], taken)
         jobs: list[Mapping[str, Any]] = events[0].data["jobs"]
         for one in jobs:
-            self._stock("reserve", one["job"], one["needs"])
+            self._lab.inventory.reserve(one["job"], one["needs"])
         try:
             await self._journal.append(*events)
         except JournalError:
             for one in jobs:
-                self._stock("release", one["job"])
+                self._lab.inventory.release(one["job"])
             raise
         return self._submitted(batch)
 
