@@ -74,7 +74,7 @@ def main() -> int:
     """Gives the exit status: 0, also where a thing is missing; 1 where the unit does not do what it says."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
-        print(f"skipped: {', '.join(missing) or 'root'} is missing")
+        print(f"skipped: {', '.join(missing) or 'root'} is missing")  # noqa: T201
         return 0
     system = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "booted"
     if not (system / "usr/bin/python3").exists():
@@ -223,7 +223,7 @@ def os_kill(inside: Inside, name: str) -> None:
 
 def tell(what: str, passed: bool, why: str) -> None:
     PASSED.append(passed)
-    print(f"booted.{what} {'ok' if passed else 'FAILED'}: {why}", flush=True)
+    print(f"booted.{what} {'ok' if passed else 'FAILED'}: {why}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
