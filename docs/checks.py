@@ -21,7 +21,7 @@ OF_A_RUN = {"P401": {"force": "12 kN"}}
 ELSEWHERE = {
     "L": "`labd check --lab`, of lab.yaml",
     "P6": "`labd import`, of files of other programs",
-    "T": "`labd submit`, of tables of samples",
+    "T": "`labd submit`, of tables of samples, and `labd pair`, of tables of electrodes",
 }
 """Codes of other files: told in the same form, most of them without an example here."""
 

@@ -36,6 +36,11 @@ def _interlocks(ctx: typer.Context, incomplete: str) -> list[str]:
     return _named(ctx, incomplete, "/interlocks", "name")
 
 
+def _samples(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the lab's samples."""
+    return _named(ctx, incomplete, "/samples", "sample")
+
+
 def _named(ctx: typer.Context, incomplete: str, path: str, key: str) -> list[str]:
     try:
         found = Client(ctx.params.get("socket"), ctx.params.get("lab")).get(path, limit=2.0)
@@ -90,6 +95,12 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, `job-0001
 DeviceId = Annotated[
     str | None,
     typer.Argument(help="One device, with what it can be told to do.", autocompletion=_devices),
+]
+SampleCode = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID|BARCODE]", help="A sample's id or barcode.", autocompletion=_samples, show_default=False
+    ),
 ]
 Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device.", autocompletion=_devices)]
 AlarmId = Annotated[str, typer.Argument(metavar="ALARM", help="An alarm of `labd status`.", autocompletion=_alarms)]

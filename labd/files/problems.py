@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "P213": "protocols that call each other in a circle, or too deep",
     "P214": "a call of a protocol that does not pass its own check",
     "P215": "a role that a called protocol does not get",
+    "P216": "parameters of an action of which exactly one is to be given, and none or several are",
     "P301": "a target that is no state",
     "P302": "a state that cannot be reached",
     "P303": "a state from which no end can be reached",

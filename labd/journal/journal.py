@@ -33,6 +33,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 RARE = 10  # kinds of which fewer than one event in so many is are looked up, others found by walking through all
+_Set = Collection[Any] | None
 _COLUMNS = "seq, at, run, kind, data, hash"
 
 
@@ -304,7 +305,8 @@ class Journal:
         *,
         run: str | None = None,
         after: int = 0,
-        kinds: Collection[str] | None = None,
+        kinds: _Set = None,
+        seqs: _Set = None,
         limit: int | None = None,
     ) -> list[Event]:
         """Durable events, oldest first; all that was posted before is among them.
@@ -313,9 +315,10 @@ class Journal:
             run: only of this run.
             after: only those with a greater seq.
             kinds: only of these kinds.
+            seqs: only those with these numbers.
             limit: at most so many.
         """
-        return await self._read(self._select, run, after, kinds, limit)
+        return await self._read(self._select, run, after, kinds, limit, seqs)
 
     async def runs(self, *, with_: str, without: str) -> list[str]:
         """The runs that have an event of one kind and none of another, in the order of their names."""
@@ -355,7 +358,7 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: the journal cannot be read: {error}") from error
 
-    def _select(self, run: str | None, after: int, kinds: Collection[str] | None, limit: int | None) -> list[Event]:
+    def _select(self, run: str | None, after: int, kinds: _Set, limit: int | None, seqs: _Set = None) -> list[Event]:
         where, values = ["seq > ?"], [after]
         filters: list[Any] = []
         if run is not None:
@@ -364,6 +367,9 @@ class Journal:
         if kinds is not None:
             where.append(self._by_kinds(kinds) if run is None else f"kind IN ({_marks(kinds)})")
             filters += sorted(kinds)
+        if seqs is not None:
+            where.append(f"seq IN ({_marks(seqs)})")
+            filters += seqs
         query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
         rows = self._rows(query, [*values, *filters, -1 if limit is None else limit])
         return [self._event(*row) for row in rows]

@@ -103,6 +103,8 @@ class ResumedRun(Run):
         self._deferred = [command_from_json(command) for command in position["deferred"]]
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
+        if "forecast" in position:  # not in a position that an older labd kept
+            self.forecast.take_up(position["forecast"], paused=self.lifecycle.at in PAUSED)
         self._desk.count_from(before.past.questions)
         self._unknown = list(position["unknown"])
         if position["cleaned"]:
@@ -131,6 +133,7 @@ class ResumedRun(Run):
         if not self.machine.state and not self.machine.pending:
             self._begin()
             return
+        self._take_up_supply(self._before.past.supplies())
         self._take_up_waiting([command for command in self.machine.pending if command not in self._deferred])
         for step in self.machine.outstanding:
             self._take_up_left(step)

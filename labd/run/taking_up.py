@@ -94,7 +94,7 @@ async def take_up(
         past = past_of(await journal.events(run=state.run, kinds=READ))
         position = await _position(journal, state)
         # in a thread, as at a start: a stop is heard meanwhile
-        machine = await asyncio.to_thread(_machine, started, facts_of(lab), position)
+        machine = await asyncio.to_thread(_machine, started, facts_of(lab, state.run), position)
         performer = performer_of(lab, journal, signals, state.run, past.actions)
         home = str(started.data["home"])
         if position is None:
@@ -148,6 +148,9 @@ def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> 
     data = started.data
     protocol = load(data["source"], data["name"], Library(data["called"]))
     if position is None:
-        return Machine(protocol, ready(protocol, data["parameters"], facts), facts)
-    snapshot = position["machine"]
-    return Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+        machine = Machine(protocol, ready(protocol, data["parameters"], facts), facts)
+    else:
+        snapshot = position["machine"]
+        machine = Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+    _ = machine.outlook  # worked out here, and not on the loop
+    return machine

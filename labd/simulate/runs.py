@@ -18,6 +18,7 @@ from labd.files import InputErrors
 from labd.lab.bus import RunState
 from labd.lab.config import LabConfig, LabError, load_lab
 from labd.lab.equipment import find_driver
+from labd.lab.samples import Noted
 from labd.logs import configure_logs
 from labd.run.attention import Attention
 from labd.run.engine import EngineError
@@ -30,6 +31,9 @@ READY_LIMIT = 300.0  # s of lab time for all devices to be there
 LOOKS = 120.0  # s of lab time that a person takes to answer
 HOLDS = 3  # how often a held run is sent on before it is given up
 BY = "labd simulate"
+SAMPLE = "cell-0001"
+USUAL = {"active_mass": 0.012, "about": {"specific_capacity": "160 mAh/g"}}
+"""What a dry run's cell is said to be, for protocols that ask: as much as the simulated one holds."""
 
 
 def simulate(dries: Sequence[Dry], jobs: int | None = None) -> Iterator[Story]:
@@ -81,12 +85,14 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
     async with daemon.open():
         await daemon.lab.wait_ready(READY_LIMIT)
         _lay_cell(daemon, dry.position)
+        await daemon.lab.samples.note(SAMPLE, Noted(USUAL), by=BY)
         operator = Operator(daemon, random.Random(f"{dry.seed}/operator"))
         began = clock.monotonic()
         run = await daemon.engine.start(
             dry.source,
             dry.name,
             dry.parameters,
+            sample=SAMPLE,
             position=dry.position,
             called=dry.called,
             by=BY,

@@ -105,7 +105,6 @@ class Line:
     jobs: dict[str, Job] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)  # batch by request
-    barcodes: dict[str, str] = field(default_factory=dict)  # sample by barcode
     registered: set[str] = field(default_factory=set)  # samples
     waiting: list[str] = field(default_factory=list)  # jobs that were not started, in line
     working: dict[str, str] = field(default_factory=dict)  # job by its run, of runs that have not ended
@@ -119,8 +118,6 @@ class Line:
                 self._submitted(data, at)
             case "sample.registered":
                 self.registered.add(data["sample"])
-                if data.get("barcode"):
-                    self.barcodes[data["barcode"]] = data["sample"]
             case "queue.paused":
                 self.paused = f"the queue is paused by {data['by']}{': ' + data['why'] if data['why'] else ''}"
             case "queue.resumed":

@@ -13,6 +13,7 @@ from labd.files import InputErrors
 from labd.files.tables import Row
 from labd.journal import Event, JournalError, NewEvent
 from labd.lab.bus import Happening, RunState
+from labd.lab.samples import SAMPLES
 from labd.run.homes import EngineError
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
 from labd.run.queue.orders import Orders, UnknownJobError
@@ -110,12 +111,13 @@ class Queue(Orders):
     def _committed(self, events: Sequence[Event]) -> None:
         """Takes in what is durable now, whoever waits for it."""
         found = [event for event in events if event.kind in QUEUED]
+        said = any(event.kind in SAMPLES for event in events)  # a mass that a job waits for may be among it
         if not self._taken_up:
             self._early += found
             return
         for event in found:
             self.line.apply(event.kind, event.data, event.at)
-        if found:
+        if found or said:
             self.reconsider()
 
     async def run(self) -> None:
@@ -148,7 +150,7 @@ class Queue(Orders):
         """Takes a run's end in."""
         if state is None or state.ended is None or state.run not in self.line.working:
             return
-        self._stock("release", self.line.working[state.run])
+        self._lab.inventory.release(self.line.working[state.run])
         self.line.ended(state.run, state.outcome, state.cause)
         self._seen.pop(state.run, None)
 
@@ -267,16 +269,17 @@ class Queue(Orders):
         events = batch_events(asked, checked, batch, [f"job-{number:04d}" for number in numbers], taken)
         jobs: list[Mapping[str, Any]] = events[0].data["jobs"]
         for one in jobs:
-            self._stock("reserve", one["job"], one["needs"])
+            self._lab.inventory.reserve(one["job"], one["needs"])
         try:
             await self._journal.append(*events)
         except JournalError:
             for one in jobs:
-                self._stock("release", one["job"])
+                self._lab.inventory.release(one["job"])
             raise
         return self._submitted(batch)
 
     def _submitted(self, batch: str) -> Submitted:
+        self._judge()  # so that the answer says why each waits
         jobs = tuple(self.job(job) for job in self.line.batches[batch].jobs)
         return Submitted(batch, jobs, len(jobs))
 
@@ -285,13 +288,7 @@ class Queue(Orders):
         samples = dict.fromkeys(self.line.registered, "it was registered")
         samples |= {state.sample: f"{state.run} was for it" for state in self._engine.known()}
         samples |= {job.sample: f"{job.id} is for it" for job in self.line.pending}
-        other = getattr(self._lab, "samples", None)
-
-        def barcode(code: str) -> str | None:
-            found: str | None = other.by_barcode(code) if other is not None else None
-            return found or self.line.barcodes.get(code)
-
-        return Known(samples, barcode)
+        return Known(samples, self._lab.samples.by_barcode)
 
 
 def _texts(job: Job) -> tuple[str, ...]:

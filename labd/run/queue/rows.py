@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labd.expr import Measure, did_you_mean
+from labd.expr import Measure, Text, did_you_mean
 from labd.files import InputErrors, Problem
 from labd.files.tables import Cell, Row
+from labd.lab.samples import LONGEST_BARCODE
 from labd.protocol import LabFacts, Protocol, check, compiled, needs
 from labd.protocol.parameters import Declared, bind_parameters, parameter_types, told, value_of
 from labd.protocol.values import BadValue
@@ -171,6 +172,8 @@ class _Checking:
             self._of_cell("T103", row, column, bad.message, mend)
             return
         values[column.name] = given
+        if isinstance(kind.type, Text) and kind.type.names == "place" and str(cell) in (self.facts.stock or {}):
+            self._once(row, column, str(cell), "T105")  # one part lies there
 
     def _proven(self, row: int, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The row's values as they are told, and what they need; the same values are proven once."""
@@ -225,8 +228,9 @@ class _Checking:
         if found is None:
             return None
         column, text = found
-        if len(text) > 200:
-            self._of_cell("T103", row, column, f"a barcode of {len(text)} characters", "one has at most 200")
+        if len(text) > LONGEST_BARCODE or not text.isprintable():
+            mend = f"one has at most {LONGEST_BARCODE} printable characters"
+            self._of_cell("T103", row, column, f"`{text[:40]}` is no barcode", mend)
         self._once(row, column, text, "T104")
         return text
 

@@ -7,18 +7,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labd.files import InputErrors
+from labd.files import InputErrors, Problem
 from labd.files.library import Library
 from labd.files.tables import Cell, Row
 from labd.journal import NewEvent
 from labd.lab.lab import Lab
+from labd.lab.samples import Samples
 from labd.protocol import LabFacts, Protocol, load
 from labd.run.facts import facts_of
+from labd.run.identity import HOW, asked_of
 from labd.run.queue.rows import Asked, Entry, Known, check_rows, of_stock
 from labd.run.shipped import library
 
 if TYPE_CHECKING:
     from labd.run.queue.queue import Submission
+
+
+COLUMNS = {"active_mass": "`active_mass [mg]`", "specific_capacity": "`# specific_capacity` with `160 mAh/g`"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,29 @@ async def check_submission(asked: Submission, lab: Lab, known: Known) -> Checked
     facts = facts_of(lab)
     # sixty rows take seconds: in a thread, so that the lab goes on meanwhile
     checked = await asyncio.to_thread(read_submission, asked, facts, known)
-    inventory: Any = getattr(lab, "inventory", None)
-    if inventory is not None:
-        problems = of_stock(asked.table, inventory.problems([(entry.row, entry.needs) for entry in checked.entries]))
-        if problems:
-            raise InputErrors(problems)
+    unsaid = of_samples(checked, lab.samples, asked.table)
+    if unsaid:
+        raise InputErrors(unsaid)
+    lacks = lab.inventory.problems([(entry.row, entry.needs) for entry in checked.entries])
+    problems = of_stock(asked.table, lacks)
+    if problems:
+        raise InputErrors(problems)
     return checked
+
+
+def of_samples(checked: Checked, samples: Samples, file: str) -> list[Problem]:
+    """What the protocol asks of its samples, and neither a row nor the lab says."""
+    found = []
+    for name in asked_of(checked.protocol):
+        for entry in checked.entries:
+            known = samples.registered(entry.sample) if entry.sample is not None else None
+            own = entry.active_mass if name == "active_mass" else entry.about.get(name)
+            if own is None and getattr(known, name, None) is None:
+                where = f"row {entry.row}: " if file else ""
+                said = f"{where}{checked.protocol.name} asks for the {name.replace('_', ' ')} of its sample"
+                mend = f"add a column {COLUMNS[name]}, or register it: labd sample ID {HOW[name]}"
+                found.append(Problem("T106", said, file, entry.row if file else 0, mend=mend))
+    return found
 
 
 def read_submission(asked: Submission, facts: LabFacts, known: Known) -> Checked:
