@@ -56,7 +56,7 @@ def states(lab: Bench) -> dict[str, str]:
 
 
 async def when(lab: Bench, holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(100_000):
+    async with asyncio.timeout(20_000):
         while not holds():
             await asyncio.sleep(0.1)
 
@@ -87,7 +87,7 @@ async def test_a_batch_is_queued_run_and_told_from_its_submit_to_its_end(bench: 
         assert started[0].data["job"] == "job-0001"
         told = [one for one in heard if isinstance(one, QueueState)]
         assert told[-1] == QueueState((), 0, None)
-        assert {job.state for one in told for job in one.jobs} == {"Ready", "Running"}
+        assert {job.state for one in told for job in one.jobs} <= {"Waiting", "Ready", "Running"}
 
 
 async def test_nothing_is_queued_where_one_row_is_wrong_or_it_is_only_checked(bench: BenchMaker) -> None:
@@ -184,14 +184,18 @@ async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_t
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE, "deck": deck}) as lab:
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
-        await submit(lab, {"position": None}, source=ASSEMBLE.replace("sample.position", "press.place"))
         await lab.engine.queue.resume(by="eva")
-        await when(lab, lambda: len(lab.engine.working) == 3)
+        await when(lab, lambda: list(states(lab).values()).count("Completed") == 2)
         moved = await lab.journal.events(kinds={"sample.moved"})
-        assert [event.data["to"] for event in moved[:2]] == wells[:2]
+        assert {event.data["sample"]: event.data["to"] for event in moved if event.data["from"] is None} == {
+            "batch-0001-01": wells[0],
+            "batch-0001-02": wells[1],
+        }
         assert lab.engine.queue.job("job-0003").why == (
             "no unused well is left in tray/spare; say where its sample stands with a `position`"
         )
+        await submit(lab, {"position": None}, source=IDLE)  # it does not matter where that one is
+        await when(lab, lambda: states(lab)["job-0004"] == "Completed")
 
 
 async def test_what_waits_is_cancelled_and_what_runs_is_told_to_be_stopped(bench: BenchMaker) -> None:
@@ -444,7 +448,7 @@ async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_f
         await lab.engine.queue.cancel("job-0001", by="eva")
         assert list(stock.kept) == ["job-0002"]
         await lab.engine.queue.resume(by="eva")
-        await when(lab, lambda: states(lab)["job-0002"] == "Completed")
+        await when(lab, lambda: states(lab)["job-0002"] == "Running")
         assert stock.kept == {}
 
 
