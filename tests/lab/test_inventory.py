@@ -112,9 +112,7 @@ async def test_a_blend_carries_its_lots_into_the_history_of_each(tmp_path: Path)
     await inventory.load_liquid("robot/2/A2", "DMC", 100.0, lot="S-2", by="anna")
     dose(inventory, "robot/2/A2", "robot/2/B1", 100.0, 1)
     dose(inventory, "robot/2/B1", "tray/cells/A1", 40.0, 2)
-    events: Any = [
-        SimpleNamespace(kind=event.kind, data=event.data, run=event.run, at="") for event in journal.written
-    ]
+    events: Any = [SimpleNamespace(kind=event.kind, data=event.data, run=event.run, at="") for event in journal.written]
     passages = history([event for event in events if event.kind.startswith("stock.")], "S-1")
     assert [(one.kind, one.amount, one.to) for one in passages] == [
         ("loaded", 300.0, None),
@@ -157,7 +155,9 @@ async def test_rows_that_need_more_than_is_free_are_told_by_their_number(tmp_pat
 
 
 async def test_an_expired_lot_counts_for_nothing(tmp_path: Path) -> None:
-    old = [{**DECK[1], "contents": {"A1": {"material": "LP57", "lot": "L-0", "volume": "5 mL", "expires": "2020-01-01"}}}]
+    old = [
+        {**DECK[1], "contents": {"A1": {"material": "LP57", "lot": "L-0", "volume": "5 mL", "expires": "2020-01-01"}}}
+    ]
     inventory, _ = await taken_up(tmp_path, deck=old)
     ((row, text, mend),) = inventory.problems([(7, {"materials": {"LP57": 40.0}})])
     assert (row, text) == (7, "LP57 (lot L-0) in robot/2/A1 expired on 2020-01-01")
