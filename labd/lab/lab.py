@@ -18,6 +18,7 @@ from labd.lab.equipment import Equipment, Find, check_roles, limits_of
 from labd.lab.inventory import Inventory
 from labd.lab.places import Places
 from labd.lab.rules import rules_of, safe_actions
+from labd.lab.samples import Samples
 from labd.sdk import Action, Parameters
 from labd.sdk.quantities import unit_of
 
@@ -45,6 +46,7 @@ class Lab:
         self.alarms = Alarms(self.bus)
         self.barriers = Barriers()
         self.places = Places()
+        self.samples = Samples()
         self.devices: dict[str, Device] = {}
         findings = config.findings()
         today = clock.now().date()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labd.journal import Event
+from labd.lab.samples import Noted
 from labd.run.lifecycle import Command
 from labd.run.run import Run
 from simulators._kit.world import Cell, Part
@@ -152,9 +153,11 @@ async def _cycled(lab: Bench) -> dict[str, Ran]:
     lab.world.take("tray/lids/B4")
     await lab.daemon.lab.inventory.unload("tray/lids/B4", by="test")
     ladder = {"capacity": "6 mAh", "soak": "10 min", "pause": "1 min"}  # three times what it has: fast
+    by_mass = {"specific_capacity": "500 mAh/g", "soak": "10 min", "pause": "1 min"}
+    await lab.daemon.lab.samples.note("cell1", Noted({"active_mass": 0.012}), by="test")
     tasks = {
         "formed": lab.run("cr2032_dose_crimp_form", formed, sample="formed", position="ot2/5/A1"),
-        "ladder": lab.run("formation_c_rate_ladder", ladder, sample="cell1", position="stat1/cell"),
+        "ladder": lab.run("ladder_by_active_mass", by_mass, sample="cell1", position="stat1/cell"),
         "unsafe": lab.run(
             "formation_c_rate_ladder", ladder, sample="cell2", position="stat2/cell", meanwhile=_reversed(lab)
         ),
