@@ -22,7 +22,7 @@ from labd.api.server import serve_api
 from labd.files import InputErrors
 from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.journal.ballast import SPARE
-from labd.lab.background import background
+from labd.lab.background import background, together
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
@@ -126,8 +126,8 @@ class Daemon:
             stack.push_async_exit(self._journal_end)
             if self._safe_mode is not None:
                 self._safe_mode.begin()
-            for device in self.lab.devices.values():
-                await stack.enter_async_context(background(device.run(), device.id))
+            devices = {device.id: device.run() for device in self.lab.devices.values()}
+            await stack.enter_async_context(background(together(devices), "devices"))
             stack.push_async_callback(self._make_safe_at_last)
             if self._outward:
                 self.disk.look()  # before anything goes on

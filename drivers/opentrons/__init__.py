@@ -62,6 +62,7 @@ class Opentrons(PipettingRobot):
         self._deck = {one.slot: one for one in setup.deck}
         self._pipettes: tuple[Pipette, ...] = ()
         self._trash = TRASH["ot2"]
+        self._flex = False
         self._turn = asyncio.Lock()
         self._orders = self._robot.orders
 
@@ -75,6 +76,7 @@ class Opentrons(PipettingRobot):
         """
         self._orders.written()
         health = await self._robot.health()
+        self._flex = health.flex
         self._trash = TRASH["flex" if health.flex else "ot2"]
         self._pipettes = await self._attached()
         self._session.pipettes = {pipette.mount: pipette.name for pipette in self._pipettes}
@@ -122,13 +124,25 @@ class Opentrons(PipettingRobot):
         await self._robot.close()
 
     async def read_state(self) -> PipettingSignals:
+        """Door, tips and work. A Flex feels its tips; on an OT-2 they are what its list of commands says."""
         door = await self._robot.door_closed()
         playing = await self._session.playing()
         if playing is not None and not self._turn.locked():
             async with self._turn:
                 await self._session.catch_up()  # a tip whose drop was not seen to end may be off
+        felt = await self._tip_felt() if self._flex else None
         busy = self._turn.locked() or bool(playing)
-        return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
+        tip = bool(self._session.tips.on) if felt is None else felt
+        return PipettingSignals(door_closed=door, tip_attached=tip, busy=busy)
+
+    async def _tip_felt(self) -> bool | None:
+        """Whether a tip is on one of our pipettes by the robot's own sensors; None where one of them cannot tell."""
+        ours = {pipette.mount for pipette in self._pipettes}
+        found = [one for one in await self._robot.instruments() if one.instrument_type == "pipette"]
+        felt = [one.tip_detected for one in found if one.mount in ours]
+        if True in felt:
+            return True
+        return False if felt and None not in felt else None
 
     async def safe_state(self, unit: str | None = None) -> None:
         """Stops what our run is doing; axes stay where they are. A run at rest has nothing to stop."""

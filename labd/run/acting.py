@@ -18,6 +18,7 @@ class Acting(Asking):
     def __init__(self, id: str, sample: str, performer: Performer) -> None:  # noqa: A002 - the word of the field
         super().__init__(id, sample, performer)
         self._cleaning = False
+        self._rest: dict[str, float] = {}  # by step: s that are left of its action's time limit from before a restart
         performer.on_sent = self._sent
         performer.on_unsent = self._unsent
 
@@ -30,6 +31,8 @@ class Acting(Asking):
             failed = Failed("rejected", str(error))
             self._agenda.put(Urgency.RESULT, lambda: self._settled(command, None, failed))
             return
+        if command.within is not None:
+            self._performer.allow(command.step_id, self._rest.pop(command.step_id, command.within))
         self._agenda.spawn(self._perform(command, order), f"does {command.step_id}")
 
     def _sent(self, step: str) -> None:

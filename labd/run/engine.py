@@ -23,11 +23,13 @@ from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
 from labd.run.identity import unsaid
-from labd.run.lifecycle import CommandRefusedError
+from labd.run.lifecycle import ENDING, CommandRefusedError
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
+from labd.run.safe_mode import units_going_on
+from labd.run.scheduling.scheduler import Scheduler
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ class Engine(Commanding):
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
         self.queue = Queue(self)
+        self.scheduler = Scheduler(lab, journal, self.reservations, self.queue, self._runs)
         self._numbers = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
@@ -62,14 +65,16 @@ class Engine(Commanding):
         forget = [self.lab.samples.take_up(self.journal, past)]
         history = fold(past)
         del past  # it would be kept for the daemon's life
+        await self.guards.debts.take_up(lambda: units_going_on(self.journal, but=ENDING))
         self._restore(history)
-        follows = await self.queue.take_up()
+        forget += [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []
-        forget += [follows, self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._go_on(resumed)
                 self._group.create_task(self.guards.run(), name="guards")
+                self._group.create_task(self.scheduler.run(), name="scheduler")
                 self._group.create_task(self.queue.run(), name="queue")
                 self.ready.set()
                 await asyncio.Event().wait()
@@ -105,6 +110,9 @@ class Engine(Commanding):
                 self.reservations.occupy(state.run, await units_of(self.lab, self.journal, state.run))
                 continue
             del self._parked[state.run]
+            kinds = {name: role.role for name, role in run.protocol.roles.items()}
+            entered = await self.journal.events(run=run.id, kinds={"protocol.entered"})
+            self.scheduler.visits.take_up(run.id, entered, kinds)
             runs.append(run)
             log.info("run goes on", run=run.id, state=run.machine.state)
         return runs

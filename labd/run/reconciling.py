@@ -76,6 +76,8 @@ class Reconciler(Hands):
         self.on_quiet()
         if work.left is not None:  # also when its state was left meanwhile
             return Failed("cancelled", work.left)
+        if order.stale is not None:
+            return Unsettled("unknown", intent, f"it was not done, the device says, and {order.stale}")
         return await self.perform(order)
 
     async def _settle_anew(self, work: Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
 from labd.lab.lab import Lab
+from labd.run.planning.site import unit_name
 from labd.run.scheduling.banker import Banker
 from labd.run.scheduling.claims import Need, UnitKey
+from labd.run.scheduling.policy import Policy, Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,18 @@ class _Waiter:
     sample: str
     roles: Mapping[str, str]  # the protocol's name -> role
     channels: Mapping[str, int]  # how many units, by the protocol's name; one where nothing is said
+    state: str
     granted: asyncio.Future[dict[str, Bound]]
     why: str = ""
 
 
 @dataclass(slots=True)
 class Reservations:
-    """The units of one lab and the runs that have them. Older runs go first."""
+    """The units of one lab and the runs that have them. Who goes first, the policy says."""
 
     lab: Lab
+    policy: Policy | None = None
+    """Without one older runs go first, and nobody waits for what is free."""
     _holder: dict[UnitKey, str] = field(default_factory=dict)
     _waiters: list[_Waiter] = field(default_factory=list)
     _banker: Banker = field(init=False)
@@ -85,13 +90,16 @@ class Reservations:
             channels: how many units a role takes, where it is more than one.
             need: the state for which it asks, and what may come after it.
         """
-        self._banker.asked(run, sample, need or Need())
+        need = need or Need()
+        self._banker.asked(run, sample, need)
+        if self.policy is not None:
+            self.policy.asked(run, need.state)
         if not roles:
-            self._banker.granted(run, {})
+            self._told(run, {}, need.state, {})
             return {}
-        waiter = _Waiter(order, run, sample, roles, channels or {}, asyncio.get_running_loop().create_future())
+        granted: asyncio.Future[dict[str, Bound]] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(order, run, sample, roles, channels or {}, need.state, granted)
         self._waiters.append(waiter)
-        self._waiters.sort(key=lambda entry: entry.order)
         self._grant()
         try:
             return await waiter.granted
@@ -112,6 +120,8 @@ class Reservations:
     def ended(self, run: str) -> None:
         """A run asks for nothing any more."""
         self._banker.ended(run)
+        if self.policy is not None:
+            self.policy.ended(run)
         self._grant()
 
     def occupy(self, run: str, keys: Collection[UnitKey]) -> None:
@@ -164,21 +174,38 @@ class Reservations:
         self._grant()
 
     def _grant(self) -> None:
-        for waiter in tuple(self._waiters):
+        for waiter in sorted(self._waiters, key=self._rank):
             if waiter.granted.done():
                 continue
             bounds = self._match(waiter)
             if bounds is None:
                 continue
-            objection = self._banker.objection(waiter.run, _keys(bounds))
+            objection = self._objection(waiter, bounds)
             if objection is not None:
                 waiter.why = objection
                 continue
             self._waiters.remove(waiter)
             for bound in bounds.values():
                 self._holder |= dict.fromkeys(bound.keys, waiter.run)
-            self._banker.granted(waiter.run, _keys(bounds))
+            self._told(waiter.run, bounds, waiter.state, waiter.roles)
             waiter.granted.set_result(bounds)
+
+    def _told(self, run: str, bounds: Mapping[str, Bound], state: str, roles: Mapping[str, str]) -> None:
+        """Tells banker and policy that a run has what it asked for."""
+        self._banker.granted(run, _keys(bounds))
+        if self.policy is not None:
+            self.policy.granted(run, state, _named(roles, bounds))
+
+    def _rank(self, waiter: _Waiter) -> Rank:
+        return self.policy.rank(waiter.run, waiter.order) if self.policy is not None else (float(waiter.order),)
+
+    def _objection(self, waiter: _Waiter, bounds: Mapping[str, Bound]) -> str | None:
+        """Why somebody must not have these units yet although they are free."""
+        objection = None
+        if self.policy is not None:
+            units = {unit_name(*key) for bound in bounds.values() for key in bound.keys}
+            objection = self.policy.objection(waiter.run, waiter.state, units)
+        return objection or self._banker.objection(waiter.run, _keys(bounds))
 
     def _match(self, waiter: _Waiter) -> dict[str, Bound] | None:
         found: dict[str, Bound] = {}
@@ -209,7 +236,7 @@ class Reservations:
     def _choose(self, waiter: _Waiter, name: str, role: str, taken: set[UnitKey]) -> Bound | None:
         own = self.lab.places.place_of(waiter.sample)
         free: Bound | None = None
-        for device, unit in self.lab.units_for(role):
+        for device, unit in self._units_for(waiter, role):
             place = self.lab.place_of(device, unit)
             mine = place is not None and (place == own or self.lab.places.part_for(place) == waiter.sample)
             if mine and (device.id, unit) not in taken:
@@ -219,6 +246,12 @@ class Reservations:
             if free is None and (device.id, unit) not in taken and self._is_free(device, unit, place):
                 free = Bound(name, device, unit, place)
         return free
+
+    def _units_for(self, waiter: _Waiter, role: str) -> list[tuple[Device, str]]:
+        """Those that serve a role, the ones that the policy has in mind for it first."""
+        preferred = self.policy.preferred(waiter.run, role) if self.policy is not None else ()
+        units = self.lab.units_for(role)
+        return sorted(units, key=lambda one: unit_name(one[0].id, one[1]) not in preferred) if preferred else units
 
     def _is_free(self, device: Device, unit: str, place: str | None) -> bool:
         if (device.id, unit) in self._holder or not device.connected or self.lab.barriers.reason_for((device.id,)):
@@ -252,3 +285,11 @@ class Reservations:
 def _keys(bounds: Mapping[str, Bound]) -> dict[str, tuple[UnitKey, ...]]:
     """The units by the protocol's name for their role."""
     return {name: bound.keys for name, bound in bounds.items()}
+
+
+def _named(roles: Mapping[str, str], bounds: Mapping[str, Bound]) -> dict[str, tuple[str, ...]]:
+    """The units by kind of device, as plans call them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, bound in bounds.items():
+        found[roles[name]] = found.get(roles[name], ()) + tuple(unit_name(*key) for key in bound.keys)
+    return found

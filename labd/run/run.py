@@ -25,6 +25,7 @@ from labd.run.performer import Performer
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
 from labd.run.scheduling.claims import Needs
+from labd.run.times import limits_as_json
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
@@ -350,6 +351,8 @@ class Run(Acting):
         same, self._same = self._same, False
         if same:
             return
+        times = self._times.as_json()
+        times["limits"] |= limits_as_json(self._performer.allowed, paused=self._performer.held)
         position = {
             "position": POSITION,
             "machine": self.machine.snapshot(),
@@ -357,7 +360,7 @@ class Run(Acting):
             "served": {name: _told(bound) for name, bound in self._served.items()},
             "deferred": [to_json(command) for command in self._deferred],
             "machine_holds": self._machine_holds,
-            "times": self._times.as_json(),
+            "times": times,
             "final": self._final,
             "unknown": list(self._unknown),
             "cleaned": self._cleaning or self._cleaned.is_set(),

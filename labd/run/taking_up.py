@@ -19,7 +19,7 @@ from labd.protocol import load, ready
 from labd.protocol.machine import Machine
 from labd.run.facts import facts_of
 from labd.run.life import POSITIONS
-from labd.run.past import READ, past_of
+from labd.run.past import READ, LostActionError, past_of
 from labd.run.performer import Performer
 from labd.run.reservations import Reservations
 from labd.run.resuming import Before, LostDeviceError, ResumedRun
@@ -108,6 +108,8 @@ async def take_up(
         raise CannotGoOnError(f"its protocol does not hold in this lab any more: {errors}") from errors
     except LostDeviceError as error:
         raise CannotGoOnError(f"this lab has no {error} any more; enter it in lab.yaml again") from error
+    except LostActionError as error:
+        raise CannotGoOnError(str(error)) from error
     except Exception as error:  # one run that labd cannot read keeps no other from going on
         log.exception("a run could not be taken up", run=state.run)
         raise CannotGoOnError(f"labd failed in taking it up ({error!r}); see its log") from error

@@ -48,6 +48,7 @@ states:
 
 async def test_the_arm_is_not_given_to_a_cell_that_would_wait_with_it_for_the_press(bench: BenchMaker) -> None:
     async with bench() as lab:
+        lab.engine.reservations.policy = None  # no plan that would see to it as well
         lab.toy("press").script["crimp"] = [20.0]
         first = await lab.start(PRESSED, "tray/cells/A1")
         await until_busy(lab, "press")
@@ -59,10 +60,13 @@ async def test_the_arm_is_not_given_to_a_cell_that_would_wait_with_it_for_the_pr
         assert (await lab.engine.wait(second)).outcome == "complete"
 
 
+@pytest.mark.parametrize("planned", [True, False])
 @pytest.mark.parametrize("presses", [1, 2])
-async def test_many_cells_all_come_to_their_end(bench: BenchMaker, presses: int) -> None:
+async def test_many_cells_all_come_to_their_end(bench: BenchMaker, presses: int, planned: bool) -> None:
     devices = {"arm": "arm", "press": "press"} | {f"press{number}": "press" for number in range(2, presses + 1)}
     async with bench(**devices) as lab:
+        if not planned:
+            lab.engine.reservations.policy = None
         runs = [await lab.start(PRESSED, f"tray/cells/{well}") for well in ("A1", "B1", "A2", "B2", "A3", "B3")]
         ends = await asyncio.gather(*(lab.engine.wait(run) for run in runs))
         assert [end.outcome for end in ends] == ["complete"] * 6

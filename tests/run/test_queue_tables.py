@@ -12,8 +12,11 @@ import pytest
 
 from labd.files import InputErrors
 from labd.files.tables import Row, Table, read_table
+from labd.lab.check import check_lab
 from labd.protocol import LabFacts, load, standard_facts
+from labd.run.facts import facts_of
 from labd.run.queue.rows import Asked, Entry, Known, check_rows
+from labd.run.shipped import find_protocol, library
 from labd.sdk import Bounds
 
 PROTOCOL = """\
@@ -276,6 +279,33 @@ def test_what_the_lab_cannot_make_is_told_with_the_rows_of_it() -> None:
     assert [problem.code for problem in found.value.problems] == ["T106"]
     assert "row 3: P208" in str(found.value)
     assert "row 2" not in str(found.value)
+
+
+def test_a_part_is_not_given_to_two_samples() -> None:
+    stocked = replace(FACTS, stock={"tray/cells/A2": "lid"})
+    rows = table(
+        *({"force": "7 kN", "store_at": place} for place in ("tray/cells/A1", "tray/cells/A1", "tray/cells/A2") * 2)
+    )
+    with pytest.raises(InputErrors) as found:
+        check_rows(load(PROTOCOL, "dosing.yaml"), Asked(rows.rows, file="cells.csv"), stocked, Known())
+    (problem,) = found.value.problems
+    assert (problem.code, problem.message) == (
+        "T105",
+        "row 7, column `store_at`: `tray/cells/A2` stands in row 4 already",
+    )
+
+
+def test_the_example_holds_in_its_lab() -> None:
+    examples = Path(__file__).parents[2] / "examples" / "simulated-lab"
+    lab = check_lab(examples / "lab.yaml").lab
+    assert lab is not None
+    protocol = load(find_protocol("cr2032_dose_crimp_form"), "cr2032", library())
+    rows = read_table(examples / "cells.csv").rows
+    found = check_rows(protocol, Asked(rows, file="cells.csv"), facts_of(lab), Known())
+    assert [entry.sample for entry in found] == [f"lp57-{number:02d}" for number in range(1, 9)]
+    assert found[0].needs["materials"] == {"LP57": 20.0}
+    assert found[0].needs["parts"] == {"lid": 1.0}
+    assert (found[7].active_mass, found[7].about) == (pytest.approx(0.0128), {"operator": "eva"})
 
 
 def test_without_a_table_so_many_samples_are_alike() -> None:

@@ -17,7 +17,7 @@ from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.parts import Parts
 from labd.run.planning.pattern import beat
 from labd.run.planning.placing import Board
-from labd.run.planning.shop import TICK, Item, Placement, Shop, plan_of, shop_of
+from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of, shop_of
 
 BUDGET = 3000  # tasks that are looked at, over all tries: when that is spent, no further try begins
 GOOD = 1.0005  # over the bound: no further try
@@ -27,7 +27,7 @@ Beats: TypeAlias = Mapping[tuple[object, ...], tuple[int, ...]]
 Score: TypeAlias = tuple[int, int, int, int]
 
 
-def greedy(works: Sequence[Work], bench: Bench, now: float, seed: int = 1) -> Plan:
+def greedy(works: Sequence[Work], bench: Bench, now: float, *, margin: float = MARGIN, seed: int = 1) -> Plan:
     """A good plan, in about 0.1 s for 64 works of 15 tasks.
 
     What has begun is served first, then the higher priority; works that cannot be planned are told in `unplanned`.
@@ -36,9 +36,10 @@ def greedy(works: Sequence[Work], bench: Bench, now: float, seed: int = 1) -> Pl
         works: runs that are under way and jobs that wait; jobs of one priority in the order of the queue.
         bench: the units.
         now: on the clock of the works' times.
+        margin: the share of each window that is left unused where that can be, for what takes longer than expected.
         seed: of the orders that are tried.
     """
-    shop = shop_of(works, bench, now)
+    shop = shop_of(works, bench, now, margin)
     bound = lower_bound(works, bench, now)
     found = best_of(shop, bound, seed)
     return plan_of(shop, found.schedule, bound, found.solver, found.unplanned)

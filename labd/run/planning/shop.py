@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from labd.run.planning.model import Bench, Broken, Plan, Row, Stay, Work, stays_of
 
 TICK = 0.1  # s
+MARGIN = 0.15  # of each window is left unused where that can be: no run takes as long as expected
 NEVER = 10**12  # ticks; when what is never free is free
 
 
@@ -102,15 +103,15 @@ def down(seconds: float) -> int:
     return math.floor(seconds / TICK + 1e-6)
 
 
-def shop_of(works: Sequence[Work], bench: Bench, now: float) -> Shop:
-    """The works in ticks."""
-    items = [_item(work, now) for work in works]
+def shop_of(works: Sequence[Work], bench: Bench, now: float, margin: float = MARGIN) -> Shop:
+    """The works in ticks; of each window a share is left unused."""
+    items = [_item(work, now, margin) for work in works]
     order = sorted(items, key=lambda item: (item.first == 0 and not item.work.at, -item.work.priority))
     closed = {unit: up(until - now) for unit, until in bench.closed.items() if until > now}
     return Shop(bench, now, items, order, closed)
 
 
-def _item(work: Work, now: float) -> Item:
+def _item(work: Work, now: float, margin: float) -> Item:
     first = len(work.begun)
     duration = [max(0, up(task.duration)) for task in work.tasks]
     starts = [0] * len(duration)
@@ -137,7 +138,7 @@ def _item(work: Work, now: float) -> Item:
         shift = (duration[begin] if from_edge == "end" else 0) - (duration[finish] if to_edge == "end" else 0)
         if window.within is not None and begin != finish and finish >= first:
             least = least_gap(lags, begin, finish)
-            caps.append(Cap(begin, finish, max(down(window.within) + shift, least)))
+            caps.append(Cap(begin, finish, max(down(window.within * (1 - margin)) + shift, least)))
     fixed = _fixed(work, stays, first)
     key = (
         tuple(

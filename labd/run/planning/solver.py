@@ -17,7 +17,7 @@ from labd.run.planning.bounds import lower_bound
 from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.roster import assigned, entangled, resources_of, stretches_of
 from labd.run.planning.serial import Found, Start, best_of, by_order, score
-from labd.run.planning.shop import TICK, Item, Placement, Shop, plan_of, shop_of
+from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of, shop_of
 
 ENOUGH = 1.01  # over the bound: nothing worth a search is left
 MOST_TASKS = 420  # that are searched over together; of more works only the first so many
@@ -43,6 +43,7 @@ def solve(
     limit: float = 1.5,
     hint: Plan | None = None,
     *,
+    margin: float = MARGIN,
     workers: int = 2,
     seed: int = 1,
 ) -> Plan:
@@ -54,11 +55,12 @@ def solve(
         now: on the clock of the works' times.
         limit: s for all of it; greedy's own plan is always awaited.
         hint: a plan of the same works that was made now; default: greedy's.
+        margin: the share of each window that is left unused where that can be.
         workers: threads of the solver.
         seed: of greedy's tries and of the solver.
     """
     until = time.perf_counter() + limit
-    shop = shop_of(works, bench, now)
+    shop = shop_of(works, bench, now, margin)
     bound = lower_bound(works, bench, now)
     best = best_of(shop, bound, seed)
     if hint is not None and hint.now == now:

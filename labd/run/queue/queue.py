@@ -279,6 +279,7 @@ class Queue(Orders):
         return self._submitted(batch)
 
     def _submitted(self, batch: str) -> Submitted:
+        self._judge()  # so that the answer says why each waits
         jobs = tuple(self.job(job) for job in self.line.batches[batch].jobs)
         return Submitted(batch, jobs, len(jobs))
 

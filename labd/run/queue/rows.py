@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labd.expr import Measure, did_you_mean
+from labd.expr import Measure, Text, did_you_mean
 from labd.files import InputErrors, Problem
 from labd.files.tables import Cell, Row
 from labd.lab.samples import LONGEST_BARCODE
@@ -172,6 +172,8 @@ class _Checking:
             self._of_cell("T103", row, column, bad.message, mend)
             return
         values[column.name] = given
+        if isinstance(kind.type, Text) and kind.type.names == "place" and str(cell) in (self.facts.stock or {}):
+            self._once(row, column, str(cell), "T105")  # one part lies there
 
     def _proven(self, row: int, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The row's values as they are told, and what they need; the same values are proven once."""

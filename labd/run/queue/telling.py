@@ -39,7 +39,7 @@ def told(jobs: Sequence[Job], paused: str | None) -> QueueState:
         QueuedJob(job.id, job.batch, job.state.value, job.protocol, job.sample, job.priority, job.run, _short(job.why))
         for job in jobs[:MOST_TOLD]
     )
-    return QueueState(shown, max(0, len(jobs) - MOST_TOLD), paused)
+    return QueueState(shown, max(0, len(jobs) - MOST_TOLD), _short(paused))
 
 
 def _short(why: str | None) -> str | None:
