@@ -77,7 +77,7 @@ class Services:
             if isinstance(happening, RunState) and happening.run == run_id:
                 changed.set()
 
-        forget = self.engine.lab.bus.subscribe(listen)
+        forget = self.engine.lab.bus.subscribe(listen, RunState)
         self._waiting.add(changed)
         try:
             with released():
@@ -129,12 +129,11 @@ def _lab_routes(api: APIRouter, services: Services) -> None:
 
     @api.get("/status")
     async def status() -> StatusModel:
-        states = await services.engine.states()
         return StatusModel(
             daemon=dict(services.info()),
             devices=[DeviceModel.of(device) for device in devices.values()],
-            runs=[RunModel.of(state) for state in states if state.ended is None],
-            ended=sum(state.ended is not None for state in states),
+            runs=[RunModel.of(state) for state in services.engine.unended()],
+            ended=services.engine.ended,
             alarms=[AlarmModel.of(alarm) for alarm in services.engine.lab.alarms.active],
             interlocks=[InterlockModel.of(watch) for watch in services.engine.guards.interlocks.watches.values()],
         )

@@ -192,7 +192,7 @@ class MaintenanceModel(_Model):
 
 
 class DeviceModel(_Model):
-    """A device's health and signals, and whether somebody works on it."""
+    """A device's health and signals, and whether somebody works on it; `read` is when its signals were last read."""
 
     device: str
     driver: str
@@ -203,6 +203,7 @@ class DeviceModel(_Model):
     busy_with: list[str]
     units: list[str]
     maintenance: MaintenanceModel | None
+    read: str | None
     signals: dict[str, SignalModel]
 
     @classmethod
@@ -237,6 +238,7 @@ def _device(device: Device) -> dict[str, Any]:
         "busy_with": list(state.busy_with),
         "units": list(device.driver.units),
         "maintenance": device.upkeep,
+        "read": device.read_stamp or None,
         "signals": {name: _signal(value) for name, value in device.signals.items()},
     }
 

@@ -10,7 +10,19 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, pairing, picturing, queueing, salvage, tracing, trying, urgent
+from labd.cli import (
+    authoring,
+    guarding,
+    keeping,
+    pairing,
+    picturing,
+    queueing,
+    salvage,
+    tracing,
+    trying,
+    urgent,
+    watching,
+)
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -147,6 +159,9 @@ def status(
         views.show_json(found)
     else:
         views.show_status(found)
+
+
+watching.register(app)
 
 
 @app.command()

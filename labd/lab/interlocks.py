@@ -157,7 +157,7 @@ class Interlocks:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        forget = self.lab.bus.subscribe(self._heard)
+        forget = self.lab.bus.subscribe(self._heard, SignalsRead, DeviceState)
         try:
             async with asyncio.TaskGroup() as self._group:
                 for watch in self.watches.values():

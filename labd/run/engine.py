@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -55,8 +56,10 @@ class Engine(Commanding):
         self.queue = Queue(self)
         self.scheduler = Scheduler(lab, journal, self.reservations, self.queue, self._runs)
         self._numbers = itertools.count(1)
+        self._usable: dict[str, tuple[bool, str]] = {}  # devices as they were when reservations were last looked at
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
+        self.learnt: Callable[[str, str], float | None] = self.scheduler.durations.seconds  # s a visit of a state took
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -69,7 +72,7 @@ class Engine(Commanding):
         self._restore(history)
         forget += [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []
-        forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed, DeviceState)]
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._go_on(resumed)
@@ -233,6 +236,7 @@ class Engine(Commanding):
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
         assert self._group is not None
         self._runs[run.id] = run
+        run.forecast.learn(partial(self.learnt, run.protocol.name))
         begun = asyncio.Event()
         task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
         for order in self._early:
@@ -264,7 +268,12 @@ class Engine(Commanding):
                 self.lab.bus.tell(self._past[run_id])
 
     def _device_changed(self, happening: Happening) -> None:
-        if isinstance(happening, DeviceState):
+        if not isinstance(happening, DeviceState):
+            return
+        device = self.lab.devices[happening.device]
+        usable = (device.connected, happening.health)
+        if self._usable.get(device.id) != usable:  # and not only busy with something else
+            self._usable[device.id] = usable
             self.reservations.reconsider()
 
 

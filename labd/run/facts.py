@@ -96,7 +96,8 @@ def _limits(
             for device in by_class:
                 bounds = bounds.narrowed(bounds_of(device.driver.actions[action.name].parameters.model_fields[name]))
             for device in devices:
-                bounds = bounds.narrowed(lab.limits[device.id].get(key, FREE))
+                tighter = lab.limits[device.id].get(key)
+                bounds = bounds if tighter is None else bounds.narrowed(tighter)
             if bounds != FREE:
                 found[key] = bounds
     return found

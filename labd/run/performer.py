@@ -70,6 +70,11 @@ class Performer(Reconciler):
         """Whether nothing is on the wire, nor about to be."""
         return not any(work.attempting and not work.waits for work in self._works)
 
+    @property
+    def elapsed(self) -> float:
+        """Lab seconds of the run, less those for which it was held."""
+        return self._watch.elapsed
+
     # ── one order ────────────────────────────────────────────────────────────────────────────────────────────────
     async def perform(self, order: Order) -> Settled:
         """Does it, under the table of errors and effects. Never raises a DeviceError."""

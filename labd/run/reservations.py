@@ -65,6 +65,7 @@ class Reservations:
     _holder: dict[UnitKey, str] = field(default_factory=dict)
     _waiters: list[_Waiter] = field(default_factory=list)
     _banker: Banker = field(init=False)
+    _kept: dict[UnitKey, str] = field(default_factory=dict)  # free, and kept for an older run that needs several
 
     def __post_init__(self) -> None:
         self._banker = Banker(self.lab)
@@ -174,6 +175,7 @@ class Reservations:
         self._grant()
 
     def _grant(self) -> None:
+        self._kept.clear()
         for waiter in sorted(self._waiters, key=self._rank):
             if waiter.granted.done():
                 continue
@@ -209,16 +211,34 @@ class Reservations:
 
     def _match(self, waiter: _Waiter) -> dict[str, Bound] | None:
         found: dict[str, Bound] = {}
+        kept = self._kept if self._kept and not self._occupies(waiter.sample) else {}
         for name, role in waiter.roles.items():
-            taken = {key for bound in found.values() for key in bound.keys}
+            taken = {key for bound in found.values() for key in bound.keys} | set(kept)
             bound = self._choose(waiter, name, role, taken)
+            several = waiter.channels.get(name, 1)
             if bound is not None:
-                bound = self._widen(bound, role, waiter.channels.get(name, 1) - 1, taken)
+                bound = self._widen(bound, role, several - 1, taken)
             if bound is None:
-                waiter.why = self._reason(name, role)
+                waiter.why = self._reason(name, role, kept)
+                if several > 1:
+                    self._keep_free(waiter.run, role)
                 return None
             found[name] = bound
         return found
+
+    def _keep_free(self, run: str, role: str) -> None:
+        """Keeps a role's free units for a run that needs several: else younger ones that need one go first for ever."""
+        for device, unit in self.lab.units_for(role):
+            if self._is_free(device, unit, self.lab.place_of(device, unit)):
+                self._kept.setdefault((device.id, unit), run)
+
+    def _occupies(self, sample: str) -> bool:
+        """Whether a sample is where it keeps a unit from others: its run is to go on, whoever came before it."""
+        places = self.lab.places
+        own = places.place_of(sample)
+        units = ((device, unit) for device in self.lab.devices.values() for unit in device.driver.units)
+        held = (place for device, unit in units if (place := self.lab.place_of(device, unit)) is not None)
+        return any(place == own or places.part_for(place) == sample for place in held)
 
     def _widen(self, bound: Bound, role: str, more: int, taken: set[UnitKey]) -> Bound | None:
         """The same with so many more free units, those of its own device first; None when there are too few."""
@@ -259,7 +279,7 @@ class Reservations:
         places = self.lab.places
         return place is None or (places.sample_at(place) is None and places.part_for(place) is None)
 
-    def _reason(self, name: str, role: str) -> str:
+    def _reason(self, name: str, role: str, kept: Mapping[UnitKey, str]) -> str:
         units = self.lab.units_for(role)
         if not units:
             return f"the lab has no {role} for {name}"
@@ -271,6 +291,8 @@ class Reservations:
             part = self.lab.places.part_for(place) if place else None
             if key in self._holder:
                 told.append(f"{device.id} works for {self._holder[key]}")
+            elif key in kept:
+                told.append(f"{device.id} is kept for {kept[key]}, which needs several and came before")
             elif barred := self.lab.barriers.reason_for((device.id,)):
                 told.append(barred)
             elif not device.connected:

@@ -42,6 +42,16 @@ class Roll:
         live = {run_id: run.told() for run_id, run in self._runs.items()}
         return sorted({**self._past, **self._parked, **live}.values(), key=lambda state: number_of(state.run))
 
+    def unended(self) -> list[RunState]:
+        """Those that have not ended, oldest first; what it costs does not grow with the journal."""
+        live = {run_id: run.told() for run_id, run in self._runs.items() if not run.ended}
+        return sorted({**self._parked, **live}.values(), key=lambda state: number_of(state.run))
+
+    @property
+    def ended(self) -> int:
+        """How many have ended."""
+        return len(self._past) + sum(run.ended for run in self._runs.values())
+
     def held_at(self, run_id: str) -> tuple[str, ...]:
         """The states that a held run may go on at, where its protocol names some."""
         run = self._runs.get(run_id)

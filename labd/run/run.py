@@ -12,13 +12,14 @@ from typing import Any
 
 from labd import clock
 from labd.expr import Missing
-from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
+from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.limit import Limit
 from labd.protocol import messages as m
 from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
 from labd.run.acting import Acting
 from labd.run.agenda import Urgency
+from labd.run.forecast import Forecast
 from labd.run.identity import said_of
 from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
@@ -57,6 +58,7 @@ class Run(Acting):
         self.machine = machine
         self.protocol = machine.protocol
         self.home = home
+        self.forecast = Forecast(machine.outlook, lambda: performer.elapsed)
         self._reservations = reservations
         kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
         self._needs = Needs(machine.program, kinds, machine.parameters)
@@ -69,7 +71,7 @@ class Run(Acting):
         self._same = False  # nothing has changed by what happens now
         self._health: dict[str, str] = {}  # of devices, as they were heard of last
         self._cleaned = asyncio.Event()
-        self._deaf = performer.lab.bus.subscribe(self._heard)
+        self._deaf = performer.lab.bus.subscribe(self._heard, DeviceState)
 
     async def main(self) -> None:
         """As of any life; it listens to its devices until it ends."""
@@ -130,7 +132,7 @@ class Run(Acting):
             elif not self.over or self._cleaning:
                 self._obey(command)
         for bound in self._bounds.values():
-            bound.device.watch(self.id, on=self.machine.watching and not self.over)
+            bound.device.watch(self.id, on=self.machine.watching and not self.over, look=self._read)
 
     @property
     def _waiting(self) -> bool:
@@ -141,6 +143,7 @@ class Run(Acting):
         match command:
             case m.Enter():
                 self._release()
+                self.forecast.enter(command.state, command.visit)
                 self._waits.call_off(ENTERING)
                 self._waits.begin(ENTERING, self._enter(command), f"enters {command.state}")
             case m.Do():
@@ -190,6 +193,7 @@ class Run(Acting):
     def _entered(self, command: m.Enter, waited: float) -> None:
         if self.over or command not in self.machine.pending:
             return  # a window has led elsewhere meanwhile
+        self.forecast.begin()
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
         self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
@@ -228,14 +232,15 @@ class Run(Acting):
 
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
-        """Something was read from a device, or its health has changed."""
+        """How well a device is has changed, or only what it works for."""
         if isinstance(happening, DeviceState) and happening.health != self._health.get(happening.device):
             self._health[happening.device] = happening.health
             if happening.health == "ok":
                 self._ask_again(happening.device)
-        if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
-            return
-        if any(bound.device.id == happening.device for bound in self._bounds.values()):
+
+    def _read(self) -> None:
+        """Something was read from a device that it watches, or its health has changed."""
+        if not self._looking and self.machine.watching:
             self._looking = True
             self._agenda.put(Urgency.WATCH, self._only_look)
 
@@ -361,6 +366,7 @@ class Run(Acting):
             "deferred": [to_json(command) for command in self._deferred],
             "machine_holds": self._machine_holds,
             "times": times,
+            "forecast": self.forecast.as_json(),
             "final": self._final,
             "unknown": list(self._unknown),
             "cleaned": self._cleaning or self._cleaned.is_set(),
@@ -393,8 +399,8 @@ class Run(Acting):
             state=self.lifecycle.state,
             protocol_state=self.machine.state or None,
             since=self.since,
-            progress=1.0 if ended else self.machine.progress,
-            expected_end=None,
+            progress=1.0 if ended else self.forecast.progress,
+            expected_end=None if self.over or self.lifecycle.at in PAUSED else self.forecast.expected_end,
             outcome=self.outcome if ended else None,
             cause=self.cause if self.cause is not None else self.waits_for or self._performer.settling,
             question=self.question.told() if self.question else None,

@@ -148,6 +148,9 @@ def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> 
     data = started.data
     protocol = load(data["source"], data["name"], Library(data["called"]))
     if position is None:
-        return Machine(protocol, ready(protocol, data["parameters"], facts), facts)
-    snapshot = position["machine"]
-    return Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+        machine = Machine(protocol, ready(protocol, data["parameters"], facts), facts)
+    else:
+        snapshot = position["machine"]
+        machine = Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+    _ = machine.outlook  # worked out here, and not on the loop
+    return machine

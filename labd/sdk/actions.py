@@ -11,6 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
@@ -167,10 +168,16 @@ class Action:
             "summary": self.summary,
             "effect": self.effect.value,
             "on_loss": self.on_loss.value,
-            "parameters": self.parameters.model_json_schema(),
-            "result": self.result.model_json_schema(),
-            "data": self.data.model_json_schema() if self.data else None,
+            "parameters": _schema(self.parameters),
+            "result": _schema(self.result),
+            "data": _schema(self.data) if self.data else None,
         }
+
+
+@lru_cache(maxsize=1024)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Worked out once for all devices of a kind: a lab of a hundred instruments tells all of theirs at its start."""
+    return model.model_json_schema()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Plans whenever there is reason to, until cancelled."""
-        forget = self._lab.bus.subscribe(self._heard)
+        forget = self._lab.bus.subscribe(self._heard, DeviceState, RunState)
         self._lab.barriers.on_change(self.surprise)
         try:
             if not clock.is_virtual():
