@@ -25,8 +25,8 @@ BESIDE = frozenset({"stock.spent", "stock.corrected", "sample.moved"})
 LONGEST_BARCODE = 128
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _CAPACITY = re.compile(r"specific[ _]capacity\s*(?:[\[(](?P<unit>[^\])]+)[\])]|/\s*(?P<per>\S+))?", re.IGNORECASE)
-GIVEN = re.compile(r"cell-\d+")
-"""The names that runs give to samples which have none."""
+GIVEN = re.compile(r"cell-\d+|batch-\d+-\d+x*")
+"""The names that labd gives to samples which have none."""
 
 
 class SampleError(Exception):
