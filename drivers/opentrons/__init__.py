@@ -7,7 +7,7 @@ the robot's list of commands is how `outcome` knows whether a dispense happened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from labd.sdk import (
     Nothing,
     Outcome,
     OutcomeUnknown,
+    Parameters,
     PipettingRobot,
     Place,
     Rejected,
@@ -119,6 +120,30 @@ class Opentrons(PipettingRobot):
             found.append(TipRange(size, 0.0, min(most, float(size))))
         found.sort(key=lambda one: one.most)
         return tuple(replace(one, above=found[n - 1].most if n else 0.0) for n, one in enumerate(found))
+
+    def racks_for(self, action: str, parameters: Parameters) -> tuple[str, ...]:
+        """By the pipette that would serve, and by the tips that are on now."""
+        if action not in {"transfer", "mix"}:
+            return ()
+        given: Any = parameters
+        new_tip: NewTip = getattr(given, "new_tip", "always")
+        try:
+            pipette, strokes = self._chosen(given.volume, new_tip)
+            tip = self._session.tip_on(pipette.mount)
+            stays = new_tip == "once" and tip is not None and tip.source in {None, self._well(given.source)}
+        except Rejected:  # it will be refused anyway
+            return ()
+        racks = self._session.racks(pipette.name) if new_tip != "never" and not stays else []
+        return tuple(rack.place for size, rack in racks if size >= given.volume / strokes)
+
+    def tips_used(self) -> Mapping[str, frozenset[str]]:
+        """By the robot's own list of commands."""
+        return {f"{self.name}/{slot}": frozenset(wells) for slot, wells in self._session.tips.used.items()}
+
+    def know_tips(self, used: Mapping[str, Collection[str]]) -> None:
+        """The robot forgets its commands with time; the lab's inventory does not."""
+        for place, wells in used.items():
+            self._session.known[place.partition("/")[2]] = set(wells)
 
     async def close(self) -> None:
         await self._robot.close()

@@ -32,6 +32,7 @@ from labd.api.models import (
 )
 from labd.api.queue import queue_routes
 from labd.api.samples import sample_routes
+from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
@@ -116,6 +117,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
     queue_routes(api, services.engine.queue)
+    stock_routes(api, services.engine.lab.inventory, services.engine.journal)
     urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
 from labd.lab.interlocks import GuardError, UnknownNameError
+from labd.lab.inventory import StockError, UnknownPlaceError
 from labd.lab.samples import SampleError, UnknownSampleError
 from labd.protocol import InputErrors
 from labd.records import ExportError
@@ -53,6 +54,8 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     GuardError: (409, "refused"),
     UnknownSampleError: (404, "unknown_sample"),
     SampleError: (409, "refused"),
+    UnknownPlaceError: (404, "unknown_place"),
+    StockError: (422, "invalid_stock"),
 }
 
 

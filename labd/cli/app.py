@@ -18,6 +18,7 @@ from labd.cli import (
     picturing,
     queueing,
     salvage,
+    stocking,
     tracing,
     trying,
     urgent,
@@ -123,6 +124,7 @@ guarding.register(app)
 keeping.register(app)
 tracing.register(app)
 pairing.register(app)
+stocking.register(app)
 
 
 @app.command()

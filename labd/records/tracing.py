@@ -91,5 +91,5 @@ def _stocked(lab: Lab) -> Mapping[str, Stocked]:
     found: dict[str, Stocked] = {}
     for entry in lab.config.deck:
         found |= {place: Stocked(part) for place, part in entry.parts.items()}
-    found |= {place: Stocked(liquid.material, liquid.lot) for place, liquid in lab.liquids()}
+        found |= {place: Stocked(liquid.material, liquid.lot) for place, liquid in entry.liquids}
     return found

@@ -25,6 +25,7 @@ from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
 from labd.run.identity import unsaid
 from labd.run.lifecycle import ENDING, CommandRefusedError
+from labd.run.needing import needed
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
@@ -54,6 +55,8 @@ class Engine(Commanding):
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
         self.queue = Queue(self)
+        self.queue.gates.append(lab.inventory.reason)
+        lab.inventory.on_change(self.queue.reconsider)
         self.scheduler = Scheduler(lab, journal, self.reservations, self.queue, self._runs)
         self._numbers = itertools.count(1)
         self._usable: dict[str, tuple[bool, str]] = {}  # devices as they were when reservations were last looked at
@@ -64,6 +67,7 @@ class Engine(Commanding):
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
+        await self.lab.inventory.take_up(self.journal)
         past = await self.journal.events(kinds=FOLDED | SAMPLES | BESIDE)
         forget = [self.lab.samples.take_up(self.journal, past)]
         history = fold(past)
@@ -92,7 +96,6 @@ class Engine(Commanding):
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
-        self.homes.used = set(history.homes)
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
@@ -172,11 +175,12 @@ class Engine(Commanding):
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
         self._check_open()
-        facts = facts_of(self.lab)
+        facts = facts_of(self.lab, job.id if job is not None else None)
         orders = self._orders_to_all
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
             machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+            needs = await asyncio.to_thread(needed, machine.program, facts, values)
         protocol = machine.protocol
         self._check_open()
         if orders != self._orders_to_all:
@@ -201,15 +205,18 @@ class Engine(Commanding):
             "called": dict(protocol.texts),
             "name": name,
             "by": by,
+            "needs": needs,
         }
+        self.lab.inventory.reserve(run_id, needs)
         if job is not None:
+            self.lab.inventory.release(job.id)
             data |= {"job": job.id, "batch": job.batch}
         events = [NewEvent("run.started", data, run_id)]
         if job is not None:
             events.append(NewEvent("job.started", {"job": job.id, "run": run_id}))
         if self.lab.places.place_of(sample) is None and home:
+            events += self.lab.inventory.born(sample, home, run_id, by)
             self.lab.places.move(sample, home)
-            self.homes.used.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
@@ -254,6 +261,7 @@ class Engine(Commanding):
         await self.journal.append(*events)
         asyncio.get_running_loop().call_soon(begun.set)  # once it takes commands
         await run.main()
+        self.lab.inventory.release(run.id)
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
         self.queue.reconsider()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from labd.lab.deck import DeckEntry
 from labd.lab.lab import Lab
@@ -23,12 +23,10 @@ class Homes:
     Args:
         lab: with its deck.
         worker: gives the run that works on a sample.
-        used: places where a sample has begun before.
     """
 
     lab: Lab
     worker: Callable[[str], str | None]
-    used: set[str] = field(default_factory=set)
 
     def home_of(self, sample: str, position: str | None, promised: Collection[str] = ()) -> str:
         """Where a new run of a sample begins; "" where that does not matter. Raises EngineError: it cannot be there.
@@ -52,7 +50,8 @@ class Homes:
                 raise EngineError(f"{position} is occupied by {there}")
             return position
         for place in self._tray_wells():
-            if place not in self.used and place not in promised and self.lab.places.sample_at(place) is None:
+            free = place not in promised and self.lab.places.sample_at(place) is None
+            if free and place in self.lab.inventory.stock.parts:
                 return place
         return ""
 

@@ -152,6 +152,12 @@ class Past:
         asked = self.asked.get(step)
         return asked, self.closed.get(asked.data["question_id"]) if asked is not None else None
 
+    def supplies(self) -> dict[str, Question]:
+        """What is asked, and not answered, about steps that lack something."""
+        found = {step: event for step, event in self.asked.items() if event.data["kind"] == "supply"}
+        open_ = {step: event for step, event in found.items() if event.data["question_id"] not in self.closed}
+        return {step: question_of(event, event.data.get("token", "")) for step, event in open_.items()}
+
     def _action(self, event: Event) -> None:
         action_id = event.data["action_id"]
         if event.kind == "action.intended":

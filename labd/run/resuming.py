@@ -133,6 +133,7 @@ class ResumedRun(Run):
         if not self.machine.state and not self.machine.pending:
             self._begin()
             return
+        self._take_up_supply(self._before.past.supplies())
         self._take_up_waiting([command for command in self.machine.pending if command not in self._deferred])
         for step in self.machine.outstanding:
             self._take_up_left(step)

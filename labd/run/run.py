@@ -79,6 +79,8 @@ class Run(Acting):
             await super().main()
         finally:
             self._deaf()
+            self._blind()
+            self._inventory.end(self.id)
             self._reservations.ended(self.id)
 
     def _begin(self) -> None:
@@ -166,6 +168,7 @@ class Run(Acting):
         """Calls off what waits under an id; of an action the outcome is awaited."""
         step = command.step_id
         self._times.over(step)
+        self._supplied_now(step, command.because)
         waited, asked = self._waits.call_off(step), self._desk.withdraw_step(step, command.because)
         if waited or asked:
             return
@@ -302,6 +305,7 @@ class Run(Acting):
     def _leave(self, why: str) -> None:
         self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
         self._deferred.clear()
+        self._dry.clear()
         self._late.clear()
         self._times.forget()
         self._waits.forget()

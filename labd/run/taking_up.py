@@ -94,7 +94,7 @@ async def take_up(
         past = past_of(await journal.events(run=state.run, kinds=READ))
         position = await _position(journal, state)
         # in a thread, as at a start: a stop is heard meanwhile
-        machine = await asyncio.to_thread(_machine, started, facts_of(lab), position)
+        machine = await asyncio.to_thread(_machine, started, facts_of(lab, state.run), position)
         performer = performer_of(lab, journal, signals, state.run, past.actions)
         home = str(started.data["home"])
         if position is None:

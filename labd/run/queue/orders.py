@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labd import clock
 from labd.journal import NewEvent
@@ -52,12 +52,6 @@ class Orders:
         """Looks again, soon, which jobs may be started. Never waits."""
         self._again.set()
 
-    def _stock(self, verb: str, *arguments: Any) -> None:
-        """Tells the inventory of a job, where the lab keeps one."""
-        inventory = getattr(self._lab, "inventory", None)
-        if inventory is not None:
-            getattr(inventory, verb)(*arguments)
-
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────
     async def cancel(self, what: str, *, by: str, why: str | None = None) -> list[Job]:
         """Cancels a job, or all jobs of a batch that were not started; durable when this returns.
@@ -76,7 +70,7 @@ class Orders:
             else:
                 jobs = [self._pending(what)]
             for job in jobs:
-                self._stock("release", job.id)
+                self._lab.inventory.release(job.id)
             await self._journal.append(
                 *(NewEvent("job.cancelled", {"job": job.id, "by": by, "why": why}) for job in jobs)
             )

@@ -150,7 +150,7 @@ class Queue(Orders):
         """Takes a run's end in."""
         if state is None or state.ended is None or state.run not in self.line.working:
             return
-        self._stock("release", self.line.working[state.run])
+        self._lab.inventory.release(self.line.working[state.run])
         self.line.ended(state.run, state.outcome, state.cause)
         self._seen.pop(state.run, None)
 
@@ -269,12 +269,12 @@ class Queue(Orders):
         events = batch_events(asked, checked, batch, [f"job-{number:04d}" for number in numbers], taken)
         jobs: list[Mapping[str, Any]] = events[0].data["jobs"]
         for one in jobs:
-            self._stock("reserve", one["job"], one["needs"])
+            self._lab.inventory.reserve(one["job"], one["needs"])
         try:
             await self._journal.append(*events)
         except JournalError:
             for one in jobs:
-                self._stock("release", one["job"])
+                self._lab.inventory.release(one["job"])
             raise
         return self._submitted(batch)
 

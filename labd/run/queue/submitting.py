@@ -62,11 +62,10 @@ async def check_submission(asked: Submission, lab: Lab, known: Known) -> Checked
     unsaid = of_samples(checked, lab.samples, asked.table)
     if unsaid:
         raise InputErrors(unsaid)
-    inventory: Any = getattr(lab, "inventory", None)
-    if inventory is not None:
-        problems = of_stock(asked.table, inventory.problems([(entry.row, entry.needs) for entry in checked.entries]))
-        if problems:
-            raise InputErrors(problems)
+    lacks = lab.inventory.problems([(entry.row, entry.needs) for entry in checked.entries])
+    problems = of_stock(asked.table, lacks)
+    if problems:
+        raise InputErrors(problems)
     return checked
 
 
