@@ -176,9 +176,10 @@ def _transitions(runs: int, seconds: float, smoke: bool, figures: Figures) -> No
     figures.add(f"done_to_next_p50_{runs}", half * 1e3, "ms")
     figures.add(f"done_to_next_p99_{runs}", most * 1e3, "ms")
     figures.add(f"bare_round_trip_and_commit_{runs}", (trip + durable) * 1e3, "ms")
-    figures.add(f"done_to_next_over_bare_{runs}", half / (trip + durable), "ratio", 12.0, "lower")
+    goal = 6.0 if runs <= 20 else 20.0  # with many, one waits for what the others have to do
+    figures.add(f"done_to_next_over_bare_{runs}", half / (trip + durable), "ratio", goal, "lower")
     figures.add(f"transition_{runs}", used / len(between) * 1e6, "µs")
-    figures.add(f"transition_over_bare_{runs}", used / len(between) / bare, "ratio", 60.0, "lower")
+    figures.add(f"transition_over_bare_{runs}", used / len(between) / bare, "ratio", 30.0, "lower")
     figures.add(f"transitions_{runs}", len(between) / since, "1/s")
 
 
