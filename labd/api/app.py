@@ -30,6 +30,9 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.queue import queue_routes
+from labd.api.samples import sample_routes
+from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
@@ -112,6 +115,9 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _run_routes(api, services)
     _order_routes(api, services)
     guard_routes(api, services.engine.guards)
+    sample_routes(api, services.engine)
+    queue_routes(api, services.engine.queue)
+    stock_routes(api, services.engine.lab.inventory, services.engine.journal)
     urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:

@@ -91,7 +91,30 @@ class Alarm:
     ended: bool = False
 
 
-Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job of the queue. `state` is ISA-95's; `why` says in words why it waits or is held."""
+
+    job: str
+    batch: str
+    state: str
+    protocol: str
+    sample: str
+    priority: int
+    run: str | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The jobs that have not ended, in the order of their turn; `more` were left out. `paused` says why none starts."""
+
+    jobs: tuple[QueuedJob, ...]
+    more: int
+    paused: str | None
+
+
+Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm | QueueState
 Listener = Callable[[Happening], None]
 
 

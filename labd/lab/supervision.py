@@ -71,6 +71,7 @@ class Supervised:
         on_secured: told of each unit that was made safe on a new connection: device, unit, problem, cause.
         on_lost: told when the link is lost while it acts.
         on_unsafe: makes it safe through another device, if there is one; given its name and the cause.
+        on_owed: told what of it is to be made safe before it is used, why by unit (empty: all), when that has changed.
         upkeep: set while a person works on it.
     """
 
@@ -84,6 +85,7 @@ class Supervised:
     on_secured: Callable[[str, str, str | None, str], None] = lambda *_: None
     on_lost: Callable[[str], None] = lambda _: None
     on_unsafe: Callable[[str, str], Awaitable[None]] = field(default=_no_other)
+    on_owed: Callable[[str, Mapping[str, str]], None] = lambda *_: None
     upkeep: Upkeep | None = None
     health: Health = "down"
     problem: str | None = "not connected yet"
@@ -103,6 +105,7 @@ class Supervised:
 
     def __post_init__(self) -> None:
         self.witnesses = Witnesses(self.driver, self._bounded)
+        self._owed.on_change = lambda due: self.on_owed(self.id, due)
 
     @property
     def connected(self) -> bool:

@@ -69,13 +69,19 @@ class Roll:
 
     async def state(self, run_id: str) -> RunState:
         """Where one run is. Raises UnknownRunError."""
-        run = self._runs.get(run_id)
-        if run is not None:
-            return run.told()
-        found = self._past.get(run_id) or self._parked.get(run_id)
+        found = self.find(run_id)
         if found is not None:
             return found
         raise UnknownRunError(f"there is no run {run_id!r}")
+
+    def find(self, run_id: str) -> RunState | None:
+        """Where one run is, or None when there is no such run."""
+        run = self._runs.get(run_id)
+        return run.told() if run is not None else self._past.get(run_id) or self._parked.get(run_id)
+
+    def is_parked(self, run_id: str) -> bool:
+        """Whether it has not ended, and was not taken up."""
+        return run_id in self._parked
 
     async def wait(self, run_id: str) -> RunState:
         """Waits for a run's end. Raises UnknownRunError."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from labd import clock
 from labd.expr import Missing
 from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.limit import Limit
@@ -19,10 +20,13 @@ from labd.protocol.machine.snapshot import to_json
 from labd.run.acting import Acting
 from labd.run.agenda import Urgency
 from labd.run.forecast import Forecast
+from labd.run.identity import said_of
 from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
+from labd.run.scheduling.claims import Needs
+from labd.run.times import limits_as_json
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
@@ -56,6 +60,8 @@ class Run(Acting):
         self.home = home
         self.forecast = Forecast(machine.outlook, lambda: performer.elapsed)
         self._reservations = reservations
+        kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
+        self._needs = Needs(machine.program, kinds, machine.parameters)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
@@ -73,6 +79,9 @@ class Run(Acting):
             await super().main()
         finally:
             self._deaf()
+            self._blind()
+            self._inventory.end(self.id)
+            self._reservations.ended(self.id)
 
     def _begin(self) -> None:
         if not self.over:
@@ -93,6 +102,7 @@ class Run(Acting):
                 "id": self.sample,
                 "position": self._performer.lab.places.place_of(self.sample) or "",
                 "home": self.home,
+                **said_of(self._performer.lab.samples, self.sample),
             },
             "run": {"id": self.id},
         }
@@ -158,6 +168,7 @@ class Run(Acting):
         """Calls off what waits under an id; of an action the outcome is awaited."""
         step = command.step_id
         self._times.over(step)
+        self._supplied_now(step, command.because)
         waited, asked = self._waits.call_off(step), self._desk.withdraw_step(step, command.because)
         if waited or asked:
             return
@@ -173,19 +184,22 @@ class Run(Acting):
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         channels = {name: self.protocol.roles[name].channels for name in roles}
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
+        need = self._needs.of(command.state)
+        asked = clock.monotonic()
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels, need)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
-        self._agenda.put(Urgency.RESULT, lambda: self._entered(command))
+        waited = round(clock.monotonic() - asked, 3)
+        self._agenda.put(Urgency.RESULT, lambda: self._entered(command, waited))
 
-    def _entered(self, command: m.Enter) -> None:
+    def _entered(self, command: m.Enter, waited: float) -> None:
         if self.over or command not in self.machine.pending:
             return  # a window has led elsewhere meanwhile
         self.forecast.begin()
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
-        self._post("protocol.entered", told)
+        self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
         self._feed(m.Entered(command.state, token=command.token))
 
     def _begin_sleep(self, command: m.Sleep, seconds: float) -> None:
@@ -291,6 +305,7 @@ class Run(Acting):
     def _leave(self, why: str) -> None:
         self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
         self._deferred.clear()
+        self._dry.clear()
         self._late.clear()
         self._times.forget()
         self._waits.forget()
@@ -345,6 +360,8 @@ class Run(Acting):
         same, self._same = self._same, False
         if same:
             return
+        times = self._times.as_json()
+        times["limits"] |= limits_as_json(self._performer.allowed, paused=self._performer.held)
         position = {
             "position": POSITION,
             "machine": self.machine.snapshot(),
@@ -352,7 +369,7 @@ class Run(Acting):
             "served": {name: _told(bound) for name, bound in self._served.items()},
             "deferred": [to_json(command) for command in self._deferred],
             "machine_holds": self._machine_holds,
-            "times": self._times.as_json(),
+            "times": times,
             "forecast": self.forecast.as_json(),
             "final": self._final,
             "unknown": list(self._unknown),

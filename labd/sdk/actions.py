@@ -132,6 +132,7 @@ class Action:
         evidence: what its signals must say after it, beside the device's word; None where nothing is asked for.
         parameters, result, data: the models; `data` is None when it streams nothing.
         summary: the first line of its docstring.
+        one_of: parameters of which exactly one is to be given, and the others left away.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Action:
     result: type[Result]
     data: type[Data] | None
     summary: str
+    one_of: tuple[str, ...] = ()
 
     def time_limit(self, parameters: Parameters) -> float:
         """Seconds that the action may take with these parameters."""
@@ -189,6 +191,7 @@ class _Declared:
     cancellable: bool | None = None
     data: type[Data] | None = None
     evidence: Evidence | None = None
+    one_of: tuple[str, ...] | None = None
 
     def over(self, other: _Declared) -> _Declared:
         """This declaration, with what it leaves open taken from the role's."""
@@ -207,17 +210,19 @@ def action(
     cancellable: bool | None = None,
     data: type[Data] | None = None,
     evidence: Evidence | None = None,
+    one_of: tuple[str, ...] | None = None,
 ) -> Callable[[_Method], _Method]:
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
     annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout`, `duration` and
     `least` are seconds, or functions of the parameters. `evidence` tells from the signals before and after what speaks
-    against an action that its device calls done: its outcome is then unknown, and a person is asked.
+    against an action that its device calls done: its outcome is then unknown, and a person is asked. `one_of` names
+    parameters of which a protocol gives exactly one.
     """
 
     def mark(method: _Method) -> _Method:
-        declared = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data, evidence)
+        declared = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data, evidence, one_of)
         method.__labd_action__ = declared  # type: ignore[attr-defined]
         return method
 
@@ -282,6 +287,7 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
         result,
         declared.data,
         summary,
+        declared.one_of or (),
     )
 
 

@@ -71,6 +71,7 @@ class Machine(Caller):
     ) -> None:
         super().__init__()
         self.protocol = protocol
+        self.parameters: Mapping[str, Any] = dict(parameters)
         self._facts = facts
         self._program = program or compiled(protocol, facts)
         self._known = Decider(dict(parameters), self._tell, self._whereabouts)
@@ -78,6 +79,11 @@ class Machine(Caller):
         self._moves = moves_of(self._program, self._flow)
 
     # ── what the runtime asks ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def program(self) -> Program:
+        """What it executes."""
+        return self._program
 
     @property
     def visits(self) -> Mapping[str, int]:
