@@ -89,7 +89,7 @@ class LineDevice(Driver):
         return Worked(done=True)
 
     @action(effect=Effect.ONCE, timeout=4000)
-    async def step(self, call: Call, duration: Duration) -> Worked:
+    async def step(self, call: Call, duration: Duration) -> Worked:  # noqa: ARG002 - what it says it does not need
         """Has the device work for a while, and tell when it is done."""
         await self._ask(f"STEP {duration}", duration + 5.0)
         return Worked(done=True)

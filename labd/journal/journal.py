@@ -2,8 +2,8 @@
 
 One thread writes. It takes all that waits, writes it in one transaction and syncs once (group commit); what is
 appended meanwhile shares the next one. What nobody waits for is handed to it a moment later: an outcome and the intent
-of what follows from it then share one sync, where the second would wait for that of the first. Virtual time stands still from when work is queued until its result is back in
-the loop. All methods are for the loop's thread.
+of what follows from it then share one sync, where the second would wait for that of the first. Virtual time stands
+still from when work is queued until its result is back in the loop. All methods are for the loop's thread.
 """
 
 from __future__ import annotations
