@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, picturing, salvage, trying, urgent
+from labd.cli import authoring, guarding, keeping, picturing, planning, salvage, trying, urgent
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -41,6 +41,7 @@ app = typer.Typer(
 
 
 trying.register(app)
+planning.register(app)
 salvage.register(app)
 
 
