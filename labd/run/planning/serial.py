@@ -132,8 +132,6 @@ def _tries(start: Start, order: Order, dice: random.Random) -> Iterator[Callable
     yield lambda: by_parts(start, order)
     yield lambda: whole(start, order, {})
     yield lambda: by_parts(start, order, grain=100)
-    if len(counts) < 2:
-        return
     rules: list[Callable[[Item], float]] = [
         lambda item: -sum(item.duration),
         lambda item: sum(item.duration),
@@ -143,21 +141,28 @@ def _tries(start: Start, order: Order, dice: random.Random) -> Iterator[Callable
         ruled = _sorted(order, rule)
         yield lambda ruled=ruled: whole(start, ruled, beats)  # type: ignore[misc]
     while True:
-        luck = {item.work.id: dice.random() for item in order}
-        mixed = _sorted(order, lambda item, luck=luck: luck[item.work.id])  # type: ignore[misc]
         if dice.random() < 0.5:
-            yield lambda mixed=mixed: by_parts(start, mixed, grain=dice.choice([1, 30, 100, 300]))  # type: ignore[misc]
+            yield lambda: by_chance(start, order, dice)
         else:
+            mixed = _sorted(order, lambda _: dice.random())
             yield lambda mixed=mixed: whole(start, mixed, beats if dice.random() < 0.5 else {})  # type: ignore[misc]
+
+
+def by_chance(start: Start, order: Order, dice: random.Random) -> Found:
+    """Puts all works in by parts, whichever chance prefers."""
+    mixed = order if dice.random() < 0.5 else _sorted(order, lambda _: dice.random())
+    spread = dice.choice([0, 8, 20])
+    chances = [place + spread * dice.random() for place in range(max((item.size for item in order), default=0))]
+    return by_parts(start, mixed, grain=dice.choice([1, 100, 300, 600]), luck=chances.__getitem__)
 
 
 def _sorted(order: Order, rule: Callable[[Item], float]) -> Order:
     return sorted(order, key=lambda item: (item.first == 0, -item.work.priority, rule(item)))
 
 
-def by_parts(start: Start, order: Order, *, grain: int = 1) -> Found:
+def by_parts(start: Start, order: Order, *, grain: int = 1, luck: Callable[[int], float] = float) -> Found:
     """Puts all works in by parts."""
-    parts = Parts(start.board.copy(), grain)
+    parts = Parts(start.board.copy(), grain, luck)
     parts.run(order, start.begun)
     return _ended(start, parts.done, "greedy", parts.failed, parts.board.steps)
 
