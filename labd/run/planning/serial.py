@@ -17,7 +17,7 @@ from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.parts import Parts
 from labd.run.planning.pattern import beat
 from labd.run.planning.placing import Board
-from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of, shop_of
+from labd.run.planning.shop import MARGIN, NEVER, TICK, Item, Placement, Shop, least_gap, plan_of, shop_of
 
 BUDGET = 3000  # tasks that are looked at, over all tries: when that is spent, no further try begins
 GOOD = 1.0005  # over the bound: no further try
@@ -71,9 +71,13 @@ class Start:
 
     @classmethod
     def of(cls, shop: Shop) -> Start:
-        """Whoever can come to where it holds nothing more with what is free goes first, for then more is free."""
+        """Whoever can come to where it holds nothing more with what is free goes first, for then more is free.
+
+        Of several, whose open window is shut first.
+        """
         found = cls(shop, Board.of(shop))
         left = [item for item in shop.order if item.first or item.fixed or item.held]
+        left.sort(key=_shut)
         while left:
             done = next((item for item in left if found._put(item)), None)
             if done is None:
@@ -91,6 +95,16 @@ class Start:
         if placed is not None:
             self.begun[item.work.id] = placed, upto
         return placed is not None
+
+
+def _shut(item: Item) -> int:
+    """The latest start of the next task by which the open windows of a work can still be kept."""
+    found = NEVER
+    for cap in item.caps:
+        if cap.begin < item.first <= cap.finish:
+            between = least_gap(item.lags, item.first, cap.finish)
+            found = min(found, item.starts[cap.begin] + cap.most - between)
+    return found
 
 
 def best_of(shop: Shop, bound: float, seed: int) -> Found:

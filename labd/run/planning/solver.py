@@ -23,6 +23,7 @@ from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of,
 ENOUGH = 1.01  # over the bound: nothing worth a search is left
 CHANCE = 0.6  # of the limit is left to the solver; before that, chance is tried
 MOST_TASKS = 420  # that are searched over together; of more works only the first so many
+LATE = 1000  # what a tick over a window weighs, against one of the makespan
 LEAST_TIME = 0.15  # s; less is no search
 
 
@@ -166,6 +167,7 @@ class _Model:
     horizon: int
     cp: Any
     starts: dict[str, list[Any]] = field(default_factory=dict)
+    late: list[Any] = field(default_factory=list)  # by how much windows break
 
     @classmethod
     def of(cls, shop: Shop, items: Sequence[Item], best: Found) -> _Model:
@@ -195,8 +197,10 @@ class _Model:
         for cap in item.caps:
             if cap.finish >= item.first and known[cap.finish] - known[cap.begin] <= cap.most:
                 self.cp.add(own[cap.finish] - own[cap.begin] <= cap.most)
-            elif cap.finish >= item.first:  # broken already: not worse than it is
-                self.cp.add(own[cap.finish] - own[cap.begin] <= known[cap.finish] - known[cap.begin])
+            elif cap.finish >= item.first:  # broken so far: the less the better
+                over = self.cp.new_int_var(0, known[cap.finish] - known[cap.begin] - cap.most, "")
+                self.cp.add(own[cap.finish] - own[cap.begin] <= cap.most + over)
+                self.late.append(over)
 
     def _units(self) -> None:
         stretches = list(stretches_of(self.items))
@@ -247,7 +251,7 @@ class _Model:
         for item in self.items:
             if item.first < item.size:
                 self.cp.add(last >= self.starts[item.work.id][-1] + item.duration[-1])
-        self.cp.minimize(last)
+        self.cp.minimize(last + LATE * sum(self.late))
 
     def solved(self, limit: float, workers: int, seed: int) -> dict[str, tuple[int, ...]] | None:
         """Starts by work; None where nothing was found."""

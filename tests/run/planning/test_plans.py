@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from labd.run.planning import Bench, Plan, Task, Window, Work, available, greedy, lower_bound, problems_of, solve
+from labd.run.planning import Begun, Bench, Plan, Task, Window, Work, available, greedy, lower_bound, problems_of, solve
 from tests.run.planning.brute import best_makespan, conflicts
 from tests.run.planning.shops import BENCH, CELL, ROLES, WETTED, benches, cells, later, task, works
 
@@ -140,3 +140,18 @@ def test_a_wrong_plan_is_found_out() -> None:
     told = problems_of(wrong, jobs, BENCH)
     assert any("begins too early" in problem for problem in told)
     assert any("arm is with job-0001 and job-0002" in problem for problem in told)
+
+
+def test_of_two_open_windows_the_one_that_is_shut_first_goes_first() -> None:
+    """Two runs whose windows are open need the same unit: the one with less time left goes first."""
+    bench = Bench({"arm": ("arm",), "robot": ("robot.1", "robot.2")})
+    chain = (task("wet", 10, "robot"), task("carry", 30, "arm"), task("crimp", 1, "arm"))
+    tight, loose = (Window((0, "start"), (2, "start"), within=seconds) for seconds in (50, 200))
+    jobs = [
+        Work("loose", chain, windows=(loose,), begun=(Begun(0.0, {"robot": ("robot.1",)}),)),
+        Work("tight", chain, windows=(tight,), begun=(Begun(0.0, {"robot": ("robot.2",)}),)),
+    ]
+    for plan in (greedy(jobs, bench, 5.0), solve(jobs, bench, 5.0, limit=5.0)):
+        assert problems_of(plan, jobs, bench) == []
+        assert plan.broken == ()
+        assert plan.of("tight")[1].start < plan.of("loose")[1].start
