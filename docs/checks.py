@@ -18,7 +18,11 @@ OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505", "W109"})
 """Codes that are only told of one lab, `lab.yaml` beside the examples."""
 OF_A_RUN = {"P401": {"force": "12 kN"}}
 """Codes that are only told when a run is started with these values."""
-ELSEWHERE = {"L": "`labd check --lab`, of lab.yaml", "P6": "`labd import`, of files of other programs"}
+ELSEWHERE = {
+    "L": "`labd check --lab`, of lab.yaml",
+    "P6": "`labd import`, of files of other programs",
+    "T": "`labd submit`, of tables of samples, and `labd pair`, of tables of electrodes",
+}
 """Codes of other files: told in the same form, most of them without an example here."""
 
 _INTRO = """\

@@ -73,6 +73,9 @@ def mqtt() -> Iterator[str]:
     yield "## Value"
     yield _first_line(payloads.Value)
     yield from _table("field", payloads.Value)
+    yield "## Job"
+    yield _first_line(payloads.Job)
+    yield from _table("field", payloads.Job)
     yield from _commands()
 
 

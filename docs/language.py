@@ -204,6 +204,9 @@ def _names() -> Iterator[tuple[str, str]]:
     yield "`role.signal`", "what the device reports now, `cycler.voltage`; see the roles for all signals"
     yield "`role.place`, `role.device`", "the place of the role's unit (`press/nest`), and the device's name"
     words = {"id": "the sample's name", "position": "where it is now", "home": "where it was when the run began"}
+    words |= {"barcode": "the code that stands on it; empty where none is registered"}
+    words |= {"active_mass": "its mass of active material as registered, `labd sample ID --active-mass '12.3 mg'`"}
+    words |= {"specific_capacity": "of that material, as registered, `--about specific_capacity='160 mAh/g'`"}
     for name in SAMPLE.fields:
         yield f"`sample.{name}`", words[name]
     for name in RUN.fields:

@@ -22,12 +22,13 @@ from labd.api.server import serve_api
 from labd.files import InputErrors
 from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.journal.ballast import SPARE
-from labd.lab.background import background
+from labd.lab.background import background, together
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.lab.polls import PollKeeper
+from labd.logs import configure_logs
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError
@@ -125,8 +126,8 @@ class Daemon:
             stack.push_async_exit(self._journal_end)
             if self._safe_mode is not None:
                 self._safe_mode.begin()
-            for device in self.lab.devices.values():
-                await stack.enter_async_context(background(device.run(), device.id))
+            devices = {device.id: device.run() for device in self.lab.devices.values()}
+            await stack.enter_async_context(background(together(devices), "devices"))
             stack.push_async_callback(self._make_safe_at_last)
             if self._outward:
                 self.disk.look()  # before anything goes on
@@ -188,6 +189,7 @@ class Daemon:
             yield device.describe()
             yield device.state()
         yield from self.engine.known()
+        yield self.engine.queue.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
@@ -337,19 +339,3 @@ def first_of(group: BaseExceptionGroup[BaseException], kinds: tuple[type[Excepti
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, Exception) else None
-
-
-def configure_logs(form: str | None) -> None:
-    """Console in a terminal, JSON lines elsewhere (under systemd: journald keeps them), unless a form is given."""
-    form = form or ("console" if sys.stderr.isatty() else "json")
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        lambda _, __, event: {"at": clock.stamp(), **event},
-        structlog.processors.format_exc_info,
-    ]
-    if form == "console":
-        processors[-1:] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    else:
-        processors.append(structlog.processors.JSONRenderer())
-    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))

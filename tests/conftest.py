@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from labd.clock import LabLoop, VirtualTimeline
 
@@ -26,3 +28,10 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 def real_time() -> tuple[str, dict[str, Any]]:
     """For `anyio_backend` overrides of tests whose peer is another process."""
     return "asyncio", {"loop_factory": LabLoop}
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """What a test makes of the process's log ends with it: the next one has another stderr."""
+    yield
+    structlog.reset_defaults()

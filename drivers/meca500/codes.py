@@ -13,10 +13,12 @@ ACTIVATED = frozenset({2000, 2001})  # 2001: was active already (firmware before
 HOMED = frozenset({2002, 2003})  # 2003: was homed already (firmware before 9)
 ERROR_RESET = frozenset({2005, 2006})  # 2006: there was no error
 STATUS = 2007
+POSE = 2027
 PAUSED = 2042
 RESUMED = 2043
 CLEARED = 2044
 GRIPPER = 2079
+GRIPPER_OPENING = 2322  # GetRtGripperPos: time stamp, mm
 CONNECTED = 3000
 OTHER_CLIENT = 3001
 CHECKPOINT = 3030
@@ -85,6 +87,14 @@ class Message:
         """The payload `1,0,1` as numbers; empty when it is none."""
         parts = self.text.split(",")
         return tuple(int(part) for part in parts) if all(part.strip().lstrip("-").isdigit() for part in parts) else ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The payload `12.5,-3` as numbers with fractions; empty when it is none."""
+        try:
+            return tuple(float(part) for part in self.text.split(","))
+        except ValueError:
+            return ()
 
     def __str__(self) -> str:
         meaning = _MEANINGS.get(self.code)

@@ -8,6 +8,7 @@ vendor's client mecademicpy 3.0.3. A motion is known to be done by its checkpoin
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -45,6 +46,8 @@ CONTROL_PORT = 10000
 ANSWER_LIMIT = 5.0  # s; the arm answers requests within milliseconds
 ACTIVATION_LIMIT = 30.0  # s
 HOMING_LIMIT = 60.0  # s
+OPEN = 1.0  # mm; fingers at a limit of their way are wide open above it, and closed below
+COLUMN = 2.0  # mm beside a place, in which the arm stands over it
 LEAST_GRIP = 0.05  # of the gripper's greatest force: SetGripperForce takes 5 to 100 %
 
 
@@ -176,9 +179,11 @@ class Meca500(Arm):
         }
 
     async def outcome(self, intent: Intent) -> Outcome:
-        """Done when its checkpoint came; not done when the gripper proves that a part was not set down; else unknown.
+        """Done when its checkpoint came; not done when the gripper proves it; else unknown.
 
-        A part in the gripper does not prove that a pick is done: the arm may still stand low in the nest.
+        The gripper proves that a part was not set down by holding it, and that nothing was picked by fingers that are
+        wide open: a pick begins by opening them, and nothing in it opens them again. A part in the gripper does not
+        prove that a pick is done: the arm may still stand low in the nest.
         """
         motion = self._control.motion(intent.id)
         if motion is not None and motion.reached:
@@ -188,16 +193,43 @@ class Meca500(Arm):
             if not status.block_ended:
                 return Outcome(Verdict.RUNNING, f"the arm moves; checkpoint {motion.checkpoint} is to come")
             return Outcome(Verdict.UNKNOWN, f"the arm stands still, and checkpoint {motion.checkpoint} never came")
-        return self._by_gripper(intent, status, await self._holds_part())
-
-    def _by_gripper(self, intent: Intent, status: RobotStatus, holds: bool) -> Outcome:
-        held = intent.baseline.get("gripped")
-        # homing is lost when the arm restarts; an ended block means that no order is still to come
+        held, holds = intent.baseline.get("gripped"), await self._holds_part()
+        # homing is lost when the arm restarts; an ended block means that no order is still to come: one that was sent
+        # on another connection cannot, since the arm takes one controller at a time and drops what a lost one had sent
         same_life = bool(intent.baseline.get("ready")) and status.activated and status.homed and status.block_ended
-        if intent.action == "place" and held is True and holds and same_life:
-            return Outcome(Verdict.NOT_DONE, "the gripper still holds the part")
+        why = None
+        if same_life and intent.action == "place" and held is True and holds:
+            why = "the gripper still holds the part"
+        elif same_life and intent.action == "pick" and held is False and not holds and await self._wide_open():
+            why = "the fingers are wide open, as a pick begins with them: they never closed"
+        if why is not None:
+            await self._note_where(intent)
+            return Outcome(Verdict.NOT_DONE, why)
         now = "holds a part" if holds else "holds nothing"
         return Outcome(Verdict.UNKNOWN, f"no checkpoint was seen; the gripper {now}; look where arm and part are")
+
+    async def _wide_open(self) -> bool:
+        """Whether the fingers are at the open end of their way for certain."""
+        gripper = await self._gripper()
+        if gripper is None or not (gripper.homed and gripper.limit_reached):
+            return False
+        told = await self._told("GetRtGripperPos", codes.GRIPPER_OPENING)
+        return len(told) >= 2 and told[1] > OPEN
+
+    async def _note_where(self, intent: Intent) -> None:
+        """Notes that the arm stands low over the action's place, where it does: what comes next goes up first."""
+        spot = self.setup.positions.get(str(getattr(intent.parameters, "place", "")))
+        pose = await self._told("GetPose", codes.POSE)
+        if spot is not None and len(pose) >= 3:
+            beside = math.hypot(pose[0] - spot.pose[0], pose[1] - spot.pose[1])
+            if beside <= COLUMN and pose[2] < self._above(spot).pose[2]:
+                self._down_at = spot
+
+    async def _told(self, command: str, answer: int) -> tuple[float, ...]:
+        """The numbers that answer a request; empty where the arm does not know it."""
+        refusals = codes.BAD_COMMAND | {codes.NO_GRIPPER}
+        message = await self._control.ask(command, {answer}, ANSWER_LIMIT, refusals=refusals)
+        return message.values if message.code == answer else ()
 
     async def attach(self, intent: Intent, call: Call) -> Result:
         motion = self._control.motion(intent.id)

@@ -32,6 +32,7 @@ from labd.sdk import (
     Fault,
     Frequency,
     Intent,
+    Mass,
     OnLoss,
     Outcome,
     OutcomeUnknown,
@@ -41,6 +42,7 @@ from labd.sdk import (
     ScanRate,
     Settings,
     Setup,
+    SpecificCharge,
     Verdict,
     Voltage,
     action,
@@ -222,12 +224,25 @@ class MethodScript(Potentiostat):
         rest: PositiveDuration = 0.0,
         interval: Interval = 10.0,
         half_cycle_limit: PositiveDuration = 360000.0,
+        active_mass: Annotated[Mass, Bounds(min=1e-9)] | None = None,
+        specific_capacity: Annotated[SpecificCharge, Bounds(min=1e-3)] | None = None,
     ) -> CycleResult:
         """Charges and discharges between two voltages, all cycles in one script that the instrument holds."""
         return await self._run(
             call,
             self._orders.cycle(
-                upper, lower, cycles, current, c_rate, capacity, cv_until, rest, interval, half_cycle_limit
+                upper,
+                lower,
+                cycles,
+                current,
+                c_rate,
+                capacity,
+                cv_until,
+                rest,
+                interval,
+                half_cycle_limit,
+                active_mass,
+                specific_capacity,
             ),
             CycleResult,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from drivers.methodscript import script, techniques
 from drivers.methodscript.models import Model
 from drivers.methodscript.techniques import Technique
-from labd.sdk import Quantity, Rejected
+from labd.sdk import Quantity, Rejected, cycling_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Orders:
         rest: float,
         interval: float,
         half_cycle_limit: float,
+        active_mass: float | None = None,
+        specific_capacity: float | None = None,
     ) -> Technique:
         self._check_galvanostat("cycle")
         self._check_voltage("upper", upper)
@@ -80,13 +82,13 @@ class Orders:
         self._check_duration("half_cycle_limit", half_cycle_limit)
         if not upper > lower:
             raise Rejected(f"upper, {upper:g} V, must be above lower, {lower:g} V")
-        drive = _cycling_current(current, c_rate, capacity)
+        drive = cycling_current(current, c_rate, capacity, active_mass, specific_capacity)
         self._check_current("current", drive)
         if cv_until is not None and cv_until >= drive:
             raise Rejected(f"cv_until, {_plain(cv_until, 'A')}, must be below the current, {_plain(drive, 'A')}")
         interval = min(interval, half_cycle_limit)
         text = script.cycle(self.model, drive, lower, upper, cycles, cv_until, rest, interval, half_cycle_limit)
-        return techniques.Cycle(text, max(interval, min(interval, rest)), lower=lower, upper=upper)
+        return techniques.Cycle(text, max(interval, min(interval, rest)), lower=lower, upper=upper, drive=drive)
 
     def cyclic_voltammetry(
         self, start: float, vertex1: float, vertex2: float, scan_rate: float, scans: int
@@ -148,16 +150,3 @@ class Orders:
 
 def _plain(value: float, unit: str) -> str:
     return str(Quantity(value, unit))
-
-
-def _cycling_current(current: float | None, c_rate: float | None, capacity: float | None) -> float:
-    """A. From the current, or from the C-rate of a capacity in mAh: 1 C empties it in an hour."""
-    if current is not None:
-        if c_rate is not None:
-            raise Rejected("give current or c_rate, not both")
-        return current
-    if c_rate is None:
-        raise Rejected("give a current, or a c_rate with the cell's capacity")
-    if capacity is None:
-        raise Rejected("a c_rate needs the cell's capacity, such as `capacity: 3 mAh`")
-    return c_rate * capacity * 1e-3

@@ -217,9 +217,9 @@ class Cycle(Technique):
     columns = "tpcns"
     stop = "Z"  # Y would end one half cycle, and the next would begin
 
-    def __init__(self, text: str, gap: float, *, lower: float, upper: float) -> None:
+    def __init__(self, text: str, gap: float, *, lower: float, upper: float, drive: float) -> None:
         super().__init__(text, gap)
-        self._lower, self._upper = lower, upper
+        self._lower, self._upper, self._drive = lower, upper, drive
         self.charge = Charge()
         self._ends: dict[tuple[int, int], float] = {}  # the last potential of each half cycle
         self._first: int | None = None
@@ -257,6 +257,7 @@ class Cycle(Technique):
             ],
             capacity=capacities[-1] if capacities else 0.0,
             reason=self._reason(reason),
+            current=self._drive,
         )
 
     def _ended(self, cycle: int) -> bool:

@@ -7,7 +7,7 @@ the robot's list of commands is how `outcome` knows whether a dispense happened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from labd.sdk import (
     Nothing,
     Outcome,
     OutcomeUnknown,
+    Parameters,
     PipettingRobot,
     Place,
     Rejected,
@@ -62,6 +63,7 @@ class Opentrons(PipettingRobot):
         self._deck = {one.slot: one for one in setup.deck}
         self._pipettes: tuple[Pipette, ...] = ()
         self._trash = TRASH["ot2"]
+        self._flex = False
         self._turn = asyncio.Lock()
         self._orders = self._robot.orders
 
@@ -75,6 +77,7 @@ class Opentrons(PipettingRobot):
         """
         self._orders.written()
         health = await self._robot.health()
+        self._flex = health.flex
         self._trash = TRASH["flex" if health.flex else "ot2"]
         self._pipettes = await self._attached()
         self._session.pipettes = {pipette.mount: pipette.name for pipette in self._pipettes}
@@ -118,17 +121,53 @@ class Opentrons(PipettingRobot):
         found.sort(key=lambda one: one.most)
         return tuple(replace(one, above=found[n - 1].most if n else 0.0) for n, one in enumerate(found))
 
+    def racks_for(self, action: str, parameters: Parameters) -> tuple[str, ...]:
+        """By the pipette that would serve, and by the tips that are on now."""
+        if action not in {"transfer", "mix"}:
+            return ()
+        given: Any = parameters
+        new_tip: NewTip = getattr(given, "new_tip", "always")
+        try:
+            pipette, strokes = self._chosen(given.volume, new_tip)
+            tip = self._session.tip_on(pipette.mount)
+            stays = new_tip == "once" and tip is not None and tip.source in {None, self._well(given.source)}
+        except Rejected:  # it will be refused anyway
+            return ()
+        racks = self._session.racks(pipette.name) if new_tip != "never" and not stays else []
+        return tuple(rack.place for size, rack in racks if size >= given.volume / strokes)
+
+    def tips_used(self) -> Mapping[str, frozenset[str]]:
+        """By the robot's own list of commands."""
+        return {f"{self.name}/{slot}": frozenset(wells) for slot, wells in self._session.tips.used.items()}
+
+    def know_tips(self, used: Mapping[str, Collection[str]]) -> None:
+        """The robot forgets its commands with time; the lab's inventory does not."""
+        for place, wells in used.items():
+            self._session.known[place.partition("/")[2]] = set(wells)
+
     async def close(self) -> None:
         await self._robot.close()
 
     async def read_state(self) -> PipettingSignals:
+        """Door, tips and work. A Flex feels its tips; on an OT-2 they are what its list of commands says."""
         door = await self._robot.door_closed()
         playing = await self._session.playing()
         if playing is not None and not self._turn.locked():
             async with self._turn:
                 await self._session.catch_up()  # a tip whose drop was not seen to end may be off
+        felt = await self._tip_felt() if self._flex else None
         busy = self._turn.locked() or bool(playing)
-        return PipettingSignals(door_closed=door, tip_attached=bool(self._session.tips.on), busy=busy)
+        tip = bool(self._session.tips.on) if felt is None else felt
+        return PipettingSignals(door_closed=door, tip_attached=tip, busy=busy)
+
+    async def _tip_felt(self) -> bool | None:
+        """Whether a tip is on one of our pipettes by the robot's own sensors; None where one of them cannot tell."""
+        ours = {pipette.mount for pipette in self._pipettes}
+        found = [one for one in await self._robot.instruments() if one.instrument_type == "pipette"]
+        felt = [one.tip_detected for one in found if one.mount in ours]
+        if True in felt:
+            return True
+        return False if felt and None not in felt else None
 
     async def safe_state(self, unit: str | None = None) -> None:
         """Stops what our run is doing; axes stay where they are. A run at rest has nothing to stop."""

@@ -85,12 +85,24 @@ class PipetteData(_Wire):
     max_volume: float = Field(alias="max_volume")
 
 
+class InstrumentState(_Wire):
+    """What a Flex feels at a pipette; an OT-2 has no such sensor and tells none of it."""
+
+    tip_detected: bool | None = None
+
+
 class Instrument(_Wire):
     mount: str
     instrument_type: str
     instrument_name: str = ""
     ok: bool = True
     data: Any = None
+    state: InstrumentState | None = None
+
+    @property
+    def tip_detected(self) -> bool | None:
+        """Whether a pipette feels a tip; None where it cannot tell."""
+        return self.state.tip_detected if self.state is not None and self.ok else None
 
 
 class Door(_Wire):

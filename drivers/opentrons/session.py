@@ -37,6 +37,7 @@ class Session:
     homed: bool = False
     in_doubt: bool = False  # a command was sent and its end was not seen: see `catch_up`
     tips: Tips = field(default_factory=Tips)
+    known: dict[str, set[str]] = field(default_factory=dict)  # tips that the lab knows to be gone, by slot
     _pipette_ids: dict[str, str] = field(default_factory=dict)  # by mount
     _labware_ids: dict[str, str] = field(default_factory=dict)  # by slot
     _history_read: bool = False
@@ -156,6 +157,7 @@ class Session:
     async def new_rack(self, slot: str) -> None:
         """A full rack stands in a slot: told to the robot as a new run, so that its history begins there."""
         await self._create({slot})
+        self.known.pop(slot, None)
 
     def note(self, command: Command) -> None:
         """Takes in a command of ours that has ended."""
@@ -234,7 +236,7 @@ class Session:
         """Slot and well of the next unused tip that takes a volume. Raises Rejected when there is none."""
         racks = [one for size, one in self.racks(pipette.name) if size >= volume]
         for one in racks:
-            used = self.tips.used.get(one.slot, set())
+            used = self.tips.used.get(one.slot, set()) | self.known.get(one.slot, set())
             for well in wells_of(one.load_name) or ():
                 if well not in used:
                     return one.slot, well

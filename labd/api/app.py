@@ -30,6 +30,9 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.queue import queue_routes
+from labd.api.samples import sample_routes
+from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
@@ -75,7 +78,7 @@ class Services:
             if isinstance(happening, RunState) and happening.run == run_id:
                 changed.set()
 
-        forget = self.engine.lab.bus.subscribe(listen)
+        forget = self.engine.lab.bus.subscribe(listen, RunState)
         self._waiting.add(changed)
         try:
             with released():
@@ -112,6 +115,9 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _run_routes(api, services)
     _order_routes(api, services)
     guard_routes(api, services.engine.guards)
+    sample_routes(api, services.engine)
+    queue_routes(api, services.engine.queue)
+    stock_routes(api, services.engine.lab.inventory, services.engine.journal)
     urgent_routes(api, services.engine, services.resume)
     app.include_router(api)
     if hosts:
@@ -125,12 +131,11 @@ def _lab_routes(api: APIRouter, services: Services) -> None:
 
     @api.get("/status")
     async def status() -> StatusModel:
-        states = await services.engine.states()
         return StatusModel(
             daemon=dict(services.info()),
             devices=[DeviceModel.of(device) for device in devices.values()],
-            runs=[RunModel.of(state) for state in states if state.ended is None],
-            ended=sum(state.ended is not None for state in states),
+            runs=[RunModel.of(state) for state in services.engine.unended()],
+            ended=services.engine.ended,
             alarms=[AlarmModel.of(alarm) for alarm in services.engine.lab.alarms.active],
             interlocks=[InterlockModel.of(watch) for watch in services.engine.guards.interlocks.watches.values()],
         )

@@ -13,10 +13,13 @@ from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
 from labd.lab.interlocks import GuardError, UnknownNameError
+from labd.lab.inventory import StockError, UnknownPlaceError
+from labd.lab.samples import SampleError, UnknownSampleError
 from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
+from labd.run.queue import UnknownJobError
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +46,16 @@ def problem_response(status: int, code: str, message: str, problems: Sequence[di
 _PLAIN: dict[type[Exception], tuple[int, str]] = {
     UnknownRunError: (404, "unknown_run"),
     UnknownDeviceError: (404, "unknown_device"),
+    UnknownJobError: (404, "unknown_job"),
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),
     UnknownNameError: (404, "unknown_name"),
     GuardError: (409, "refused"),
+    UnknownSampleError: (404, "unknown_sample"),
+    SampleError: (409, "refused"),
+    UnknownPlaceError: (404, "unknown_place"),
+    StockError: (422, "invalid_stock"),
 }
 
 

@@ -6,12 +6,13 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from labd.journal import Event
 from labd.lab.bus import Alarm, RunState, Value
 from labd.lab.device import Device
 from labd.lab.interlocks import Watch
+from labd.lab.samples import quantity_in
 
 Who = Annotated[str, Field(min_length=1, max_length=64)]
 Words = Annotated[str, Field(max_length=2000)]
@@ -83,6 +84,35 @@ class ByRequest(_Model):
     """Who says so."""
 
     by: Who
+
+
+class NoteRequest(_Model):
+    """What is said of a sample: only what is there is touched. An empty barcode, and null, take away.
+
+    `active_mass` is a text (`12.3 mg`) or `{"v", "u"}`; `about` is whatever else is known, by name.
+    """
+
+    barcode: Annotated[str, Field(max_length=1000)] | None = None
+    active_mass: str | dict[str, JsonValue] | None = None
+    about: Annotated[dict[str, JsonValue], Field(max_length=100)] = Field(default_factory=dict)
+    note: Words | None = None
+    by: Who
+
+    @field_validator("active_mass")
+    @classmethod
+    def _mass(cls, value: str | dict[str, JsonValue] | None) -> float | None:
+        found = quantity_in(value, "g")
+        if value is not None and found is None:
+            raise ValueError(f"{value!r} is no mass; write such as '12.3 mg'")
+        return found
+
+    def changes(self) -> dict[str, Any]:
+        """What is there, as `Samples.note` takes it: the mass in g."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in _SAID if name in self.model_fields_set}
+        return {**given, "barcode": given["barcode"] or None} if "barcode" in given else given
+
+
+_SAID = ("barcode", "active_mass", "about")
 
 
 class MaintenanceRequest(_Model):
@@ -162,7 +192,7 @@ class MaintenanceModel(_Model):
 
 
 class DeviceModel(_Model):
-    """A device's health and signals, and whether somebody works on it."""
+    """A device's health and signals, and whether somebody works on it; `read` is when its signals were last read."""
 
     device: str
     driver: str
@@ -173,6 +203,7 @@ class DeviceModel(_Model):
     busy_with: list[str]
     units: list[str]
     maintenance: MaintenanceModel | None
+    read: str | None
     signals: dict[str, SignalModel]
 
     @classmethod
@@ -207,6 +238,7 @@ def _device(device: Device) -> dict[str, Any]:
         "busy_with": list(state.busy_with),
         "units": list(device.driver.units),
         "maintenance": device.upkeep,
+        "read": device.read_stamp or None,
         "signals": {name: _signal(value) for name, value in device.signals.items()},
     }
 

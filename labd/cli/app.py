@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from labd import button
-from labd.cli import authoring, guarding, keeping, picturing, planning, salvage, trying, urgent
+from labd.cli import (
+    authoring,
+    guarding,
+    keeping,
+    pairing,
+    picturing,
+    planning,
+    queueing,
+    salvage,
+    stocking,
+    tracing,
+    trying,
+    urgent,
+    watching,
+)
 from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Cause, Choice, DeviceId, Json, Lab, Protocol, Protocols, RunId, Socket
@@ -110,6 +124,9 @@ authoring.register(app)
 picturing.register(app)
 guarding.register(app)
 keeping.register(app)
+tracing.register(app)
+pairing.register(app)
+stocking.register(app)
 
 
 @app.command()
@@ -146,6 +163,9 @@ def status(
         views.show_json(found)
     else:
         views.show_status(found)
+
+
+watching.register(app)
 
 
 @app.command()
@@ -190,7 +210,7 @@ def run_protocol(
     protocol: Protocol,
     values: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="volume='35 µL'")] = None,
     *,
-    sample: Annotated[str | None, typer.Option(help="What it works on (default: a new cell).")] = None,
+    sample: Annotated[str | None, typer.Option(help="What it works on: id or barcode (default: a new cell).")] = None,
     position: Annotated[str | None, typer.Option(help="Where that is, `ot2/3/A1`.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until its end; 0 only if it is complete.")] = False,
     socket: Socket = None,
@@ -240,6 +260,7 @@ def _order(client: Client, verb: str, run: str, *, as_json: bool, **more: str | 
     _tell(client.post(f"/runs/{quoted(run)}/commands/{verb}", body), as_json=as_json)
 
 
+queueing.register(app)
 urgent.register(app)
 
 

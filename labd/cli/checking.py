@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from labd.cli.errors import BAD_INPUT
+from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.verdict import told_files, verdict
 from labd.cli.views import say, show_json
+from labd.files import InputErrors
 from labd.lab.check import CheckedLab, check_lab
 from labd.protocol import Problem
 from labd.protocol.facts import LabFacts
@@ -28,6 +30,33 @@ def check_files(names: list[str], lab: Path | None, *, as_json: bool) -> int:
             _show(name, one.problems, one.line())
     told_all = [*of_lab, *(problem for one in found.values() for problem in one.problems)]
     return BAD_INPUT if any(problem.severity == "error" for problem in told_all) else 0
+
+
+def check_batch(body: Mapping[str, Any], lab: Path) -> dict[str, Any]:
+    """A submission checked against a lab.yaml, without its daemon: as POST /batches answers a dry run.
+
+    Raises:
+        CliError: the lab does not hold, or the submission.
+    """
+    from labd.api.queue_models import BatchRequest
+    from labd.run.queue.rows import Known
+    from labd.run.queue.submitting import read_submission
+
+    checked = check_lab(lab)
+    facts = _facts(checked)
+    if facts is None:
+        raise _refused(InputErrors(checked.problems))
+    try:
+        found = read_submission(BatchRequest.model_validate(body).submission(), facts, Known())
+    except InputErrors as errors:
+        raise _refused(errors) from errors
+    return {"batch": None, "rows": len(found.entries), "jobs": [], "paused": None}
+
+
+def _refused(errors: InputErrors) -> CliError:
+    told = [problem.as_json() for problem in errors.problems]
+    error = {"code": "invalid_protocol", "message": str(errors), "problems": told}
+    return CliError(str(errors), BAD_INPUT, {"error": error})
 
 
 def _facts(checked: CheckedLab | None) -> LabFacts | None:

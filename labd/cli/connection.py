@@ -82,6 +82,14 @@ def socket_of(lab: Path) -> Path:
     return path.resolve()
 
 
+class NoDaemonError(CliError):
+    """No daemon answers."""
+
+
+class BrokenOffError(CliError):
+    """A daemon was asked and gave no answer: nobody knows whether it did what it was told."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__("labd")
@@ -126,9 +134,11 @@ class Client:
             response = connection.getresponse()
             status, raw = response.status, response.read()
         except TimeoutError as error:
-            raise CliError(f"the daemon at {candidate.path} did not answer within {limit:g} s; see its log") from error
+            raise BrokenOffError(
+                f"the daemon at {candidate.path} did not answer within {limit:g} s; see its log"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise CliError(f"the daemon at {candidate.path} broke off: {error!r}; see its log") from error
+            raise BrokenOffError(f"the daemon at {candidate.path} broke off: {error!r}; see its log") from error
         finally:
             connection.close()
         return _answer(status, raw, candidate)
@@ -145,7 +155,7 @@ class Client:
             else:
                 return sock, candidate
         lines = "\n".join(tried)
-        raise CliError(
+        raise NoDaemonError(
             f"no daemon answers. Tried:\n{lines}\nStart one with `labd serve --lab lab.yaml`, or say where "
             "it listens: --socket PATH, --lab lab.yaml or LABD_SOCKET."
         )
@@ -161,7 +171,11 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-_MENDS = {"unknown_run": "; `labd status --all` lists them"}
+_MENDS = {
+    "unknown_run": "; `labd status --all` lists them",
+    "unknown_job": "; `labd queue --all` lists them",
+    "unknown_sample": "; `labd sample` lists them",
+}
 
 
 def _answer(status: int, raw: bytes, candidate: Candidate) -> Any:

@@ -36,12 +36,26 @@ def _interlocks(ctx: typer.Context, incomplete: str) -> list[str]:
     return _named(ctx, incomplete, "/interlocks", "name")
 
 
+def _samples(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the lab's samples."""
+    return _named(ctx, incomplete, "/samples", "sample")
+
+
 def _named(ctx: typer.Context, incomplete: str, path: str, key: str) -> list[str]:
     try:
         found = Client(ctx.params.get("socket"), ctx.params.get("lab")).get(path, limit=2.0)
     except CliError:
         return []
     return [one[key] for one in found if one[key].startswith(incomplete)]
+
+
+def _jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: the jobs of the queue that were not started."""
+    try:
+        found = Client(ctx.params.get("socket"), ctx.params.get("lab")).get("/queue", limit=2.0)["jobs"]
+    except CliError:
+        return []
+    return [job["job"] for job in found if job["run"] is None and job["job"].startswith(incomplete)]
 
 
 def _choices(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -77,9 +91,16 @@ Protocols = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILE...", help="Protocols, by file or name.", autocompletion=_protocols),
 ]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, `job-0001`.", autocompletion=_jobs)]
 DeviceId = Annotated[
     str | None,
     typer.Argument(help="One device, with what it can be told to do.", autocompletion=_devices),
+]
+SampleCode = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID|BARCODE]", help="A sample's id or barcode.", autocompletion=_samples, show_default=False
+    ),
 ]
 Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device.", autocompletion=_devices)]
 AlarmId = Annotated[str, typer.Argument(metavar="ALARM", help="An alarm of `labd status`.", autocompletion=_alarms)]

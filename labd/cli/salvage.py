@@ -31,9 +31,9 @@ def safe_state(
     """
     from labd import clock
     from labd.cli.views import say, show_json
-    from labd.daemon import configure_logs
     from labd.files import InputErrors
     from labd.journal import JournalError
+    from labd.logs import configure_logs
     from labd.run.salvage import Salvage
 
     configure_logs(None)

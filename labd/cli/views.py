@@ -18,8 +18,8 @@ from labd.cli.explain import Entry
 from labd.cli.words import named_values, short_time, value_text
 
 PIPE_WIDTH = 200  # columns of a table that no terminal shows
-_HEALTH = {"ok": "green", "degraded": "yellow", "down": "red"}
-_SEVERITY = {"warning": "yellow", "problem": "red", "critical": "bold red"}
+HEALTH_STYLES = {"ok": "green", "degraded": "yellow", "down": "red"}
+SEVERITY_STYLES = {"warning": "yellow", "problem": "red", "critical": "bold red"}
 _TONES = {"plain": "", "good": "green", "bad": "red", "waits": "yellow"}
 _SIGNS = {"run": "■", "state": "▶", "decision": "?", "action": "·", "question": "!", "sample": "⇢", "note": "·"}
 
@@ -70,7 +70,7 @@ def show_status(status: Mapping[str, Any]) -> None:
     for device in status["devices"]:
         if device["health"] != "ok" or device["maintenance"]:
             told = f"{device['device']} is {device['health']} since {short_time(device['since'], now)}"
-            say(f"{told}: {device['problem']}", _HEALTH[device["health"]])
+            say(f"{told}: {device['problem']}", HEALTH_STYLES[device["health"]])
 
 
 def show_alarms(alarms: Sequence[Mapping[str, Any]], now: str | None) -> None:
@@ -78,22 +78,23 @@ def show_alarms(alarms: Sequence[Mapping[str, Any]], now: str | None) -> None:
     for alarm in alarms:
         seen = f" (seen by {alarm['acknowledged_by']})" if alarm["acknowledged_by"] else ""
         told = f"{alarm['severity']} {alarm['id']} since {short_time(alarm['since'], now)}{seen}: {alarm['text']}"
-        say(told, _SEVERITY[alarm["severity"]])
+        say(told, SEVERITY_STYLES[alarm["severity"]])
     unseen = next((alarm["id"] for alarm in alarms if not alarm["acknowledged_by"]), None)
     if unseen is not None:
         say(f"  labd acknowledge {unseen}", "dim")
 
 
 def show_runs(runs: Sequence[Mapping[str, Any]], now: str | None) -> None:
-    table = table_of("run", "sample", "protocol", "state", "at", "done", "since", "remark")
+    table = table_of("run", "sample", "protocol", "state", "at", "done", "ends", "since", "remark")
     for run in runs:
         table.add_row(
             run["run"],
             run["sample"],
             run["protocol"],
-            Text(run["outcome"] or run["state"], style=_run_style(run)),
+            Text(run["outcome"] or run["state"], style=run_style(run)),
             run["protocol_state"] or "",
             f"{run['progress']:.0%}",
+            short_time(run.get("expected_end"), now),
             short_time(run["since"], now),
             Text("asks" if run["question"] else run["cause"] or "", "yellow" if run["question"] else ""),
         )
@@ -105,7 +106,7 @@ def show_runs(runs: Sequence[Mapping[str, Any]], now: str | None) -> None:
                 say(f"  {command}")
 
 
-def _run_style(run: Mapping[str, Any]) -> str:
+def run_style(run: Mapping[str, Any]) -> str:
     if run["outcome"]:
         return "green" if run["outcome"] == "complete" else "red"
     return "" if run["state"] == "Execute" else "yellow"
@@ -133,7 +134,7 @@ def show_devices(devices: Sequence[Mapping[str, Any]]) -> None:
             device["device"],
             device["driver"],
             device["role"],
-            Text(f"{device['health']}{problem}", style=_HEALTH[device["health"]]),
+            Text(f"{device['health']}{problem}", style=HEALTH_STYLES[device["health"]]),
             ", ".join(device["busy_with"]),
             Text(", ".join(_signal(name, signal) for name, signal in device["signals"].items())),
         )
@@ -151,7 +152,7 @@ def show_run(run: Mapping[str, Any]) -> None:
     at = f" in {run['protocol_state']}" if run["protocol_state"] and not run["ended"] else ""
     cause = f": {run['cause']}" if run["cause"] else ""
     state = f"{run['state']}, {run['outcome']}" if run["outcome"] else run["state"]
-    say(f"{run['run']} ({run['protocol']} {run['version']} for {run['sample']}): {state}{at}{cause}", _run_style(run))
+    say(f"{run['run']} ({run['protocol']} {run['version']} for {run['sample']}): {state}{at}{cause}", run_style(run))
     if run["question"]:
         say(run["question"]["text"], "yellow")
         for command in how_to_answer(run):
@@ -191,9 +192,12 @@ def show_device(device: Mapping[str, Any]) -> None:
 
 
 __all__ = [
+    "HEALTH_STYLES",
+    "SEVERITY_STYLES",
     "console",
     "how_to_answer",
     "named_values",
+    "run_style",
     "say",
     "show_alarms",
     "show_device",

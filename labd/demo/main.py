@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 from rich.console import Console
 from rich.text import Text
 
 from labd import clock
-from labd.daemon import configure_logs, first_of
+from labd.daemon import first_of
 from labd.demo.play import Played, furnish, near, play
 from labd.demo.show import Show
 from labd.files import InputErrors
 from labd.journal import JournalError
 from labd.lab.config import LabError, load_lab
+from labd.logs import configure_logs
 from labd.telemetry.broker import BrokerError
 
 PLACES = 8
@@ -127,8 +127,7 @@ def _own_folder(named: Path | None) -> Path:
 def _log_in(file: Path) -> Iterator[None]:
     """The daemon's log goes to a file meanwhile: on the terminal it would tear the page apart."""
     with file.open("w", encoding="utf-8") as stream:
-        configure_logs("json")
-        structlog.configure(logger_factory=structlog.WriteLoggerFactory(stream))
+        configure_logs("json", stream)
         try:
             yield
         finally:

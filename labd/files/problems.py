@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "P213": "protocols that call each other in a circle, or too deep",
     "P214": "a call of a protocol that does not pass its own check",
     "P215": "a role that a called protocol does not get",
+    "P216": "parameters of an action of which exactly one is to be given, and none or several are",
     "P301": "a target that is no state",
     "P302": "a state that cannot be reached",
     "P303": "a state from which no end can be reached",
@@ -96,6 +97,14 @@ CODES: dict[str, str] = {
     "L403": "a taught position that is no longer valid",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
+    # tables of samples
+    "T101": "a table that cannot be read",
+    "T102": "a column that is missing, unknown, or stands twice",
+    "T103": "a cell whose value does not fit: empty, of another unit or type, or out of bounds",
+    "T104": "a sample or a barcode that stands twice, or that the lab has already",
+    "T105": "a place that the lab does not have, or that is given twice",
+    "T106": "a row that the lab cannot make: the protocol does not hold with its values",
+    "T107": "more than the lab has, or what has expired",
 }
 
 

@@ -32,6 +32,8 @@ Listener = Callable[[Sequence[Event]], None]
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
+RARE = 10  # kinds of which fewer than one event in so many is are looked up, others found by walking through all
+_Set = Collection[Any] | None
 _COLUMNS = "seq, at, run, kind, data, hash"
 
 
@@ -303,7 +305,8 @@ class Journal:
         *,
         run: str | None = None,
         after: int = 0,
-        kinds: Collection[str] | None = None,
+        kinds: _Set = None,
+        seqs: _Set = None,
         limit: int | None = None,
     ) -> list[Event]:
         """Durable events, oldest first; all that was posted before is among them.
@@ -312,9 +315,14 @@ class Journal:
             run: only of this run.
             after: only those with a greater seq.
             kinds: only of these kinds.
+            seqs: only those with these numbers.
             limit: at most so many.
         """
-        return await self._read(self._select, run, after, kinds, limit)
+        return await self._read(self._select, run, after, kinds, limit, seqs)
+
+    async def runs(self, *, with_: str, without: str) -> list[str]:
+        """The runs that have an event of one kind and none of another, in the order of their names."""
+        return await self._read(self._runs, with_, without)
 
     async def mark(self, name: str) -> int:
         """A reader's position; 0 when it was never set."""
@@ -350,24 +358,37 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: the journal cannot be read: {error}") from error
 
-    def _select(self, run: str | None, after: int, kinds: Collection[str] | None, limit: int | None) -> list[Event]:
+    def _select(self, run: str | None, after: int, kinds: _Set, limit: int | None, seqs: _Set = None) -> list[Event]:
         where, values = ["seq > ?"], [after]
         filters: list[Any] = []
         if run is not None:
             where.append("run = ?")
             filters.append(run)
         if kinds is not None:
-            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
-            filters += kinds
+            where.append(self._by_kinds(kinds) if run is None else f"kind IN ({_marks(kinds)})")
+            filters += sorted(kinds)
+        if seqs is not None:
+            where.append(f"seq IN ({_marks(seqs)})")
+            filters += seqs
         query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
         rows = self._rows(query, [*values, *filters, -1 if limit is None else limit])
         return [self._event(*row) for row in rows]
+
+    def _by_kinds(self, kinds: Collection[str]) -> str:
+        """The condition for events of these kinds: by their index where they are few, else by walking through all."""
+        (rows,) = self._rows(f"SELECT count(*) FROM events WHERE kind IN ({_marks(kinds)})", sorted(kinds))  # noqa: S608
+        few = rows[0] * RARE < self._seq
+        return f"{'' if few else '+'}kind IN ({_marks(kinds)})"
 
     def _event(self, seq: int, at: str, run: str | None, kind: str, data: str, hash_: str) -> Event:
         try:
             return Event(seq, at, run, kind, json.loads(data), hash_)
         except ValueError as error:
             raise JournalError(f"{self.path}: event {seq} is damaged: {error}; restore the file from a copy") from error
+
+    def _runs(self, with_: str, without: str) -> list[str]:
+        of_kind = "SELECT run FROM events WHERE kind = ? AND run IS NOT NULL"
+        return sorted(run for (run,) in self._rows(f"{of_kind} EXCEPT {of_kind}", [with_, without]))
 
     def _mark(self, name: str) -> int:
         return next((int(value) for (value,) in self._rows("SELECT value FROM marks WHERE name = ?", [name])), 0)
@@ -398,3 +419,7 @@ class Journal:
 
 def _told(event: NewEvent) -> tuple[str, str | None, str, str]:
     return event.at or clock.stamp(), event.run, event.kind, encode(event.kind, event.data)
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))

@@ -112,9 +112,12 @@ class Format:
 
 _KEPT = "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 
+# With the run in it, what a start asks first (which runs have not ended) is told by the index alone.
+_BY_KIND = "CREATE INDEX IF NOT EXISTS events_by_kind ON events (kind, seq, run);"
+
 JOURNAL = Format(
     name="journal",
-    version=2,
+    version=3,
     application_id=0x6C616264,  # "labd"
     # A commit is on the disk when it returns. Group commit makes it cheap, so there is no reason for less.
     synchronous="FULL",
@@ -133,10 +136,11 @@ CREATE TRIGGER events_never_change BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER events_never_go BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+{_BY_KIND}
 {_KEPT}
 """,
     error=JournalError,
-    steps={1: _KEPT},
+    steps={1: _KEPT, 2: _BY_KIND},
 )
 
 

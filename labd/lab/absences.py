@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from labd import clock
+from labd.lab.bus import DeviceState, Happening
 from labd.lab.device import Device
 from labd.lab.lab import Lab
 
@@ -22,7 +23,7 @@ class Absences:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        forget = self.lab.bus.subscribe(lambda _: self._look())
+        forget = self.lab.bus.subscribe(self._heard, DeviceState)
         try:
             while True:
                 self._wake.clear()
@@ -37,17 +38,24 @@ class Absences:
         finally:
             forget()
 
+    def _heard(self, happening: Happening) -> None:
+        if isinstance(happening, DeviceState):
+            self._look_at(self.lab.devices[happening.device])
+
     def _look(self) -> None:
         for device in self.lab.devices.values():
-            if device.health != "down" or device.upkeep is not None:
-                self._down.pop(device.id, None)
-                self.lab.alarms.end(alarm_of(device))
-            elif device.id not in self._down:
-                self._down[device.id] = clock.monotonic()
-                self._wake.set()
-            elif clock.monotonic() - self._down[device.id] >= PATIENCE:
-                text = f"{device.id} is down: {device.problem}; runs that need it wait"
-                self.lab.alarms.tell(alarm_of(device), "warning", device.id, text)
+            self._look_at(device)
+
+    def _look_at(self, device: Device) -> None:
+        if device.health != "down" or device.upkeep is not None:
+            self._down.pop(device.id, None)
+            self.lab.alarms.end(alarm_of(device))
+        elif device.id not in self._down:
+            self._down[device.id] = clock.monotonic()
+            self._wake.set()
+        elif clock.monotonic() - self._down[device.id] >= PATIENCE:
+            text = f"{device.id} is down: {device.problem}; runs that need it wait"
+            self.lab.alarms.tell(alarm_of(device), "warning", device.id, text)
 
 
 def alarm_of(device: Device) -> str:

@@ -1,10 +1,10 @@
-"""A part of the daemon that runs beside a block, and ends with it."""
+"""Parts of the daemon that run beside a block, and end with it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any
 
 
@@ -17,3 +17,13 @@ async def background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterato
             yield
         finally:
             task.cancel()
+
+
+async def together(works: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+    """Runs parts side by side, by their names. They are ended all at once: only the slowest is waited for.
+
+    One that fails ends the others with its error.
+    """
+    async with asyncio.TaskGroup() as group:
+        for name, work in works.items():
+            group.create_task(work, name=name)

@@ -91,7 +91,30 @@ class Alarm:
     ended: bool = False
 
 
-Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job of the queue. `state` is ISA-95's; `why` says in words why it waits or is held."""
+
+    job: str
+    batch: str
+    state: str
+    protocol: str
+    sample: str
+    priority: int
+    run: str | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The jobs that have not ended, in the order of their turn; `more` were left out. `paused` says why none starts."""
+
+    jobs: tuple[QueuedJob, ...]
+    more: int
+    paused: str | None
+
+
+Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm | QueueState
 Listener = Callable[[Happening], None]
 
 
@@ -99,13 +122,29 @@ Listener = Callable[[Happening], None]
 class Bus:
     """Tells listeners in the order of their subscription. A listener must not block and must not raise."""
 
-    _listeners: list[Listener] = field(default_factory=list)
+    _listeners: list[tuple[Listener, tuple[type, ...]]] = field(default_factory=list)
+    _by_kind: dict[type, tuple[Listener, ...]] = field(default_factory=dict)  # worked out when first told
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Adds a listener; call what is returned to take it away."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: Listener, *kinds: type[Happening]) -> Callable[[], None]:
+        """Adds a listener of these kinds, or of all; call what is returned to take it away.
+
+        A lab of many devices tells thousands of things a second: who names what it wants is not called for the rest.
+        """
+        entry = (listener, kinds)
+        self._listeners.append(entry)
+        self._by_kind.clear()
+
+        def forget() -> None:
+            self._listeners.remove(entry)
+            self._by_kind.clear()
+
+        return forget
 
     def tell(self, happening: Happening) -> None:
-        for listener in tuple(self._listeners):
+        kind = type(happening)
+        told = self._by_kind.get(kind)
+        if told is None:
+            told = tuple(listener for listener, kinds in self._listeners if not kinds or kind in kinds)
+            self._by_kind[kind] = told
+        for listener in told:
             listener(happening)

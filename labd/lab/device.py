@@ -116,6 +116,8 @@ class Device(Supervised):
             return Outcome(Verdict.UNKNOWN, f"the device could not be asked: {error.message}")
         if outcome.verdict not in (Verdict.UNKNOWN, Verdict.RUNNING):
             self._owed.settle(intent.id)
+        else:  # also one of a daemon before
+            self._owed.begin(intent.id, intent.unit, self.driver.actions[intent.action])
         if outcome.verdict is Verdict.DONE and outcome.result is not None:
             try:
                 await self._prove_intent(intent, outcome.result)

@@ -14,6 +14,7 @@ from labd.expr import did_you_mean
 from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.absences import Absences, alarm_of
 from labd.lab.bus import Alarm
+from labd.lab.debts import Debts
 from labd.lab.interlocks import Interlocks, Order, UnknownNameError
 from labd.lab.lab import Lab
 from labd.lab.limit import Limit
@@ -40,6 +41,7 @@ class Guards:
         self.journal = journal
         self.interlocks = Interlocks(lab, journal, order, self.make_safe)
         self.upkeeps = Upkeeps(lab, journal, using)
+        self.debts = Debts(lab, journal)
         self._absences = Absences(lab)
         self._remembered = Remembered(lab.alarms, journal)
         self._forget: Callable[[], None] = lambda: None

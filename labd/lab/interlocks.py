@@ -55,20 +55,17 @@ class Tripped:
         because: on what it read.
         reason: the whole of it in words.
         acted: whether devices were told, and its event is in the journal.
-        unsafe: devices that it could not make safe.
     """
 
     since: str
     because: str
     reason: str
     acted: bool = False
-    unsafe: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Tripped:
         """As the journal keeps it."""
-        acted, unsafe = kept.get("acted", False), kept.get("unsafe", ())
-        return cls(kept["since"], kept["because"], kept["reason"], acted, tuple(unsafe))
+        return cls(kept["since"], kept["because"], kept["reason"], kept.get("acted", False))
 
 
 @dataclass(slots=True)
@@ -160,7 +157,7 @@ class Interlocks:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        forget = self.lab.bus.subscribe(self._heard)
+        forget = self.lab.bus.subscribe(self._heard, SignalsRead, DeviceState)
         try:
             async with asyncio.TaskGroup() as self._group:
                 for watch in self.watches.values():
@@ -277,46 +274,41 @@ class Interlocks:
     async def _act(self, watch: Watch, tripped: Tripped) -> None:
         """What is done to runs and devices, and its event. None of it waits for the disk but the event."""
         rule = watch.rule
-        runs, unsafe = await asyncio.gather(
+        runs, secured = await asyncio.gather(
             self.order(rule.then, f"interlock {rule.name}", tripped.reason, rule.devices),
             self._secure(rule, tripped.reason),
             return_exceptions=True,  # a journal that is broken must not keep a device from being told
         )
-        for found in (runs, unsafe):
+        for found in (runs, secured):
             if isinstance(found, BaseException):
                 raise found
-        assert not isinstance(unsafe, BaseException)
         data: dict[str, Any] = {"name": rule.name, "condition": rule.condition.text, "because": tripped.because}
         data |= {"then": rule.then, "devices": list(rule.devices) if rule.devices is not None else None}
         data |= {"cause": tripped.reason, "runs": runs}
         with self.journal.together():
             self.journal.post(NewEvent("interlock.tripped", data, at=tripped.since))
             if watch.tripped is tripped:
-                watch.tripped = replace(tripped, acted=True, unsafe=unsafe)
+                watch.tripped = replace(tripped, acted=True)
                 self._keep(watch, watch.tripped)
 
     async def _repeat(self, watch: Watch, tripped: Tripped) -> None:
-        """After a restart: runs that were taken up again are given the order once more, and what was left is done."""
+        """After a restart: runs that were taken up again are given the order once more, and what was left is done.
+
+        A device that it could not make safe is, as soon as it is back: that is owed, and outlives the daemon.
+        """
         if not tripped.acted:
             await self._act(watch, tripped)
             return
-        names = [name for name in tripped.unsafe if name in self.lab.devices]
-        await asyncio.gather(
-            self.order(watch.rule.then, f"interlock {watch.rule.name}", tripped.reason, watch.rule.devices),
-            *(self.make_safe(name, tripped.reason) for name in names),
-        )
+        by = f"interlock {watch.rule.name}"
+        await self.order(watch.rule.then, by, tripped.reason, watch.rule.devices)
 
-    async def _secure(self, rule: Rule, cause: str) -> tuple[str, ...]:
-        """Makes its devices safe; those that a stopped run still acts on are made safe at the end of that run.
-
-        Gives those that could not be made safe.
-        """
+    async def _secure(self, rule: Rule, cause: str) -> None:
+        """Makes its devices safe; those that a stopped run still acts on are made safe at the end of that run."""
         if rule.then == "hold":
-            return ()
+            return
         names = rule.devices if rule.devices is not None else tuple(self.lab.devices)
         now = [name for name in names if rule.then == "abort" or not self.lab.devices[name].busy_with]
-        problems = await asyncio.gather(*(self.make_safe(name, cause) for name in now))
-        return tuple(name for name, problem in zip(now, problems, strict=True) if problem is not None)
+        await asyncio.gather(*(self.make_safe(name, cause) for name in now))
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _end(self, watch: Watch) -> None:

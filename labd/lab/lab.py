@@ -12,12 +12,13 @@ from labd.lab.alarms import Alarms
 from labd.lab.barriers import Barriers
 from labd.lab.bus import Bus
 from labd.lab.config import LabConfig, LabError
-from labd.lab.deck import Liquid
 from labd.lab.device import Device, Poll
 from labd.lab.dosing import WeighedDose, check_doses
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
+from labd.lab.inventory import Inventory
 from labd.lab.places import Places
 from labd.lab.rules import rules_of, safe_actions
+from labd.lab.samples import Samples
 from labd.sdk import Action, Parameters
 from labd.sdk.quantities import unit_of
 
@@ -45,6 +46,7 @@ class Lab:
         self.alarms = Alarms(self.bus)
         self.barriers = Barriers()
         self.places = Places()
+        self.samples = Samples()
         self.devices: dict[str, Device] = {}
         findings = config.findings()
         today = clock.now().date()
@@ -63,6 +65,7 @@ class Lab:
             poll = Poll(device.poll.idle, device.poll.busy)
             jitter = random.Random(f"{config.seed}:{name}")
             self.devices[name] = Device(name, device.driver, drivers[name], self.bus, poll, jitter=jitter)
+        self.inventory = Inventory(config.deck, config.parts, self.devices, self.places)
         for rule in config.evidence:
             dosing, _, action = rule.after.partition(".")
             proofs = self.devices[dosing].witnesses.proofs
@@ -92,28 +95,21 @@ class Lab:
             return f"{device.id}/gripper"
         return device.driver.place_of(unit)
 
-    def locate(self, source: str) -> str:
+    def locate(self, source: str, volume: float = 0.0) -> str:
         """The place of a material; a place is given back as it is.
+
+        Of several wells the first to expire serves of those that have the volume (µL).
 
         Raises:
             LabError: no labware of the deck holds the material.
         """
         if "/" in source:
             return source
-        today = clock.now().date()
-        holding = [(liquid.expired(today), place) for place, liquid in self.liquids() if liquid.material == source]
-        if holding:  # an expired one only for want of a good one
-            return min(holding, key=lambda one: one[0])[1]
-        known = sorted(self.materials())
+        place = self.inventory.locate(source, volume)
+        if place is not None:
+            return place
+        known = sorted(self.inventory.materials())
         raise LabError(f"no vial on the deck holds {source!r}; there are: {', '.join(known) or 'none'}")
-
-    def liquids(self) -> list[tuple[str, Liquid]]:
-        """What stands in wells of the deck, by place."""
-        return [found for entry in self.config.deck for found in entry.liquids]
-
-    def materials(self) -> set[str]:
-        """The materials that stand on the deck."""
-        return {liquid.material for _, liquid in self.liquids()}
 
     def check_limits(self, device: str, action: Action, parameters: Parameters) -> str | None:
         """What lab.yaml's own limits say against these parameters, in words, or None."""

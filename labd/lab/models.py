@@ -210,6 +210,14 @@ class Disk(Part):
     ] = 200_000_000
 
 
+class QueueConfig(Part):
+    """How the queue starts its jobs."""
+
+    most_runs: Annotated[
+        int, Field(strict=True, ge=1, le=1000, description="So many runs at a time; further jobs wait.")
+    ] = 16
+
+
 class MassEvidence(Part):
     """A dose that counts as done only when a balance under its destination has seen it."""
 
@@ -249,6 +257,9 @@ class LabConfig(Part):
         Disk,
         Field(description="How full the store's disk may become.", json_schema_extra={"default": {}}),
     ] = Disk()
+    queue: Annotated[QueueConfig, Field(description="How jobs are started.", json_schema_extra={"default": {}})] = (
+        QueueConfig()
+    )
     devices: Annotated[dict[DeviceName, DeviceConfig], Field(description="By the name that people and topics use.")]
     roles: Annotated[
         dict[Name, list[Name]], Field(description="Which devices serve a role, in order of preference.")

@@ -40,7 +40,7 @@ class Remembered:
         self._alarms.remember([alarm for alarm in self._before.values() if not alarm.ended])
         for alarm in self._alarms.active:
             self._keep(alarm)
-        return self._alarms.bus.subscribe(self._hear)
+        return self._alarms.bus.subscribe(self._hear, Alarm)
 
     def still(self, alarm_id: str) -> None:
         """Says of one that stood when the last daemon ended that nobody knows yet whether it is over."""

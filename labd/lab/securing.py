@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,8 +21,12 @@ class Owed:
 
     That is owed for an action which says `on_loss: stop` and was under way, or of which nobody knew the outcome, when
     the link was lost; and for a device that could not be made safe when somebody wanted that.
+
+    Args:
+        on_change: told what is due, why by unit, whenever that has changed.
     """
 
+    on_change: Callable[[Mapping[str, str]], None] = lambda _: None
     _open: dict[str, str] = field(default_factory=dict)  # unit by action id
     _due: dict[str, str] = field(default_factory=dict)  # why, by unit
 
@@ -43,7 +47,9 @@ class Owed:
 
     def owe(self, unit: str | None, why: str) -> None:
         """Says that a unit (None: all) is to be made safe as soon as that is possible."""
-        self._due.setdefault(unit or "", why)
+        if (unit or "") not in self._due:
+            self._due[unit or ""] = why
+            self.on_change(self._due)
 
     def lose(self) -> bool:
         """The link is lost; gives whether something acted then."""
@@ -55,12 +61,11 @@ class Owed:
 
     def made_safe(self, unit: str | None) -> None:
         """A unit (None: all) was made safe."""
-        if not unit:
-            self._open.clear()
-            self._due.clear()
-            return
-        self._open = {one: other for one, other in self._open.items() if other != unit}
-        self._due.pop(unit, None)
+        self._open = {one: other for one, other in self._open.items() if unit and other != unit}
+        left = {other: why for other, why in self._due.items() if unit and other != unit}
+        if left != self._due:
+            self._due = left
+            self.on_change(left)
 
     async def pay(
         self, safe_state: SafeState, limit: float, tell: Callable[[str, str | None, str], None]

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import structlog
@@ -48,6 +48,10 @@ class Poll:
     busy: float = 1.0
 
 
+def _no_look() -> None:
+    """Who watches hears of it in another way."""
+
+
 async def _no_other(name: str, cause: str) -> None:
     """Nothing else makes it safe."""
 
@@ -67,6 +71,7 @@ class Supervised:
         on_secured: told of each unit that was made safe on a new connection: device, unit, problem, cause.
         on_lost: told when the link is lost while it acts.
         on_unsafe: makes it safe through another device, if there is one; given its name and the cause.
+        on_owed: told what of it is to be made safe before it is used, why by unit (empty: all), when that has changed.
         upkeep: set while a person works on it.
     """
 
@@ -80,6 +85,7 @@ class Supervised:
     on_secured: Callable[[str, str, str | None, str], None] = lambda *_: None
     on_lost: Callable[[str], None] = lambda _: None
     on_unsafe: Callable[[str, str], Awaitable[None]] = field(default=_no_other)
+    on_owed: Callable[[str, Mapping[str, str]], None] = lambda *_: None
     upkeep: Upkeep | None = None
     health: Health = "down"
     problem: str | None = "not connected yet"
@@ -90,7 +96,7 @@ class Supervised:
     read_stamp: str = ""
     _seq: int = 0
     _acting: dict[str, str] = field(default_factory=dict)  # action id -> run
-    _watched: set[str] = field(default_factory=set)  # runs and interlocks that decide by its signals now
+    _watched: dict[str, Callable[[], None]] = field(default_factory=dict)  # who decides by its signals now
     _owed: Owed = field(default_factory=Owed)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,6 +105,7 @@ class Supervised:
 
     def __post_init__(self) -> None:
         self.witnesses = Witnesses(self.driver, self._bounded)
+        self._owed.on_change = lambda due: self.on_owed(self.id, due)
 
     @property
     def connected(self) -> bool:
@@ -109,13 +116,20 @@ class Supervised:
         """Seconds between two polls now: often while it acts, or while a run watches it."""
         return self.poll.busy if self._acting or self._watched else self.poll.idle
 
-    def watch(self, who: str, *, on: bool) -> None:
-        """Says that a run or an interlock decides by its signals, or no more: they are read as often as in action."""
+    def watch(self, who: str, *, on: bool, look: Callable[[], None] = _no_look) -> None:
+        """Says that a run or an interlock decides by its signals, or no more: they are read as often as in action.
+
+        `look` is called whenever they were read or its health has changed; it must not block and must not raise.
+        """
         if on and who not in self._watched:
-            self._watched.add(who)
+            self._watched[who] = look
             self._wake.set()
         elif not on:
-            self._watched.discard(who)
+            self._watched.pop(who, None)
+
+    def _let_look(self) -> None:
+        for look in tuple(self._watched.values()):
+            look()
 
     @property
     def busy_with(self) -> tuple[str, ...]:
@@ -267,6 +281,7 @@ class Supervised:
         self._seq += 1
         self.read_stamp = clock.stamp()
         self.bus.tell(SignalsRead(self.id, self._seq, self.read_stamp, values))
+        self._let_look()
 
     def _stale(self) -> None:
         """Marks what was read last as no longer so, and says so, under the time when it was read."""
@@ -278,6 +293,7 @@ class Supervised:
         }
         self._seq += 1
         self.bus.tell(SignalsRead(self.id, self._seq, self.read_stamp, self.signals))
+        self._let_look()
 
     def live(self, unit: str) -> dict[str, Any]:
         """The last good values of a unit's signals by name; a stale or bad one is None."""
@@ -299,6 +315,7 @@ class Supervised:
             level("device " + health, device=self.id, problem=problem)
         self.health, self.problem = health, problem
         self.bus.tell(self.state())
+        self._let_look()
 
     def state(self) -> DeviceState:
         problem = self.problem if self.upkeep is None else "; ".join(filter(None, (self.problem, str(self.upkeep))))
@@ -315,7 +332,7 @@ class Supervised:
             about.firmware,
             self.driver.units,
             {name: action.schema() for name, action in self.driver.actions.items()},
-            {name: unit_of(field_) or "" for name, field_ in type(self.driver).Signals.model_fields.items()},
+            dict(_units_of(type(self.driver).Signals)),
         )
 
     async def wait_ready(self) -> None:
@@ -350,11 +367,17 @@ def _values(read: Mapping[str, Signals]) -> dict[str, Value]:
     """What was read, by the name that it has on the bus."""
     values: dict[str, Value] = {}
     for unit, signals in read.items():
-        for name, field_ in type(signals).model_fields.items():
+        prefix = f"{unit}." if unit else ""
+        for name, quantity in _units_of(type(signals)).items():
             value = getattr(signals, name)
-            key = f"{unit}.{name}" if unit else name
-            values[key] = Value(value, unit_of(field_) or "", "bad" if value is None else "good")
+            values[prefix + name] = Value(value, quantity, "bad" if value is None else "good")
     return values
+
+
+@lru_cache
+def _units_of(signals: type[Signals]) -> Mapping[str, str]:
+    """The unit of each signal; worked out once, for every poll asks."""
+    return {name: unit_of(field_) or "" for name, field_ in signals.model_fields.items()}
 
 
 def _cancelled() -> bool:

@@ -48,6 +48,7 @@ class LabFacts:
         tip_ranges: which of them it takes for which volumes, by device, where it can tell.
         parts: how many there are of each part, on trays and in stock.
         stock: which part lies at a place.
+        gone: places of trays whose part was taken.
         name: what the lab is called; empty where no lab is known.
     """
 
@@ -63,6 +64,7 @@ class LabFacts:
     tip_ranges: Mapping[str, tuple[TipRange, ...]] | None = None
     parts: Mapping[str, int] | None = None
     stock: Mapping[str, str] | None = None
+    gone: frozenset[str] = frozenset()
     name: str = ""
 
 

@@ -34,7 +34,17 @@ from labd.protocol.values import expression_of
 from labd.sdk import UnitError, units
 
 PLACE = Text(names="place")
-SAMPLE = Record("sample", {"id": TEXT, "position": PLACE, "home": PLACE})
+SAMPLE = Record(
+    "sample",
+    {
+        "id": TEXT,
+        "position": PLACE,
+        "home": PLACE,
+        "barcode": TEXT,
+        "active_mass": measure("g"),
+        "specific_capacity": measure("mAh/g"),
+    },
+)
 RUN = Record("run", {"id": TEXT})
 KEYWORDS = frozenset({"and", "or", "not", "in", "if", "else", "true", "false", *FUNCTIONS})
 LIKE_A_QUANTITY = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)? ?[^\W\d]\S*")

@@ -168,7 +168,7 @@ def bind_parameters(
                 bound[name] = kind.default
             continue
         try:
-            bound[name] = _value(given, kind, facts)
+            bound[name] = value_of(given, kind, facts)
         except BadValue as bad:
             problems.append(Problem("P401", f"{name}: {bad.message}", mend=bad.mend))
     if problems:
@@ -176,7 +176,8 @@ def bind_parameters(
     return bound
 
 
-def _value(given: Any, kind: Declared, facts: LabFacts | None) -> Any:
+def value_of(given: Any, kind: Declared, facts: LabFacts | None) -> Any:
+    """A parameter's value from what was given for it. Raises BadValue where it does not fit."""
     if isinstance(given, Mapping) and set(given) == {"v", "u"}:
         given = f"{given['v']} {given['u']}"
     value = literal(_typed(given, kind.type) if isinstance(given, str) else given, kind.type)

@@ -326,7 +326,19 @@ class Steps:
                 mend = f"add `with: {{{name}: {example(field_type(declared_field))}}}`"
                 at = (*path, "with") if step.with_ else (*path, "do")
                 self.slots.tell("P204", f"`{step.do}` needs `{name}`", at, mend)
+        self._one_of(step, action, meant, path)
         return slots
+
+    def _one_of(self, step: DoStep, action: Action, meant: set[str | None], path: Path) -> None:
+        """Of parameters that say the same in other words, exactly one is given."""
+        given = [name for name in action.one_of if step.with_.get(name) is not None]
+        ways = " or ".join(f"`{name}`" for name in action.one_of)
+        if len(given) > 1:
+            at = (*path, "with", given[1])
+            self.slots.tell("P216", f"`{step.do}` takes {ways}, not both", at, f"leave `{given[1]}` away")
+        elif action.one_of and not given and not meant.intersection(action.one_of):
+            at = (*path, "with") if step.with_ else (*path, "do")
+            self.slots.tell("P216", f"`{step.do}` needs {ways}", at, "add one of them to its `with`")
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
     def _ask(self, step: AskStep, path: Path, label: str) -> AskOp:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from labd.protocol import messages as m
 from labd.run.agenda import Urgency
-from labd.run.asking import Asking
 from labd.run.orders import OrderRefusedError, make_order
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.performer import Performer
 from labd.run.questions import OpenOutcome
+from labd.run.supplying import Supplying
 from labd.sdk import Outcome, Verdict
 
 
-class Acting(Asking):
+class Acting(Supplying):
     """The actions of one run."""
 
     def __init__(self, id: str, sample: str, performer: Performer) -> None:  # noqa: A002 - the word of the field
         super().__init__(id, sample, performer)
         self._cleaning = False
+        self._rest: dict[str, float] = {}  # by step: s that are left of its action's time limit from before a restart
         performer.on_sent = self._sent
         performer.on_unsent = self._unsent
 
@@ -30,6 +31,18 @@ class Acting(Asking):
             failed = Failed("rejected", str(error))
             self._agenda.put(Urgency.RESULT, lambda: self._settled(command, None, failed))
             return
+        if self._cleaning:
+            shortage = self._inventory.shortage(self._performer.recorder.deed(order))
+            if shortage is not None:  # nobody is asked any more
+                self._post("action.refused", step=command.step_id, action=command.action, message=shortage.text)
+                failed = Failed("rejected", shortage.text)
+                self._agenda.put(Urgency.RESULT, lambda: self._settled(command, None, failed))
+                return
+        elif self._lacks(command, order):
+            return
+        if command.within is not None:
+            self._performer.allow(command.step_id, self._rest.pop(command.step_id, command.within))
+        self._inventory.begin(self.id, command.step_id, self._performer.recorder.deed(order))
         self._agenda.spawn(self._perform(command, order), f"does {command.step_id}")
 
     def _sent(self, step: str) -> None:
@@ -43,6 +56,7 @@ class Acting(Asking):
         self._agenda.put(Urgency.RESULT, lambda: self._settled(command, order, settled))
 
     def _settled(self, command: m.Do, order: Order | None, settled: Settled) -> None:
+        self._inventory.end(self.id, command.step_id)
         if self.over:
             if isinstance(settled, Unsettled) and order is not None:
                 self._unknown.append(order.name)

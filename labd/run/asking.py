@@ -89,10 +89,16 @@ class Asking(Life):
         question, value = self._desk.answer(choice, value, by, which)
         if question.kind == "outcome":
             self._agenda.put(Urgency.RESULT, lambda: self._settle(question, choice, by))
+        elif question.kind == "supply":
+            self._agenda.put(Urgency.RESULT, lambda: self._supplied(question, value, by))
         else:
             self._waits.call_off(question.step)
             answered = m.Answered(question.step, choice, value, by, token=question.token)
             self._agenda.put(Urgency.RESULT, lambda: self._answered(answered))
+
+    @abstractmethod
+    def _supplied(self, question: Question, value: Any, by: str) -> None:
+        """A person says that what was missing is there."""
 
     def _answered(self, answered: m.Answered) -> None:
         self._times.over(answered.step_id)
@@ -119,7 +125,7 @@ class Asking(Life):
         if choice == "done" and known is not None:
             conflict = recorder.done(order, intent, known, verdict=SETTLE[choice], **told)
         else:
-            recorder.post(order, "action.reconciled", intent, verdict=SETTLE[choice], **told)
+            recorder.settle(order, intent, SETTLE[choice], **told)
         if choice == "not done":
             self._feed(m.Unsent(command.step_id))  # a window to it is open as before, and may lead elsewhere
         match choice:

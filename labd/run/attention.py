@@ -17,7 +17,7 @@ class Attention:
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.bus.subscribe(self._hear)
+        self.bus.subscribe(self._hear, RunState)
 
     def _hear(self, happening: Happening) -> None:
         if not isinstance(happening, RunState):

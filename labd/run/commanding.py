@@ -149,6 +149,7 @@ class Commanding(Roll):
             events.append(
                 NewEvent("sample.moved", {"sample": state.sample, "from": place, "to": None, "by": by}, run_id)
             )
+            events += self.lab.inventory.left(place, by)
         gripper = self.lab.places.part_of(state.sample)
         if gripper is not None:
             told = {"sample": state.sample, "place": gripper, "held": False, "by": by}
@@ -202,6 +203,7 @@ class Commanding(Roll):
             del self._parked[run_id]
             self._past[run_id] = ended
             self.reservations.vacate(run_id)
+            self.lab.inventory.release(run_id)
             self.lab.bus.tell(ended)
             await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": None})
             return True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -16,21 +16,27 @@ from labd.lab.bus import DeviceState, Happening
 from labd.lab.config import LabError
 from labd.lab.guards import Guards
 from labd.lab.lab import Lab
+from labd.lab.samples import BESIDE, NAME, SAMPLES
+from labd.protocol import Protocol
 from labd.protocol.parameters import told
 from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
 from labd.run.homes import EngineError, Homes
-from labd.run.lifecycle import CommandRefusedError
+from labd.run.identity import unsaid
+from labd.run.lifecycle import ENDING, CommandRefusedError
+from labd.run.needing import needed
+from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
+from labd.run.safe_mode import units_going_on
+from labd.run.scheduling.scheduler import Scheduler
 from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
 
 log = structlog.get_logger(__name__)
 
 NOT_YET = "not resumed: safe mode"
-NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 class Engine(Commanding):
@@ -48,21 +54,35 @@ class Engine(Commanding):
         self.ready = asyncio.Event()
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
+        self.queue = Queue(self)
+        self.queue.gates.append(lab.inventory.reason)
+        lab.inventory.on_change(self.queue.reconsider)
+        self.scheduler = Scheduler(lab, journal, self.reservations, self.queue, self._runs)
         self._numbers = itertools.count(1)
+        self._usable: dict[str, tuple[bool, str]] = {}  # devices as they were when reservations were last looked at
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
+        self.learnt: Callable[[str, str], float | None] = self.scheduler.durations.seconds  # s a visit of a state took
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
         await self.guards.take_up()
-        history = fold(await self.journal.events(kinds=FOLDED))
+        await self.lab.inventory.take_up(self.journal)
+        past = await self.journal.events(kinds=FOLDED | SAMPLES | BESIDE)
+        forget = [self.lab.samples.take_up(self.journal, past)]
+        history = fold(past)
+        del past  # it would be kept for the daemon's life
+        await self.guards.debts.take_up(lambda: units_going_on(self.journal, but=ENDING))
         self._restore(history)
+        forget += [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []
-        forget = [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed)]
+        forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed, DeviceState)]
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._go_on(resumed)
                 self._group.create_task(self.guards.run(), name="guards")
+                self._group.create_task(self.scheduler.run(), name="scheduler")
+                self._group.create_task(self.queue.run(), name="queue")
                 self.ready.set()
                 await asyncio.Event().wait()
         finally:
@@ -76,7 +96,6 @@ class Engine(Commanding):
             self.lab.places.move(sample, place)
         for gripper, sample in history.parts.items():
             self.lab.places.carry(gripper, sample)
-        self.homes.used = set(history.homes)
         last = max(map(number_of, history.runs), default=0)
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
@@ -97,6 +116,9 @@ class Engine(Commanding):
                 self.reservations.occupy(state.run, await units_of(self.lab, self.journal, state.run))
                 continue
             del self._parked[state.run]
+            kinds = {name: role.role for name, role in run.protocol.roles.items()}
+            entered = await self.journal.events(run=run.id, kinds={"protocol.entered"})
+            self.scheduler.visits.take_up(run.id, entered, kinds)
             runs.append(run)
             log.info("run goes on", run=run.id, state=run.machine.state)
         return runs
@@ -121,6 +143,7 @@ class Engine(Commanding):
         finally:
             self._early.clear()
             self._settled.set()
+            self.queue.reconsider()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(
@@ -133,6 +156,7 @@ class Engine(Commanding):
         position: str | None = None,
         called: Mapping[str, str] | None = None,
         by: str,
+        job: Job | None = None,
     ) -> Run:
         """Checks a protocol against this lab and starts one run of it; its start is durable when this returns.
 
@@ -140,30 +164,31 @@ class Engine(Commanding):
             source: the protocol's YAML text.
             name: the file's name, for messages.
             parameters: values by name, as texts (`35 µL`) or JSON values.
-            sample: its identity; default: the run's id.
+            sample: its identity, or its barcode; default: a new one.
             position: where it is; default: where the journal says, else the next unused well of a cell tray.
             called: texts of the protocols that it calls, by name; those that ship with labd are known.
             by: who starts it.
+            job: the job of the queue that it is the run of; it counts as started with the run.
 
         Raises:
             InputErrors: the protocol or its parameters do not hold; all problems at once.
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
         self._check_open()
-        facts = facts_of(self.lab)
+        facts = facts_of(self.lab, job.id if job is not None else None)
         orders = self._orders_to_all
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
             machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
+            needs = await asyncio.to_thread(needed, machine.program, facts, values)
         protocol = machine.protocol
         self._check_open()
         if orders != self._orders_to_all:
             raise EngineError("every run was held, stopped or aborted while this one was read; start it once more")
         number = next(self._numbers)
         run_id = f"run-{number:04d}"
-        sample = sample or f"cell-{number:04d}"
-        if not NAME.fullmatch(sample):
-            raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _")
+        sample = self.lab.samples.called(sample) if sample else f"cell-{number:04d}"
+        self._check_sample(sample, protocol)
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
@@ -180,14 +205,29 @@ class Engine(Commanding):
             "called": dict(protocol.texts),
             "name": name,
             "by": by,
+            "needs": needs,
         }
+        self.lab.inventory.reserve(run_id, needs)
+        if job is not None:
+            self.lab.inventory.release(job.id)
+            data |= {"job": job.id, "batch": job.batch}
         events = [NewEvent("run.started", data, run_id)]
+        if job is not None:
+            events.append(NewEvent("job.started", {"job": job.id, "run": run_id}))
         if self.lab.places.place_of(sample) is None and home:
+            events += self.lab.inventory.born(sample, home, run_id, by)
             self.lab.places.move(sample, home)
-            self.homes.used.add(home)
             events.append(NewEvent("sample.moved", {"sample": sample, "from": None, "to": home}, run_id))
         await self._begin(run, events)
         return run
+
+    def _check_sample(self, sample: str, protocol: Protocol) -> None:
+        """Raises EngineError where a run of a protocol cannot be for a sample."""
+        if not NAME.fullmatch(sample):
+            raise EngineError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _, or a barcode that is known")
+        missing = unsaid(self.lab.samples, sample, protocol)
+        if missing is not None:
+            raise EngineError(f"{protocol.name}: {missing}")
 
     def _check_open(self) -> None:
         """Raises EngineError where no run is started now."""
@@ -203,6 +243,7 @@ class Engine(Commanding):
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
         assert self._group is not None
         self._runs[run.id] = run
+        run.forecast.learn(partial(self.learnt, run.protocol.name))
         begun = asyncio.Event()
         task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
         for order in self._early:
@@ -220,8 +261,10 @@ class Engine(Commanding):
         await self.journal.append(*events)
         asyncio.get_running_loop().call_soon(begun.set)  # once it takes commands
         await run.main()
+        self.lab.inventory.release(run.id)
         self._past[run.id] = run.told()
         del self._runs[run.id], self._tasks[run.id]
+        self.queue.reconsider()
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
     def _tell(self, events: Sequence[Event]) -> None:
@@ -233,7 +276,12 @@ class Engine(Commanding):
                 self.lab.bus.tell(self._past[run_id])
 
     def _device_changed(self, happening: Happening) -> None:
-        if isinstance(happening, DeviceState):
+        if not isinstance(happening, DeviceState):
+            return
+        device = self.lab.devices[happening.device]
+        usable = (device.connected, happening.health)
+        if self._usable.get(device.id) != usable:  # and not only busy with something else
+            self._usable[device.id] = usable
             self.reservations.reconsider()
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import create_model
 
-from labd import clock
 from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
@@ -18,30 +16,33 @@ from labd.sdk.quantities import bounds_of
 FREE = Bounds()
 
 
-def facts_of(lab: Lab) -> LabFacts:
-    """The roles that a lab's devices serve, with what holds on all of them; its places, materials, tips and parts."""
+def facts_of(lab: Lab, own: str | None = None) -> LabFacts:
+    """The roles that a lab's devices serve, with what holds on all of them; its places, materials, tips and parts.
+
+    Of these what is really left, less what is reserved for others.
+
+    Args:
+        lab: the lab.
+        own: the job or run for which is asked: what is reserved for it is there for it.
+    """
     kinds = {device.driver.role for device in lab.devices.values()} | set(lab.config.roles)
     roles = {kind: role for kind in kinds if (role := _role(lab, kind)) is not None}
-    today = clock.now().date()
-    liquids = lab.liquids()
-    usable = {place: 0.0 if liquid.expired(today) else liquid.usable for place, liquid in liquids}
-    volumes: dict[str, float] = defaultdict(float)
-    for place, liquid in liquids:
-        volumes[liquid.material] += usable[place]
-    stock = {place: part for entry in lab.config.deck for place, part in entry.parts.items()}
+    inventory = lab.inventory
+    wells, free = inventory.stock.wells, inventory.free(own)
     return LabFacts(
         roles,
         _places(lab),
-        frozenset(lab.materials()),
-        volumes=dict(volumes),
+        frozenset(inventory.materials()),
+        volumes={material: free.materials.get(material, 0.0) for material in inventory.materials()},
         capacities=_capacities(lab),
-        contents_at={place: liquid.volume for place, liquid in liquids},
-        usable_at=usable,
-        material_at={place: liquid.material for place, liquid in liquids},
-        tips=_tips(lab),
+        contents_at={place: well.volume for place, well in wells.items()},
+        usable_at={place: free.materials.get(place, 0.0) for place in wells},
+        material_at={place: well.material for place, well in wells.items() if well.material is not None},
+        tips=_tips(lab, own),
         tip_ranges={name: found for name, device in lab.devices.items() if (found := device.driver.tips_by_volume())},
-        parts=dict(Counter(stock.values()) + Counter(lab.config.parts)),
-        stock=stock,
+        parts={name: int(count) for name, count in free.parts.items()},
+        stock={place: piece.name for place, piece in inventory.stock.parts.items()},
+        gone=frozenset(inventory.gone()),
         name=lab.config.lab,
     )
 
@@ -96,7 +97,8 @@ def _limits(
             for device in by_class:
                 bounds = bounds.narrowed(bounds_of(device.driver.actions[action.name].parameters.model_fields[name]))
             for device in devices:
-                bounds = bounds.narrowed(lab.limits[device.id].get(key, FREE))
+                tighter = lab.limits[device.id].get(key)
+                bounds = bounds if tighter is None else bounds.narrowed(tighter)
             if bounds != FREE:
                 found[key] = bounds
     return found
@@ -126,15 +128,17 @@ def _capacities(lab: Lab) -> dict[str, float]:
     return found
 
 
-def _tips(lab: Lab) -> dict[str, dict[int, int]]:
-    """Tips by device and size, as many as full racks hold; a robot without a rack has none."""
+def _tips(lab: Lab, own: str | None) -> dict[str, dict[int, int]]:
+    """Tips that are left and nobody else needs, by device and size; a robot without a rack has none."""
     found: dict[str, dict[int, int]] = {
         device.id: {} for device in lab.devices.values() if device.driver.role == "pipetting_robot"
     }
-    for entry in lab.config.deck:
-        size = labware.tip_size(entry.labware)
-        device = entry.place.partition("/")[0]
-        if size is not None and device in lab.devices:
+    taken = dict(lab.inventory.reserved(own).tips)
+    for place, left in lab.inventory.tips().items():
+        size, device = lab.inventory.sizes[place], place.partition("/")[0]
+        if device in lab.devices:
+            others = min(float(left), taken.get(str(size), 0.0))
+            taken[str(size)] = taken.get(str(size), 0.0) - others
             tips = found.setdefault(device, {})
-            tips[size] = tips.get(size, 0) + len(entry.wells)
+            tips[size] = tips.get(size, 0) + int(left - others)
     return found

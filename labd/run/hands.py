@@ -82,7 +82,7 @@ class Hands:
 
     def _tell(self, work: Work, kind: str, intent: Intent, **data: Any) -> None:
         work.told, work.unknown = True, kind == "action.unknown"
-        self.recorder.post(work.order, kind, intent, **data)
+        self.recorder.failed(work.order, kind, intent, **data)
 
     def _cut_off(self, work: Work, intent: Intent) -> None:
         """Journals what is known of an action whose task is cancelled; nothing when the daemon dies, as in a crash."""

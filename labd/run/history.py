@@ -40,7 +40,6 @@ class History:
 
     runs: dict[str, RunState]
     places: dict[str, str]  # sample -> place
-    homes: frozenset[str]  # places where a sample began
     parts: dict[str, str] = field(default_factory=dict)  # gripper -> the sample whose part it holds
 
     @property
@@ -52,7 +51,6 @@ def fold(events: Iterable[Event]) -> History:
     """Folds events, oldest first."""
     runs: dict[str, RunState] = {}
     places: dict[str, str] = {}
-    homes: set[str] = set()
     parts: dict[str, str] = {}
     asked: dict[str, list[dict[str, Any]]] = defaultdict(list)  # what each run asks
     for event in events:
@@ -62,8 +60,6 @@ def fold(events: Iterable[Event]) -> History:
                 places.pop(data["sample"], None)
             else:
                 places[data["sample"]] = data["to"]
-            if data["from"] is None and data["to"] is not None:
-                homes.add(data["to"])
         elif event.kind == "part.moved":
             parts.pop(data["place"], None)
             if data["held"]:
@@ -73,7 +69,7 @@ def fold(events: Iterable[Event]) -> History:
         elif event.run in runs:
             assert event.run is not None
             runs[event.run] = _next(runs[event.run], event, asked[event.run])
-    return History(runs, places, frozenset(homes), parts)
+    return History(runs, places, parts)
 
 
 def open_actions(events: Iterable[Event]) -> tuple[dict[str, str], set[str]]:

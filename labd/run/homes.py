@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
+from labd.lab.deck import DeckEntry
 from labd.lab.lab import Lab
 
 TRAYS = ("cell_tray",)
@@ -22,15 +23,19 @@ class Homes:
     Args:
         lab: with its deck.
         worker: gives the run that works on a sample.
-        used: places where a sample has begun before.
     """
 
     lab: Lab
     worker: Callable[[str], str | None]
-    used: set[str] = field(default_factory=set)
 
-    def home_of(self, sample: str, position: str | None) -> str:
-        """Where a new run of a sample begins; "" where that does not matter. Raises EngineError: it cannot be there."""
+    def home_of(self, sample: str, position: str | None, promised: Collection[str] = ()) -> str:
+        """Where a new run of a sample begins; "" where that does not matter. Raises EngineError: it cannot be there.
+
+        Args:
+            sample: which.
+            position: where it is, where that was said.
+            promised: places that are kept for other samples.
+        """
         worker = self.worker(sample)
         if worker is not None:
             raise EngineError(f"{worker} works on {sample}; wait for its end, or stop it")
@@ -45,13 +50,19 @@ class Homes:
                 raise EngineError(f"{position} is occupied by {there}")
             return position
         for place in self._tray_wells():
-            if place not in self.used and self.lab.places.sample_at(place) is None:
+            free = place not in promised and self.lab.places.sample_at(place) is None
+            if free and place in self.lab.inventory.stock.parts:
                 return place
         return ""
 
+    @property
+    def trays(self) -> list[str]:
+        """The places of trays in whose wells samples begin."""
+        return [entry.place for entry in self._trays()]
+
     def _tray_wells(self) -> list[str]:
-        wells: list[str] = []
-        for entry in self.lab.config.deck:
-            if entry.fill is not None and entry.labware.startswith(TRAYS):
-                wells += [f"{entry.place}/{well}" for well in entry.wells]
-        return wells
+        return [f"{entry.place}/{well}" for entry in self._trays() for well in entry.wells]
+
+    def _trays(self) -> list[DeckEntry]:
+        deck = self.lab.config.deck
+        return [entry for entry in deck if entry.fill is not None and entry.labware.startswith(TRAYS)]

@@ -114,6 +114,10 @@ class Life(ABC):
         """Goes on after a hold."""
 
     @abstractmethod
+    def _suspended(self) -> None:
+        """It stands still for want of something; that may be there by now."""
+
+    @abstractmethod
     def _leave(self, why: str) -> None:
         """Nothing is waited for any more, and nobody is asked: the run ends."""
 
@@ -162,6 +166,21 @@ class Life(ABC):
         self._transit(Command.DONE)
         self._go_on(by, at)
 
+    def _suspend(self, cause: str) -> None:
+        if Command.SUSPEND not in self.lifecycle.allowed():
+            return
+        self._transit(Command.SUSPEND, cause=cause)
+        self._performer.hold()
+        self._check_quiet()
+
+    def _unsuspend(self) -> None:
+        if self.lifecycle.at is not State.SUSPENDED:
+            return
+        self._transit(Command.UNSUSPEND)
+        self._performer.unhold()
+        self._transit(Command.DONE)
+        self._go_on("labd", None)
+
     def _stop(self, by: str, cause: str | None) -> None:
         if Command.STOP not in self.lifecycle.allowed():
             return
@@ -207,11 +226,14 @@ class Life(ABC):
         self._agenda.put(Urgency.RESULT, lambda: self._finish(State.COMPLETING))
 
     def _check_quiet(self) -> None:
-        """Ends Holding and Stopping once nothing of this run is on the wire any more."""
+        """Ends Holding, Suspending and Stopping once nothing of this run is on the wire any more."""
         if not self._performer.quiet:
             return
         if self.lifecycle.at is State.HOLDING:
             self._transit(Command.DONE)
+        elif self.lifecycle.at is State.SUSPENDING:
+            self._transit(Command.DONE)
+            self._suspended()
         elif self.lifecycle.at is State.STOPPING and not self._securing:
             self._securing = True
             self._agenda.spawn(self._stop_safely(), "makes safe")

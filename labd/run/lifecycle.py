@@ -69,7 +69,11 @@ _UNSTOPPABLE = {State.STOPPING, State.STOPPED, State.ABORTING, State.ABORTED, St
 def _table() -> list[dict[str, Any]]:
     moves: list[tuple[Command, list[State], State]] = [
         (Command.START, [State.IDLE], State.STARTING),
-        (Command.HOLD, [State.EXECUTE, State.SUSPENDED, State.UNHOLDING, State.STARTING], State.HOLDING),
+        (
+            Command.HOLD,
+            [State.EXECUTE, State.SUSPENDING, State.SUSPENDED, State.UNHOLDING, State.STARTING],
+            State.HOLDING,
+        ),
         (Command.UNHOLD, [State.HELD], State.UNHOLDING),
         (Command.SUSPEND, [State.EXECUTE], State.SUSPENDING),
         (Command.UNSUSPEND, [State.SUSPENDED], State.UNSUSPENDING),

@@ -7,13 +7,11 @@ from pydantic import ValidationError
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
 from labd.protocol.messages import Do
+from labd.run.identity import OrderRefusedError, own_capacity
 from labd.run.outcomes import Order
 from labd.run.reservations import Bound
+from labd.sdk import Quantity, UnitError
 from labd.sdk.quantities import PlaceMark, marks
-
-
-class OrderRefusedError(Exception):
-    """An order that must not be sent; the text says why and how to mend it."""
 
 
 def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, command: Do) -> Order:
@@ -31,9 +29,10 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
     for name, field in action.parameters.model_fields.items():
         if name in values and any(isinstance(mark, PlaceMark) and mark.material for mark in marks(field)):
             try:
-                values[name] = lab.locate(str(values[name]))
+                values[name] = lab.locate(str(values[name]), _volume(values.get("volume")))
             except LabError as error:
                 raise OrderRefusedError(f"{where}: {name}: {error}") from error
+    values |= own_capacity(lab.samples, sample, action, values, where)
     try:
         parameters = action.parameters.model_validate(values)
     except ValidationError as error:
@@ -47,3 +46,14 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
         if there is not None and there != sample:
             raise OrderRefusedError(f"{where}: {there} is there; move it away first")
     return Order(run, sample, state, command.step_id, bound, action, parameters, command.within)
+
+
+def _volume(given: object) -> float:
+    """The volume that is drawn, µL, by which the well is chosen; 0 where none can be told."""
+    try:
+        return given.to("µL") if isinstance(given, Quantity) else 0.0
+    except UnitError:  # it is refused with its parameters
+        return 0.0
+
+
+__all__ = ["OrderRefusedError", "make_order"]

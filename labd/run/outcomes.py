@@ -11,7 +11,7 @@ from labd.sdk import Action, Intent, Parameters, Result
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a step wants done, with all that is needed to do it."""
+    """What a step wants done, with all that is needed to do it. `stale`: why it cannot be given again as it is."""
 
     run: str
     sample: str
@@ -21,6 +21,7 @@ class Order:
     action: Action
     parameters: Parameters
     within: float | None
+    stale: str | None = None
 
     @property
     def name(self) -> str:

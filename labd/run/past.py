@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from labd.journal import Event
+from labd.lab.device import Device
 from labd.lab.lab import Lab
 from labd.protocol.messages import Input
 from labd.run.outcomes import Did, Order
 from labd.run.questions import Question
 from labd.run.reservations import Bound
-from labd.sdk import Intent, Result, Verdict, without_units
+from labd.sdk import Action, Intent, Parameters, Result, Verdict, without_units
 
 READ = frozenset(
     {
@@ -32,6 +35,10 @@ READ = frozenset(
     }
 )
 """The kinds of events that a `Past` is made of."""
+
+
+class LostActionError(Exception):
+    """What a run had ordered is not there any more; the text says what, and how to mend it."""
 
 
 @dataclass(slots=True)
@@ -78,28 +85,53 @@ class Tried:
         return Did(self.result(order) or order.action.result.by_word(), self.conflict)
 
     def order(self, lab: Lab, sample: str, bounds: Mapping[str, Bound], within: float | None) -> Order:
-        """The order as it was given.
+        """The order as it was given; `stale` where its driver does not take its parameters any more.
 
         Raises:
-            KeyError: the lab has no such device any more, or its driver no such action.
-            ValidationError: the driver does not take its parameters any more.
+            LostActionError: the lab has no such device any more, or its driver no such action.
         """
         data = self.intended.data
-        device = lab.devices[data["device"]]
+        device, action = self.acts(lab)
         unit = data["unit"]
         bound = bounds.get(data["role"])
         if bound is None or (bound.device.id, bound.unit) != (device.id, unit):
             bound = Bound(data["role"], device, unit, lab.place_of(device, unit))
-        action = device.driver.actions[data["action"]]
-        parameters = action.parameters.model_validate(data["parameters"])
+        parameters, stale = _parameters(action, data["parameters"])
         run = str(self.intended.run)
-        return Order(run, sample, data["state"], data["step"], bound, action, parameters, within)
+        return Order(run, sample, data["state"], data["step"], bound, action, parameters, within, stale)
+
+    def acts(self, lab: Lab) -> tuple[Device, Action]:
+        """Its device and action, as they are now. Raises LostActionError as `order` does."""
+        device = lab.devices.get(self.intended.data["device"])
+        if device is None:
+            raise LostActionError(
+                f"this lab has no {self.intended.data['device']} any more; enter it in lab.yaml again"
+            )
+        action = device.driver.actions.get(self.intended.data["action"])
+        if action is None:
+            gone = f"the driver of {device.id} has no action {self.intended.data['action']!r} any more"
+            raise LostActionError(f"{gone}; install the version of labd or of the driver that has it")
+        return device, action
 
     def intent(self, order: Order) -> Intent:
         """The intent as it was written down."""
         at = datetime.fromisoformat(self.intended.at)
         baseline = self.intended.data["baseline"]
         return Intent(self.id, order.action.name, order.bound.unit, order.parameters, baseline, at)
+
+
+def _parameters(action: Action, told: Mapping[str, Any]) -> tuple[Parameters, str | None]:
+    """Parameters as the journal has them, and why the driver does not take them any more, or None."""
+    model = action.parameters
+    try:
+        return model.model_validate(told), None
+    except ValidationError as error:
+        words = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    try:
+        known = without_units(model, {name: value for name, value in told.items() if name in model.model_fields})
+    except ValueError:  # a unit of another dimension
+        known = {}
+    return model.model_construct(**known), f"its driver takes other parameters now ({words})"
 
 
 @dataclass(slots=True)
@@ -119,6 +151,12 @@ class Past:
         """The protocol's last question of a step, and how it ended, as far as they are."""
         asked = self.asked.get(step)
         return asked, self.closed.get(asked.data["question_id"]) if asked is not None else None
+
+    def supplies(self) -> dict[str, Question]:
+        """What is asked, and not answered, about steps that lack something."""
+        found = {step: event for step, event in self.asked.items() if event.data["kind"] == "supply"}
+        open_ = {step: event for step, event in found.items() if event.data["question_id"] not in self.closed}
+        return {step: question_of(event, event.data.get("token", "")) for step, event in open_.items()}
 
     def _action(self, event: Event) -> None:
         action_id = event.data["action_id"]

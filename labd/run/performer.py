@@ -62,6 +62,7 @@ class Performer(Reconciler):
         self._watch = Stopwatch()
         self._open = asyncio.Event()  # new attempts may begin
         self._open.set()
+        self._until: dict[str, float] = {}  # by step: when its action's time limit is over, of the stopwatch
         self._leaving = False  # the daemon ends, and the run does not
 
     @property
@@ -69,13 +70,19 @@ class Performer(Reconciler):
         """Whether nothing is on the wire, nor about to be."""
         return not any(work.attempting and not work.waits for work in self._works)
 
+    @property
+    def elapsed(self) -> float:
+        """Lab seconds of the run, less those for which it was held."""
+        return self._watch.elapsed
+
     # ── one order ────────────────────────────────────────────────────────────────────────────────────────────────
     async def perform(self, order: Order) -> Settled:
         """Does it, under the table of errors and effects. Never raises a DeviceError."""
         task = asyncio.current_task()
         assert task is not None
         patience = order.within if order.within is not None else UNREACHABLE_LIMIT
-        work = Work(order, task, self._watch.elapsed + patience)
+        until = self._until.get(order.step, self._watch.elapsed + patience)
+        work = Work(order, task, until)
         self._works.append(work)
         try:
             return await self._until_settled(work)
@@ -86,6 +93,7 @@ class Performer(Reconciler):
             return Failed("cancelled", work.left)
         finally:
             self._works.remove(work)
+            self._until.pop(order.step, None)
 
     async def _until_settled(self, work: Work) -> Settled:
         for attempt in itertools.count():
@@ -203,6 +211,15 @@ class Performer(Reconciler):
             limit.resume()
         if not self._leaving:
             self._open.set()
+
+    def allow(self, step: str, seconds: float) -> None:
+        """Says that the action of a step, which is ordered next, may take so many s from now, pauses left out."""
+        self._until[step] = self._watch.elapsed + seconds
+
+    @property
+    def allowed(self) -> dict[str, float]:
+        """The s that are left of the time limits of actions, by step."""
+        return {step: max(0.0, until - self._watch.elapsed) for step, until in self._until.items()}
 
     def keep(self, limit: Limit) -> Callable[[], None]:
         """Lets a limit of the run's own (a question's) stand still with the others; call what is given to end that."""

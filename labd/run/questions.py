@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from labd import clock
+from labd.lab.inventory import Shortage
 from labd.protocol.messages import Ask, Do, Input
 from labd.run.answers import AnswerError, typed_answer
 from labd.run.lifecycle import CommandRefusedError
@@ -19,7 +20,11 @@ SETTLE = {"done": Verdict.DONE.value, "not done": Verdict.NOT_DONE.value, "scrap
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked. `kind` is `protocol` (an `ask` step) or `outcome` (an action nobody knows about)."""
+    """What a person is asked.
+
+    `kind` is `protocol` (an `ask` step), `outcome` (an action nobody knows about) or `supply` (what an action needs
+    is not there).
+    """
 
     id: str
     kind: str
@@ -107,6 +112,17 @@ class Desk:
         question = self._pose("outcome", asked.text, tuple(SETTLE), command.step_id, command.token, more=more)
         self._outcomes[question.id] = asked
 
+    def ask_supply(self, step: str, token: str, shortage: Shortage) -> None:
+        """Asks for what is missing for a step, with how much is there then where a volume is meant."""
+        typed = None if shortage.least is None else Input("quantity", "µL", min=round(shortage.least, 3))
+        choices = () if typed is not None else ("refilled",)
+        more = {"thing": shortage.thing, "place": shortage.place}
+        self._pose("supply", shortage.text, choices, step, token, typed, more)
+
+    def supply(self, step: str) -> Question | None:
+        """What is asked about a step that lacks something."""
+        return next((one for one in self._open if one.kind == "supply" and one.step == step), None)
+
     def count_from(self, before: int) -> None:
         """So many questions were put before a restart: those that follow have other ids."""
         self._count = before
@@ -183,10 +199,10 @@ class Desk:
         """The actions that people are asked about."""
         return tuple(self._outcomes.values())
 
-    def withdraw_step(self, step: str, why: str) -> bool:
-        """Takes back the protocol's question of one step; gives whether it was open."""
+    def withdraw_step(self, step: str, why: str, kind: str = "protocol") -> bool:
+        """Takes back the question of one step, the protocol's or another; gives whether it was open."""
         for question in self._open:
-            if question.step == step and question.kind == "protocol":
+            if question.step == step and question.kind == kind:
                 self._post("question.withdrawn", question_id=question.id, why=why)
                 self._open.remove(question)
                 return True

@@ -29,4 +29,6 @@ def read(
     """
     protocol = load(source, name, library().under(Library(called)))
     values = ready(protocol, parameters, facts)
-    return Machine(protocol, values, facts), values
+    machine = Machine(protocol, values, facts)
+    _ = machine.outlook  # worked out here, and not on the loop
+    return machine, values

@@ -38,7 +38,7 @@ class Reconciler(Hands):
         more = {"by": "device", "why": outcome.why}
         if outcome.verdict is Verdict.NOT_DONE:
             work.unknown = False
-            self.recorder.post(work.order, "action.reconciled", intent, verdict="not_done", **more)
+            self.recorder.settle(work.order, intent, "not_done", **more)
             return error
         # What was ended on purpose is settled by what the device has of it; else a person must say what it is worth.
         ends = self._ending is not None or work.left is not None
@@ -76,6 +76,8 @@ class Reconciler(Hands):
         self.on_quiet()
         if work.left is not None:  # also when its state was left meanwhile
             return Failed("cancelled", work.left)
+        if order.stale is not None:
+            return Unsettled("unknown", intent, f"it was not done, the device says, and {order.stale}")
         return await self.perform(order)
 
     async def _settle_anew(self, work: Work, intent: Intent, error: DeviceError) -> Settled | DeviceError:

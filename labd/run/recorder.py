@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import structlog
 
 from labd import clock
 from labd.journal import Journal, NewEvent, SeriesInfo, SignalError, SignalStore
+from labd.lab.inventory import Deed
 from labd.lab.lab import Lab
 from labd.run.outcomes import Order
 from labd.run.samples import moves, takes_part
-from labd.sdk import Intent, Result, with_units
+from labd.sdk import Intent, Result, Verdict, with_units
 from labd.sdk.quantities import unit_of
 
 log = structlog.get_logger(__name__)
@@ -59,7 +61,38 @@ class Recorder:
         """Journals that an action was done (reconciled, when `more` says by whom), with the sample's move."""
         with self.journal.together():
             self.post(order, "action.reconciled" if more else "action.done", intent, result=with_units(result), **more)
+            self.lab.inventory.done(self.deed(order, intent), result, **_said(more))
             return self.moved(order, result)
+
+    def settle(self, order: Order, intent: Intent, verdict: str, **more: Any) -> None:
+        """Journals what somebody said of an action of which nobody knew, without a result.
+
+        What was done, or scrapped with its sample, has used what was ordered.
+        """
+        deed, said = self.deed(order, intent), _said(more)
+        with self.journal.together():
+            self.post(order, "action.reconciled", intent, verdict=verdict, **more)
+            if verdict == Verdict.NOT_DONE.value:
+                self.lab.inventory.undone(deed, **said)
+            else:
+                self.lab.inventory.done(deed, None, **{"because": verdict, **said})
+
+    def failed(self, order: Order, kind: str, intent: Intent, **data: Any) -> None:
+        """Journals that an action was not done, or that nobody knows; what it may have used is in doubt."""
+        deed = self.deed(order, intent)
+        with self.journal.together():
+            self.post(order, kind, intent, **data)
+            if kind == "action.unknown":
+                self.lab.inventory.doubt(deed)
+            else:
+                self.lab.inventory.tips_of(deed)
+
+    def deed(self, order: Order, intent: Intent | None = None) -> Deed:
+        """An order, as the inventory reads it."""
+        bound = order.bound
+        gripper = self.lab.place_of(bound.device, bound.unit) if bound.device.driver.role == "arm" else None
+        action_id = intent.id if intent is not None else ""
+        return Deed(order.run, order.sample, action_id, bound.device, gripper, order.action.name, order.parameters)
 
     def moved(self, order: Order, result: Result | None) -> str | None:
         """Journals and applies where the sample is after an arm's action.
@@ -125,3 +158,9 @@ class Rows:
         except SignalError as error:
             # The rows are kept in memory and tried again; a disk that is full must not hide that an action was done.
             log.warning("samples are not on the disk yet", series=series, problem=str(error))
+
+
+def _said(more: Mapping[str, Any]) -> dict[str, Any]:
+    """Who settled an action, and why, for the stock's entries."""
+    told = {"by": more.get("by"), "because": more.get("why")}
+    return {key: value for key, value in told.items() if value is not None}

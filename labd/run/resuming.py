@@ -66,12 +66,20 @@ class Before:
             found[name] = Bound(name, device, unit, lab.place_of(device, unit), more)
         return found
 
+    def check_actions(self, lab: Lab, machine: Machine) -> None:
+        """Raises LostActionError where an action that is to be taken up is not there any more."""
+        waiting = {getattr(command, "step_id", "") for command in machine.pending} | {*machine.outstanding}
+        for step, tried in self.past.tried.items():
+            if tried.open or step in waiting:
+                tried.acts(lab)
+
 
 class ResumedRun(Run):
     """A run taken up from where it was kept.
 
     Raises:
         LostDeviceError: a device that it had is not in the lab any more.
+        LostActionError: an action that it waits for is not there any more.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class ResumedRun(Run):
     ) -> None:
         state, position = before.state, before.position
         bounds = before.bounds(performer.lab)
+        before.check_actions(performer.lab, machine)
         super().__init__(state.run, order, machine, state.sample, home, performer, reservations)
         self._before = before
         self.lifecycle = Lifecycle(State(state.state))
@@ -94,11 +103,13 @@ class ResumedRun(Run):
         self._deferred = [command_from_json(command) for command in position["deferred"]]
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
+        if "forecast" in position:  # not in a position that an older labd kept
+            self.forecast.take_up(position["forecast"], paused=self.lifecycle.at in PAUSED)
         self._desk.count_from(before.past.questions)
         self._unknown = list(position["unknown"])
         if position["cleaned"]:
             self._cleaned.set()
-        reservations.restore(self.id, bounds)
+        reservations.restore(self.id, self.sample, bounds, self._needs.of(machine.state))
 
     def _start(self) -> None:
         if self.lifecycle.at in PAUSED:
@@ -122,6 +133,7 @@ class ResumedRun(Run):
         if not self.machine.state and not self.machine.pending:
             self._begin()
             return
+        self._take_up_supply(self._before.past.supplies())
         self._take_up_waiting([command for command in self.machine.pending if command not in self._deferred])
         for step in self.machine.outstanding:
             self._take_up_left(step)
@@ -212,6 +224,8 @@ class ResumedRun(Run):
     def _take_up_action(self, command: m.Do) -> None:
         """The journal's word on an action that the machine waits for; where it has none, the device's."""
         tried = self._before.past.tried.get(command.step_id)
+        if command.within is not None:
+            self._rest[command.step_id] = self._left(command.step_id, command.within)
         if tried is None:
             self._dispatch([command])
             return
@@ -250,11 +264,14 @@ class ResumedRun(Run):
                 unsettled = replace(unsettled, result=tried.result(order, known))
             self._take_up_asked(OpenOutcome(command, order, unsettled), tried)
             return
+        if command.within is not None:  # should it be ordered again
+            self._performer.allow(command.step_id, self._rest.get(command.step_id, command.within))
         self._agenda.spawn(self._settle_by_device(command, order, tried, left), f"settles {command.step_id}")
 
     def _take_up_asked(self, asked: OpenOutcome, tried: Tried) -> None:
         assert tried.asked is not None
         question = question_of(tried.asked, asked.command.token)
+        self._rest.pop(asked.command.step_id, None)  # should a person say that it was not done, it begins anew
         if tried.answer is None:
             self._desk.take_up(question, asked)
             if self.lifecycle.at is State.EXECUTE:

@@ -42,6 +42,16 @@ class Roll:
         live = {run_id: run.told() for run_id, run in self._runs.items()}
         return sorted({**self._past, **self._parked, **live}.values(), key=lambda state: number_of(state.run))
 
+    def unended(self) -> list[RunState]:
+        """Those that have not ended, oldest first; what it costs does not grow with the journal."""
+        live = {run_id: run.told() for run_id, run in self._runs.items() if not run.ended}
+        return sorted({**self._parked, **live}.values(), key=lambda state: number_of(state.run))
+
+    @property
+    def ended(self) -> int:
+        """How many have ended."""
+        return len(self._past) + sum(run.ended for run in self._runs.values())
+
     def held_at(self, run_id: str) -> tuple[str, ...]:
         """The states that a held run may go on at, where its protocol names some."""
         run = self._runs.get(run_id)
@@ -59,13 +69,19 @@ class Roll:
 
     async def state(self, run_id: str) -> RunState:
         """Where one run is. Raises UnknownRunError."""
-        run = self._runs.get(run_id)
-        if run is not None:
-            return run.told()
-        found = self._past.get(run_id) or self._parked.get(run_id)
+        found = self.find(run_id)
         if found is not None:
             return found
         raise UnknownRunError(f"there is no run {run_id!r}")
+
+    def find(self, run_id: str) -> RunState | None:
+        """Where one run is, or None when there is no such run."""
+        run = self._runs.get(run_id)
+        return run.told() if run is not None else self._past.get(run_id) or self._parked.get(run_id)
+
+    def is_parked(self, run_id: str) -> bool:
+        """Whether it has not ended, and was not taken up."""
+        return run_id in self._parked
 
     async def wait(self, run_id: str) -> RunState:
         """Waits for a run's end. Raises UnknownRunError."""

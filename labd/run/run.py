@@ -12,17 +12,21 @@ from typing import Any
 
 from labd import clock
 from labd.expr import Missing
-from labd.lab.bus import DeviceState, Happening, RunState, SignalsRead
+from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.limit import Limit
 from labd.protocol import messages as m
 from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
 from labd.run.acting import Acting
 from labd.run.agenda import Urgency
+from labd.run.forecast import Forecast
+from labd.run.identity import said_of
 from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
+from labd.run.scheduling.claims import Needs
+from labd.run.times import limits_as_json
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
@@ -54,7 +58,10 @@ class Run(Acting):
         self.machine = machine
         self.protocol = machine.protocol
         self.home = home
+        self.forecast = Forecast(machine.outlook, lambda: performer.elapsed)
         self._reservations = reservations
+        kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
+        self._needs = Needs(machine.program, kinds, machine.parameters)
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
@@ -64,7 +71,7 @@ class Run(Acting):
         self._same = False  # nothing has changed by what happens now
         self._health: dict[str, str] = {}  # of devices, as they were heard of last
         self._cleaned = asyncio.Event()
-        self._deaf = performer.lab.bus.subscribe(self._heard)
+        self._deaf = performer.lab.bus.subscribe(self._heard, DeviceState)
 
     async def main(self) -> None:
         """As of any life; it listens to its devices until it ends."""
@@ -72,6 +79,9 @@ class Run(Acting):
             await super().main()
         finally:
             self._deaf()
+            self._blind()
+            self._inventory.end(self.id)
+            self._reservations.ended(self.id)
 
     def _begin(self) -> None:
         if not self.over:
@@ -92,6 +102,7 @@ class Run(Acting):
                 "id": self.sample,
                 "position": self._performer.lab.places.place_of(self.sample) or "",
                 "home": self.home,
+                **said_of(self._performer.lab.samples, self.sample),
             },
             "run": {"id": self.id},
         }
@@ -123,7 +134,7 @@ class Run(Acting):
             elif not self.over or self._cleaning:
                 self._obey(command)
         for bound in self._bounds.values():
-            bound.device.watch(self.id, on=self.machine.watching and not self.over)
+            bound.device.watch(self.id, on=self.machine.watching and not self.over, look=self._read)
 
     @property
     def _waiting(self) -> bool:
@@ -134,6 +145,7 @@ class Run(Acting):
         match command:
             case m.Enter():
                 self._release()
+                self.forecast.enter(command.state, command.visit)
                 self._waits.call_off(ENTERING)
                 self._waits.begin(ENTERING, self._enter(command), f"enters {command.state}")
             case m.Do():
@@ -156,6 +168,7 @@ class Run(Acting):
         """Calls off what waits under an id; of an action the outcome is awaited."""
         step = command.step_id
         self._times.over(step)
+        self._supplied_now(step, command.because)
         waited, asked = self._waits.call_off(step), self._desk.withdraw_step(step, command.because)
         if waited or asked:
             return
@@ -171,8 +184,9 @@ class Run(Acting):
     async def _enter(self, command: m.Enter) -> None:
         roles = {name: self.protocol.roles[name].role for name in sorted(command.roles)}
         channels = {name: self.protocol.roles[name].channels for name in roles}
+        need = self._needs.of(command.state)
         asked = clock.monotonic()
-        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels)
+        bounds = await self._reservations.acquire(self.id, self.order, self.sample, roles, channels, need)
         # From here no await: a cancellation must not lose what was just reserved.
         self._bounds = bounds
         self._served |= bounds
@@ -182,6 +196,7 @@ class Run(Acting):
     def _entered(self, command: m.Enter, waited: float) -> None:
         if self.over or command not in self.machine.pending:
             return  # a window has led elsewhere meanwhile
+        self.forecast.begin()
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
         self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
@@ -220,14 +235,15 @@ class Run(Acting):
 
     # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
     def _heard(self, happening: Happening) -> None:
-        """Something was read from a device, or its health has changed."""
+        """How well a device is has changed, or only what it works for."""
         if isinstance(happening, DeviceState) and happening.health != self._health.get(happening.device):
             self._health[happening.device] = happening.health
             if happening.health == "ok":
                 self._ask_again(happening.device)
-        if self._looking or not isinstance(happening, (SignalsRead, DeviceState)) or not self.machine.watching:
-            return
-        if any(bound.device.id == happening.device for bound in self._bounds.values()):
+
+    def _read(self) -> None:
+        """Something was read from a device that it watches, or its health has changed."""
+        if not self._looking and self.machine.watching:
             self._looking = True
             self._agenda.put(Urgency.WATCH, self._only_look)
 
@@ -289,6 +305,7 @@ class Run(Acting):
     def _leave(self, why: str) -> None:
         self._unknown += [asked.order.name for asked in self._desk.withdraw(why)]
         self._deferred.clear()
+        self._dry.clear()
         self._late.clear()
         self._times.forget()
         self._waits.forget()
@@ -343,6 +360,8 @@ class Run(Acting):
         same, self._same = self._same, False
         if same:
             return
+        times = self._times.as_json()
+        times["limits"] |= limits_as_json(self._performer.allowed, paused=self._performer.held)
         position = {
             "position": POSITION,
             "machine": self.machine.snapshot(),
@@ -350,7 +369,8 @@ class Run(Acting):
             "served": {name: _told(bound) for name, bound in self._served.items()},
             "deferred": [to_json(command) for command in self._deferred],
             "machine_holds": self._machine_holds,
-            "times": self._times.as_json(),
+            "times": times,
+            "forecast": self.forecast.as_json(),
             "final": self._final,
             "unknown": list(self._unknown),
             "cleaned": self._cleaning or self._cleaned.is_set(),
@@ -383,8 +403,8 @@ class Run(Acting):
             state=self.lifecycle.state,
             protocol_state=self.machine.state or None,
             since=self.since,
-            progress=1.0 if ended else self.machine.progress,
-            expected_end=None,
+            progress=1.0 if ended else self.forecast.progress,
+            expected_end=None if self.over or self.lifecycle.at in PAUSED else self.forecast.expected_end,
             outcome=self.outcome if ended else None,
             cause=self.cause if self.cause is not None else self.waits_for or self._performer.settling,
             question=self.question.told() if self.question else None,

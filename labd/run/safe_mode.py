@@ -19,12 +19,18 @@ NAME = "safe-mode"
 AGAIN = 30.0  # s; wait before a device that did not become safe is told once more
 
 
-async def units_going_on(journal: Journal) -> set[tuple[str, str]]:
-    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest."""
-    unfinished = fold(await journal.events(kinds=FOLDED)).unfinished
+async def units_going_on(journal: Journal, *, but: Collection[str] = ()) -> set[tuple[str, str]]:
+    """The units that unfinished runs have left to go on without labd: they are not made safe with the rest.
+
+    Args:
+        journal: where runs and their actions stand.
+        but: runs in these states are left out.
+    """
     found: set[tuple[str, str]] = set()
-    for state in unfinished:
-        found |= going_on(await journal.events(run=state.run, kinds=ACTIONS))
+    for run in await journal.runs(with_="run.started", without="run.ended"):
+        state = fold(await journal.events(run=run, kinds=FOLDED)).runs[run]
+        if state.state not in but:
+            found |= going_on(await journal.events(run=run, kinds=ACTIONS))
     return found
 
 

@@ -7,10 +7,10 @@ up again by the next daemon.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,24 +22,32 @@ from labd import clock
 from labd.files import InputErrors
 from labd.journal import JournalError, schema
 from labd.lab.config import Draft, read_lab
+from labd.lab.debts import KEPT as OWED
+from labd.lab.debts import without
 from labd.lab.equipment import Equipment, Find
 from labd.lab.maintenance import KEPT, in_file
-from labd.sdk import DeviceError, Driver, OnLoss, Unreachable
+from labd.lab.rules import safe_actions
+from labd.run.rescue import Plan, Rescue, Told
+from labd.sdk import OnLoss
 
 log = structlog.get_logger(__name__)
 
-LIMIT = 8.0  # s of real time for all devices together
-CLOSE_LIMIT = 1.0  # s of real time
-AGAIN = 0.5  # s before a device that did not answer is tried once more
-
-_IN_FLIGHT = """
-SELECT max(CASE WHEN kind = 'action.intended' THEN data END), run FROM events
-WHERE kind IN ('action.intended', 'action.done', 'action.failed', 'action.reconciled')
-  AND (run IS NULL OR run NOT IN (SELECT run FROM events WHERE kind = 'run.ended' AND run IS NOT NULL))
-GROUP BY json_extract(data, '$.action_id')
-HAVING sum(kind <> 'action.intended') = 0 AND sum(kind = 'action.intended') > 0
-ORDER BY max(seq)
-"""
+# The events of runs that have ended, nearly all of a journal, are not even looked at: `+kind` has SQLite take the index
+# of runs.
+_OF_ACTIONS = "('action.intended', 'action.done', 'action.failed', 'action.reconciled')"
+_OPEN = "GROUP BY json_extract(data, '$.action_id') HAVING sum(kind <> 'action.intended') = 0"
+_IN_FLIGHT = f"""
+WITH unfinished (run) AS (
+    SELECT run FROM events WHERE kind = 'action.intended' AND run IS NOT NULL
+    EXCEPT SELECT run FROM events WHERE kind = 'run.ended'
+)
+SELECT data, run FROM (
+    SELECT data, run, max(seq) AS last FROM events
+    WHERE +kind IN {_OF_ACTIONS} AND run IN (SELECT run FROM unfinished) {_OPEN}
+    UNION ALL
+    SELECT data, run, max(seq) FROM events WHERE kind IN {_OF_ACTIONS} AND run IS NULL {_OPEN}
+) ORDER BY last
+"""  # noqa: S608 - ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +62,6 @@ class InFlight:
 
     def __str__(self) -> str:
         return f"{self.action} of {self.run}" if self.run else self.action
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What became of one device. `safe` is None where nothing had to be done."""
-
-    device: str
-    text: str
-    safe: bool | None
 
 
 def in_flight(journal: Path) -> list[InFlight]:
@@ -81,13 +80,27 @@ def in_flight(journal: Path) -> list[InFlight]:
     return list(by_unit.values())
 
 
-def in_maintenance(draft: Draft, journal: Path) -> set[str]:
-    """The devices on which a person works: by lab.yaml, or by what was said to the daemon."""
-    said: dict[str, Any] = {}
+Owed = Mapping[str, Mapping[str, str]]
+"""What is due by device: why, by unit; empty for all of a device."""
+
+
+def owed(journal: Path) -> Owed:
+    """What was to be made safe when the daemon died."""
+    return {name: told["due"] for name, told in _kept(journal, OWED).items()}
+
+
+def _kept(journal: Path, prefix: str) -> dict[str, Any]:
+    """What the journal keeps under names that begin so, by the rest of the name."""
+    rows: list[tuple[str, str]] = []
     if journal.exists():
         with contextlib.suppress(JournalError):  # an older labd's journal keeps nothing
-            rows = schema.JOURNAL.look(journal, f"SELECT name, value FROM kept WHERE name GLOB '{KEPT}*'")  # noqa: S608
-            said = {name.removeprefix(KEPT): json.loads(text) for name, text in rows}
+            rows = schema.JOURNAL.look(journal, f"SELECT name, value FROM kept WHERE name GLOB '{prefix}*'")  # noqa: S608
+    return {name.removeprefix(prefix): json.loads(text) for name, text in rows}
+
+
+def in_maintenance(draft: Draft, journal: Path) -> set[str]:
+    """The devices on which a person works: by lab.yaml, or by what was said to the daemon."""
+    said = _kept(journal, KEPT)
     found: set[str] = set()
     for name, device in draft.devices.items():
         told = said.get(name)
@@ -99,21 +112,13 @@ def in_maintenance(draft: Draft, journal: Path) -> set[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done with one device: `units` are made safe (an empty tuple: nothing), because of `why`."""
-
-    device: str
-    units: tuple[str | None, ...]
-    why: str
-
-
 def plan(
     open_: Collection[InFlight],
     units: Mapping[str, tuple[str, ...]],
     *,
     everything: bool,
     spared: Collection[str] = (),
+    due: Owed = {},  # noqa: B006 - it is not changed
 ) -> list[Plan]:
     """Which units are made safe.
 
@@ -121,7 +126,8 @@ def plan(
         open_: what was under way.
         units: of each device.
         everything: also of devices on which nothing was under way. What continues is left alone all the same.
-        spared: devices on which a person works (maintenance): `everything` is not for them.
+        spared: devices on which a person works (maintenance): `everything` and `due` are not for them.
+        due: what was to be made safe already when the daemon died.
     """
     plans: list[Plan] = []
     for device, own in units.items():
@@ -129,11 +135,17 @@ def plan(
         stops = [one for one in mine if one.on_loss is OnLoss.STOP]
         goes_on = {one.unit: one for one in mine if one.on_loss is OnLoss.CONTINUE}
         on = ", ".join(f"{one} goes on by itself" for one in goes_on.values())
-        chosen: tuple[str | None, ...] = tuple(one.unit or None for one in stops)
+        mine_due = without(due.get(device, {}), own, goes_on) if device not in spared else {}
+        stop = dict.fromkeys([*(one.unit for one in stops), *mine_due])
+        chosen: tuple[str | None, ...] = tuple(unit or None for unit in stop)
+        if None in chosen:
+            chosen = (None,)
         if everything and device not in spared:
             chosen = tuple(unit for unit in own if unit not in goes_on) if goes_on else (None,)
         under = ", ".join(f"{one} was under way" for one in stops)
-        plans.append(Plan(device, chosen, "; ".join(filter(None, (under, on))) or "nothing was under way"))
+        before = "; ".join(dict.fromkeys(f"it was to be made safe ({why})" for why in mine_due.values()))
+        why = "; ".join(filter(None, (under, before, on))) or "nothing was under way"
+        plans.append(Plan(device, chosen, why, not goes_on))
     return plans
 
 
@@ -190,61 +202,50 @@ class Salvage:
                 clock.now().date(),
                 find=self.find,
             )
-            drivers = equipment.drivers(equipment.classes())
+            classes = equipment.classes()
+            drivers = equipment.drivers(classes)
             units = {name: drivers[name].units if name in drivers else ("",) for name in self.draft.names}
             spared = in_maintenance(self.draft, journal)
-            plans = plan(open_, units, everything=self.everything, spared=spared)
-            return list(await asyncio.gather(*(self._carry_out(one, drivers.get(one.device)) for one in plans)))
-
-    async def _carry_out(self, what: Plan, driver: Driver | None) -> Told:
-        if not what.units:
-            return Told(what.device, f"left alone, {what.why}", None)
-        if driver is None:
-            return Told(
-                what.device, f"NOT SAFE, {what.why}: its driver cannot be made; `labd check --lab` says why", False
-            )
-        problem = await self._make_safe(driver, what.units)
-        if problem is None:
-            return Told(what.device, f"made safe, {what.why}", True)
-        if self.draft.devices[what.device].simulator is not None and isinstance(problem, Unreachable):
-            return Told(what.device, f"simulated inside the daemon and gone with it, {what.why}", None)
-        return Told(what.device, f"NOT SAFE, {what.why}: {problem}", False)
-
-    async def _make_safe(self, driver: Driver, units: tuple[str | None, ...]) -> Exception | None:
-        """Tries until it is safe or the time is over; gives what was wrong at last. Never raises."""
-        problem: Exception = TimeoutError(f"no answer within {LIMIT:g} s")
-        simulated = self.draft.devices[driver.name].simulator is not None
-        try:
-            async with asyncio.timeout(_real(LIMIT)):
-                while True:
-                    try:
-                        await driver.connect()
-                        for unit in units:
-                            await driver.safe_state(unit)
-                    except DeviceError as error:
-                        problem = error
-                        if simulated and isinstance(error, Unreachable):
-                            return error
-                        await asyncio.sleep(AGAIN)
-                    else:
-                        return None
-        except TimeoutError:
-            return problem
-        except Exception as error:
-            log.exception("driver failed", device=driver.name)
-            return error
-        finally:
-            await self._close(driver)
-
-    @staticmethod
-    async def _close(driver: Driver) -> None:
-        try:
-            async with asyncio.timeout(_real(CLOSE_LIMIT)):
-                await driver.close()
-        except Exception as error:  # noqa: BLE001 - the process ends now, and its links with it
-            log.warning("link did not close", device=driver.name, problem=repr(error))
+            due = owed(journal)
+            plans = plan(open_, units, everything=self.everything, spared=spared, due=due)
+            safe_by = safe_actions(self.draft.devices, classes, self.draft.findings)
+            rescue = Rescue(self.draft, drivers, safe_by)
+            told = await rescue.carry_out(plans)
+            if journal.exists():
+                _keep(journal, due, plans, rescue.settled)
+            return told
 
 
-def _real(seconds: float) -> float:
-    """So many seconds of real time, in seconds of this loop; on virtual time, where there is none, the same."""
-    return seconds if clock.is_virtual() else seconds * clock.factor()
+def _keep(journal: Path, before: Owed, plans: Collection[Plan], settled: Collection[str]) -> None:
+    """Keeps what could not be made safe for the next daemon, and forgets what was.
+
+    Args:
+        journal: where; it is this process's own now.
+        before: what is kept there.
+        plans: what was to be done.
+        settled: the devices with which nothing is left to do.
+    """
+    changed: dict[str, str | None] = {}
+    for one in plans:
+        due = dict(before.get(one.device, {}))
+        for unit in one.units:
+            if one.device not in settled:
+                due.setdefault(unit or "", f"when labd had died: {one.why}")
+            elif unit is None:
+                due.clear()
+            else:
+                due.pop(unit, None)
+        if due != before.get(one.device, {}):
+            changed[f"{OWED}{one.device}"] = json.dumps({"due": due}) if due else None
+    if not changed:
+        return
+    try:
+        with (
+            contextlib.closing(schema.JOURNAL.connect(journal)) as connection,
+            schema.transaction(connection),
+        ):
+            connection.executemany("DELETE FROM kept WHERE name = ?", [(name,) for name in changed])
+            rows = [(name, value) for name, value in changed.items() if value is not None]
+            connection.executemany("INSERT INTO kept VALUES (?, ?)", rows)
+    except (JournalError, sqlite3.Error) as error:  # what is safe is safe all the same
+        log.warning("what is still to be made safe could not be kept", problem=str(error))

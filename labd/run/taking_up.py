@@ -19,12 +19,13 @@ from labd.protocol import load, ready
 from labd.protocol.machine import Machine
 from labd.run.facts import facts_of
 from labd.run.life import POSITIONS
-from labd.run.past import READ, past_of
+from labd.run.past import READ, LostActionError, past_of
 from labd.run.performer import Performer
-from labd.run.reservations import Reservations, UnitKey
+from labd.run.reservations import Reservations
 from labd.run.resuming import Before, LostDeviceError, ResumedRun
 from labd.run.roll import number_of
 from labd.run.run import POSITION, Run
+from labd.run.scheduling.claims import UnitKey
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +94,7 @@ async def take_up(
         past = past_of(await journal.events(run=state.run, kinds=READ))
         position = await _position(journal, state)
         # in a thread, as at a start: a stop is heard meanwhile
-        machine = await asyncio.to_thread(_machine, started, facts_of(lab), position)
+        machine = await asyncio.to_thread(_machine, started, facts_of(lab, state.run), position)
         performer = performer_of(lab, journal, signals, state.run, past.actions)
         home = str(started.data["home"])
         if position is None:
@@ -107,6 +108,8 @@ async def take_up(
         raise CannotGoOnError(f"its protocol does not hold in this lab any more: {errors}") from errors
     except LostDeviceError as error:
         raise CannotGoOnError(f"this lab has no {error} any more; enter it in lab.yaml again") from error
+    except LostActionError as error:
+        raise CannotGoOnError(str(error)) from error
     except Exception as error:  # one run that labd cannot read keeps no other from going on
         log.exception("a run could not be taken up", run=state.run)
         raise CannotGoOnError(f"labd failed in taking it up ({error!r}); see its log") from error
@@ -145,6 +148,9 @@ def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> 
     data = started.data
     protocol = load(data["source"], data["name"], Library(data["called"]))
     if position is None:
-        return Machine(protocol, ready(protocol, data["parameters"], facts), facts)
-    snapshot = position["machine"]
-    return Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+        machine = Machine(protocol, ready(protocol, data["parameters"], facts), facts)
+    else:
+        snapshot = position["machine"]
+        machine = Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
+    _ = machine.outlook  # worked out here, and not on the loop
+    return machine

@@ -51,6 +51,11 @@ class Times:
         }
 
 
+def limits_as_json(left: Mapping[str, float], *, paused: bool) -> dict[str, Any]:
+    """Limits with so many s left, by step, as `seconds_left` reads them."""
+    return {step: {"left": seconds} if paused else {"due": _after(seconds)} for step, seconds in left.items()}
+
+
 def seconds_left(told: Mapping[str, Any] | None, whole: float) -> float:
     """Seconds that are left of what `Times.as_json` told of a sleep or limit; the whole where it told nothing.
 

@@ -14,7 +14,7 @@ from labd.lab.lab import Lab
 from labd.lab.upkeep import LEFT_ALONE
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command
-from labd.run.reservations import UnitKey
+from labd.run.scheduling.claims import UnitKey
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +38,8 @@ class Ordered:
 async def order_all(engine: Engine, command: Command, *, by: str, cause: str | None = None) -> Ordered:
     """Gives every run a command that it can take now. An abort makes all devices safe, also those without a run.
 
-    Neither waits for the disk: runs and devices are told at once, what was ordered is durable when this returns. That
-    is when the last device has answered, or its own time limit is over.
+    The queue is paused, too. None of it waits for the disk: runs and devices are told at once, what was ordered is
+    durable when this returns. That is when the last device has answered, or its own time limit is over.
 
     Args:
         engine: the lab's runs.
@@ -48,10 +48,14 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
         cause: why.
     """
     log.warning("ordered to the whole lab", command=command.value, by=by, cause=cause)
+    ordered = [NewEvent("lab.ordered", {"command": command.value, "by": by, "cause": cause})]
+    if engine.queue.paused is None:
+        why = f"{command.value} of all runs"
+        ordered.append(engine.queue.stop_starting(by=by, why=f"{why}, {cause}" if cause else why))
     runs, safe, told = await asyncio.gather(
         engine.command_all(command, by=by, cause=cause),
         make_all_safe(engine.lab, f"abort by {by}") if command is Command.ABORT else _nothing(),
-        engine.journal.append(NewEvent("lab.ordered", {"command": command.value, "by": by, "cause": cause})),
+        engine.journal.append(*ordered),
         return_exceptions=True,  # a journal that is broken must not keep a device from being told
     )
     for found in (runs, safe, told):

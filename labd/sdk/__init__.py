@@ -34,6 +34,7 @@ from labd.sdk.quantities import (
     Resistance,
     ScanRate,
     Source,
+    SpecificCharge,
     Speed,
     Temperature,
     Voltage,
@@ -41,6 +42,7 @@ from labd.sdk.quantities import (
     with_units,
     without_units,
 )
+from labd.sdk.rates import cycling_current
 from labd.sdk.roles import ROLES, Arm, Balance, Crimper, PipettingRobot, Potentiostat, Thermostat
 from labd.sdk.units import Quantity, UnitError
 
@@ -92,6 +94,7 @@ __all__ = [
     "Setup",
     "Signals",
     "Source",
+    "SpecificCharge",
     "Speed",
     "Temperature",
     "Thermostat",
@@ -102,6 +105,7 @@ __all__ = [
     "Voltage",
     "Volume",
     "action",
+    "cycling_current",
     "with_units",
     "without_units",
 ]

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, create_model, model_validator
@@ -131,6 +132,7 @@ class Action:
         evidence: what its signals must say after it, beside the device's word; None where nothing is asked for.
         parameters, result, data: the models; `data` is None when it streams nothing.
         summary: the first line of its docstring.
+        one_of: parameters of which exactly one is to be given, and the others left away.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Action:
     result: type[Result]
     data: type[Data] | None
     summary: str
+    one_of: tuple[str, ...] = ()
 
     def time_limit(self, parameters: Parameters) -> float:
         """Seconds that the action may take with these parameters."""
@@ -165,10 +168,16 @@ class Action:
             "summary": self.summary,
             "effect": self.effect.value,
             "on_loss": self.on_loss.value,
-            "parameters": self.parameters.model_json_schema(),
-            "result": self.result.model_json_schema(),
-            "data": self.data.model_json_schema() if self.data else None,
+            "parameters": _schema(self.parameters),
+            "result": _schema(self.result),
+            "data": _schema(self.data) if self.data else None,
         }
+
+
+@lru_cache(maxsize=1024)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Worked out once for all devices of a kind: a lab of a hundred instruments tells all of theirs at its start."""
+    return model.model_json_schema()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,7 @@ class _Declared:
     cancellable: bool | None = None
     data: type[Data] | None = None
     evidence: Evidence | None = None
+    one_of: tuple[str, ...] | None = None
 
     def over(self, other: _Declared) -> _Declared:
         """This declaration, with what it leaves open taken from the role's."""
@@ -200,17 +210,19 @@ def action(
     cancellable: bool | None = None,
     data: type[Data] | None = None,
     evidence: Evidence | None = None,
+    one_of: tuple[str, ...] | None = None,
 ) -> Callable[[_Method], _Method]:
     """Declares a driver's method `async def name(self, call, ...) -> SomeResult` as an action.
 
     A driver that overrides a role's action need not repeat what stays as the role says; it may narrow bounds by its
     annotations and add parameters with defaults, or take all of the role's as `**values`. `timeout`, `duration` and
     `least` are seconds, or functions of the parameters. `evidence` tells from the signals before and after what speaks
-    against an action that its device calls done: its outcome is then unknown, and a person is asked.
+    against an action that its device calls done: its outcome is then unknown, and a person is asked. `one_of` names
+    parameters of which a protocol gives exactly one.
     """
 
     def mark(method: _Method) -> _Method:
-        declared = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data, evidence)
+        declared = _Declared(name, effect, timeout, duration, least, on_loss, cancellable, data, evidence, one_of)
         method.__labd_action__ = declared  # type: ignore[attr-defined]
         return method
 
@@ -275,6 +287,7 @@ def _build(cls: type, name: str, method: Callable[..., Any], declared: _Declared
         result,
         declared.data,
         summary,
+        declared.one_of or (),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -173,6 +173,23 @@ class Driver(ABC):
     def tips_by_volume(self) -> tuple[TipRange, ...]:
         """Which tips a pipetting robot takes for which volumes, the smallest first; empty where it cannot tell."""
         return ()
+
+    def racks_for(self, action: str, parameters: Parameters) -> tuple[str, ...]:
+        """The racks, by place, from one of which an action would take a new tip; empty: it takes none, or who knows."""
+        del action, parameters
+        return ()
+
+    def tips_used(self) -> Mapping[str, frozenset[str]] | None:
+        """Which tips are gone, wells by the place of the rack; None where it keeps no book of them."""
+        return None
+
+    def know_tips(self, used: Mapping[str, Collection[str]]) -> None:
+        """Told at the start of the daemon, and when a person has counted: these tips are gone, whatever it knows.
+
+        Args:
+            used: wells by the place of the rack; they take the place of what was told of that rack before.
+        """
+        del used
 
     @abstractmethod
     async def connect(self) -> About:

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from labd import clock
-from labd.daemon import Daemon, configure_logs, first_of
+from labd.daemon import Daemon, first_of
 from labd.files import InputErrors
 from labd.lab.bus import RunState
 from labd.lab.config import LabConfig, LabError, load_lab
 from labd.lab.equipment import find_driver
+from labd.lab.samples import Noted
+from labd.logs import configure_logs
 from labd.run.attention import Attention
 from labd.run.engine import EngineError
 from labd.run.facts import facts_of
@@ -31,6 +31,9 @@ READY_LIMIT = 300.0  # s of lab time for all devices to be there
 LOOKS = 120.0  # s of lab time that a person takes to answer
 HOLDS = 3  # how often a held run is sent on before it is given up
 BY = "labd simulate"
+SAMPLE = "cell-0001"
+USUAL = {"active_mass": 0.012, "about": {"specific_capacity": "160 mAh/g"}}
+"""What a dry run's cell is said to be, for protocols that ask: as much as the simulated one holds."""
 
 
 def simulate(dries: Sequence[Dry], jobs: int | None = None) -> Iterator[Story]:
@@ -59,9 +62,8 @@ def simulate(dries: Sequence[Dry], jobs: int | None = None) -> Iterator[Story]:
 
 def one_run(dry: Dry) -> Story:
     """One dry run on virtual time. Raises DryRunError."""
-    configure_logs("json")
     with tempfile.TemporaryDirectory(prefix="labd-dry-") as folder, Path(folder, "labd.log").open("w") as log:
-        structlog.configure(logger_factory=structlog.WriteLoggerFactory(log))
+        configure_logs("json", log)
         try:
             whole = load_lab(dry.lab)
             drivers = {name: find_driver(device.driver).role for name, device in whole.devices.items()}
@@ -83,12 +85,14 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
     async with daemon.open():
         await daemon.lab.wait_ready(READY_LIMIT)
         _lay_cell(daemon, dry.position)
+        await daemon.lab.samples.note(SAMPLE, Noted(USUAL), by=BY)
         operator = Operator(daemon, random.Random(f"{dry.seed}/operator"))
         began = clock.monotonic()
         run = await daemon.engine.start(
             dry.source,
             dry.name,
             dry.parameters,
+            sample=SAMPLE,
             position=dry.position,
             called=dry.called,
             by=BY,

@@ -127,7 +127,7 @@ class Commands:
             return f"the topic says {verb}, the payload {command.verb}"
         if verb not in VERBS:
             return f"labd does not take {verb} over MQTT yet"
-        if command.verb == "start" and not self._engine.ready.is_set():
+        if command.verb in ("start", "submit", "cancel") and not self._engine.ready.is_set():
             return "the daemon is starting; give it again"
         return _out_of_time(command)
 
@@ -234,5 +234,5 @@ def _out_of_time(command: payloads.Command) -> str | None:
 
 
 def _brief(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for the journal, without the texts of protocols: `run.started` has those."""
-    return {name: value for name, value in arguments.items() if name not in ("protocol", "called")}
+    """Arguments for the journal, without protocols and tables: `run.started` and `batch.submitted` have those."""
+    return {name: value for name, value in arguments.items() if name not in ("protocol", "called", "rows")}

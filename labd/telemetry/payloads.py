@@ -14,6 +14,8 @@ Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "a
 
 Words = Annotated[str, Field(max_length=2000)]
 
+Cell = str | bool | int | float | None
+
 COMMAND_LIFE = timedelta(seconds=30)
 
 
@@ -120,17 +122,27 @@ class Alarm(Payload):
 
 
 class Job(Payload):
-    """A job of the queue and its ISA-95 state."""
+    """A job of the queue and its ISA-95 state; `why` says in words why it waits or is held."""
 
     job: Id
-    state: Literal["waiting", "ready", "running", "held", "completed", "aborted"]
+    batch: Id
+    state: Literal["Waiting", "Ready", "Running", "Held", "Completed", "Aborted"]
     protocol: str
     sample: str
+    priority: int
     run: Id | None = None
+    why: str | None = None
 
 
 class Queue(Payload):
+    """The jobs that have not ended: those at work, then those that wait in the order of their turn, 100 at most.
+
+    `more` says how many were left out (REST has all), `paused` why no job is started.
+    """
+
     jobs: tuple[Job, ...]
+    more: int = 0
+    paused: str | None = None
 
 
 class Command(Payload):
@@ -212,6 +224,43 @@ class StartOrder(Payload):
     called: Annotated[Mapping[str, str], Field(max_length=100)] = Field(default_factory=dict)
     sample: str | None = None
     position: str | None = None
+
+
+class SubmitOrder(Payload):
+    """A protocol's YAML text for many samples: `rows` of a table by their headers, or `count` of them.
+
+    Headers are parameters and `sample`, `barcode`, `position`, `priority`, `active_mass`; one may say a unit,
+    `volume [µL]`. The result of `done` names batch and jobs. Nothing is queued where one row does not hold.
+    """
+
+    protocol: Annotated[str, Field(min_length=1, max_length=2_000_000)]
+    name: Annotated[str, Field(max_length=1000)] = "protocol.yaml"
+    called: Annotated[Mapping[str, str], Field(max_length=100)] = Field(default_factory=dict)
+    rows: Annotated[tuple[Mapping[str, Cell], ...], Field(min_length=1, max_length=1000)] | None = None
+    count: Annotated[int, Field(ge=1, le=1000)] | None = None
+    parameters: Mapping[str, JsonValue] = Field(default_factory=dict)
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    again: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SubmitOrder:
+        if (self.rows is None) == (self.count is None):
+            raise ValueError("give rows, or count for samples that differ in nothing")
+        return self
+
+
+class CancelOrder(Payload):
+    """One job that was not started, or all such jobs of a batch."""
+
+    job: Id | None = None
+    batch: Id | None = None
+    why: Words | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> CancelOrder:
+        if (self.job is None) == (self.batch is None):
+            raise ValueError('name one job, {"job": "job-0001"}, or one batch, {"batch": "batch-0001"}')
+        return self
 
 
 class Reply(Payload):

@@ -12,7 +12,7 @@ import structlog
 
 from labd import clock
 from labd.journal import Journal, JournalError
-from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, RunState, SignalsRead
+from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
 from labd.telemetry import payloads
@@ -111,6 +111,10 @@ class Telemetry:
                 if happening.ended is not None:
                     self._ends[topic] = datetime.fromisoformat(happening.ended) + KEPT_AFTER_END
                     self._ends_changed.set()
+            case QueueState():
+                jobs = tuple(_model(payloads.Job, job) for job in happening.jobs)
+                queue = {"jobs": jobs, "more": happening.more, "paused": happening.paused}
+                self._retain(topics.queue, payloads.Queue.model_validate(queue))
             case Alarm(ended=True):
                 self._retained.clear(topics.alarm(happening.id))
             case Alarm():
@@ -277,7 +281,7 @@ class Telemetry:
                 pass
 
 
-def _model(model: type[payloads.Payload], happening: Happening, *left_out: str) -> payloads.Payload:
+def _model(model: type[payloads.Payload], happening: Happening | QueuedJob, *left_out: str) -> payloads.Payload:
     """A happening as its payload: the same fields, without those that the topic says."""
     fields: dict[str, Any] = {name: getattr(happening, name) for name in type(happening).__dataclass_fields__}
     return model.model_validate({name: value for name, value in fields.items() if name not in left_out})

@@ -11,10 +11,11 @@ from labd.lab.bus import Happening, RunState
 from labd.lab.interlocks import GuardError
 from labd.run.engine import Engine, EngineError, UnknownRunError
 from labd.run.lifecycle import Command, CommandRefusedError, State
+from labd.run.queue import Submission, UnknownJobError, rows_of
 from labd.run.urgent import order_all
 from labd.telemetry import payloads
 
-REFUSALS = (UnknownRunError, CommandRefusedError, EngineError, GuardError, InputErrors)
+REFUSALS = (UnknownRunError, UnknownJobError, CommandRefusedError, EngineError, GuardError, InputErrors)
 """What a command is refused with; the text says why."""
 
 
@@ -113,6 +114,30 @@ async def _start(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, argum
     return _at_once({"run": run.id})
 
 
+async def _submit(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.SubmitOrder) -> Taken:
+    found = await engine.queue.submit(
+        Submission(
+            arguments.protocol,
+            arguments.name,
+            user,
+            rows_of(arguments.rows, count=arguments.count),
+            called=arguments.called,
+            table="table" if arguments.rows is not None else "",
+            parameters=arguments.parameters,
+            priority=arguments.priority,
+            again=arguments.again,
+        )
+    )
+    return _at_once({"batch": found.batch, "jobs": [job.id for job in found.jobs]})
+
+
+async def _cancel(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.CancelOrder) -> Taken:
+    what = arguments.job or arguments.batch
+    assert what is not None
+    cancelled = await engine.queue.cancel(what, by=user, why=arguments.why)
+    return _at_once({"cancelled": [job.id for job in cancelled]})
+
+
 def _at_once(result: Result) -> Taken:
     async def over() -> Result:
         return result
@@ -130,6 +155,8 @@ VERBS: Mapping[str, tuple[type[payloads.Payload], Begin]] = {
     "clear": (payloads.ClearOrder, _clear),
     "answer": (payloads.AnswerOrder, _answer),
     "start": (payloads.StartOrder, _start),
+    "submit": (payloads.SubmitOrder, _submit),
+    "cancel": (payloads.CancelOrder, _cancel),
     "acknowledge": (payloads.AcknowledgeOrder, _acknowledge),
 }
 """By verb: the model of its arguments, and what takes it."""

@@ -88,6 +88,7 @@ class Arm(Peer):
     def __init__(self) -> None:
         self.greeting = "[3000][Connected to Meca500 R3 v8.3.10]"
         self.activated, self.homed, self.error, self.paused, self.moving, self.holds = True, True, False, False, 0, 0
+        self.opening, self.at_limit, self.pose = 48.0, 1, (150.0, 0.0, 250.0, 180.0, 0.0, 0.0)
         self.closes_on = 1  # what GripperClose finds: a part, or nothing
         self.duration = 4.0
         self.instead: dict[str, str | None] = {}  # command -> other answer; None: silence
@@ -117,7 +118,11 @@ class Arm(Peer):
                 flags = (self.activated, self.homed, 0, self.error, self.paused, still, still)
                 return f"[2007][{','.join(str(int(flag)) for flag in flags)}]"
             case "GetStatusGripper":
-                return f"[2079][1,1,{self.holds},0,0,0]"
+                return f"[2079][1,1,{self.holds},{self.at_limit},0,0]"
+            case "GetRtGripperPos":
+                return f"[2322][1234567,{self.opening:.2f}]"
+            case "GetPose":
+                return f"[2027][{','.join(f'{value:.3f}' for value in self.pose)}]"
             case "SetCheckpoint":
                 self.moving = 1
                 number = command[14:-1]
@@ -428,6 +433,39 @@ async def test_a_part_that_is_still_held_was_not_placed() -> None:
         assert (await driver.outcome(asked)).verdict is Verdict.UNKNOWN
         arm.holds, arm.homed = 1, False  # it was switched off in between
         assert (await driver.outcome(asked)).verdict is Verdict.UNKNOWN
+
+
+async def test_a_pick_whose_fingers_never_closed_was_not_done() -> None:
+    arm = Arm()
+    async with connected(arm) as driver:
+        asked = intent(driver, "pick", "press/nest", await driver.baseline("pick", ""))
+        outcome = await driver.outcome(asked)
+        assert (outcome.verdict, "wide open" in outcome.why) == (Verdict.NOT_DONE, True)
+        for change in (
+            {"at_limit": 0},  # on their way
+            {"opening": 0.0},  # closed: on nothing, or on a part that was lost since
+            {"homed": False},  # it was switched off in between
+            {"moving": 1},  # what was sent is not over
+            {"holds": 1},  # the arm may still stand in the nest
+            {"instead": {"GetRtGripperPos": "[1001][Command not recognized.]"}},  # a firmware that does not tell it
+        ):
+            before = {name: getattr(arm, name) for name in change}
+            for name, value in change.items():
+                setattr(arm, name, value)
+            assert (await driver.outcome(asked)).verdict is Verdict.UNKNOWN, change
+            for name, value in before.items():
+                setattr(arm, name, value)
+
+
+@pytest.mark.parametrize(("height", "first"), [(105.0, "MoveLin(190,-50,130"), (135.0, "MovePose(190,-50,130")])
+async def test_what_comes_after_a_pick_that_was_cut_goes_straight_up_first(height: float, first: str) -> None:
+    arm = Arm()
+    arm.pose = (190.0, -50.0, height, 180.0, 0.0, 0.0)
+    async with connected(arm) as driver:
+        asked = intent(driver, "pick", "press/nest", await driver.baseline("pick", ""))
+        assert (await driver.outcome(asked)).verdict is Verdict.NOT_DONE
+        assert (await driver.pick(Call("a2"), "press/nest")).gripped
+    assert next(move for move in arm.moves if move.startswith("Move")).startswith(first)
 
 
 async def test_a_stop_heard_on_the_monitoring_port_ends_the_motion() -> None:

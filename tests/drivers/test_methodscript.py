@@ -376,7 +376,10 @@ async def test_the_cells_own_limits_hold_and_stand_in_the_script() -> None:
     assert "if p <= 2500m\nbreakloop" in peer.scripts[-1]
 
 
-async def test_a_c_rate_is_a_current_of_the_cells_capacity() -> None:
+@pytest.mark.parametrize(
+    "whole", [{"capacity": 2.0}, {"active_mass": 0.0125, "specific_capacity": 160.0}], ids=["capacity", "active mass"]
+)
+async def test_a_c_rate_is_a_current_of_the_cells_capacity(whole: dict[str, float]) -> None:
     peer = Pstat()
     cycle = "Peb8000E10 ;ab{};db{}u;ee8000001i;ee800000{}i\n"
     peer.on_script = lambda script: (
@@ -390,8 +393,9 @@ async def test_a_c_rate_is_a_current_of_the_cells_capacity() -> None:
     )
     rows: list[object] = []
     async with connected(peer) as driver:
-        result = await driver.cycle(Call("a", on_row=rows.append), 4.2, 2.8, 1, c_rate=0.1, capacity=2.0)
+        result = await driver.cycle(Call("a", on_row=rows.append), 4.2, 2.8, 1, c_rate=0.1, **whole)
     assert "meas_loop_cp p c 200u 10 360k" in peer.scripts[-1]
+    assert result.current == pytest.approx(2e-4)
     assert result.capacities == [pytest.approx(0.2)]
     assert result.coulombic_efficiencies == [pytest.approx(100)]
     assert rows == [(3600.0, 4.2, 2e-4, 1), (7200.0, 2.8, -2e-4, 1)]

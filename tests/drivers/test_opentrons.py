@@ -35,6 +35,7 @@ class RobotServer:
         self.lose: Callable[[str, str, Any], bool] = lambda *_: False  # answers that are lost after the effect
         self.refuse: Callable[[str, str, Any], str | None] = lambda *_: None
         self.busy_until = 0.0
+        self.felt: list[Any] = []  # the `state` of each pipette; empty: none is told
         self.server: asyncio.Server | None = None
 
     @property
@@ -59,7 +60,9 @@ class RobotServer:
             case ("GET", "health"):
                 return 200, TRANSCRIPT["health"][self.model]
             case ("GET", "instruments"):
-                return 200, TRANSCRIPT["instruments"][self.model]
+                told = TRANSCRIPT["instruments"][self.model]
+                felt = zip(told["data"], self.felt or [None] * len(told["data"]), strict=True)
+                return 200, {**told, "data": [one | ({"state": state} if state else {}) for one, state in felt]}
             case ("GET", "robot", "door", "status"):
                 return 200, {"data": {"status": "closed", "doorRequiredClosedForProtocol": False}}
             case ("GET", "runs"):
@@ -603,3 +606,30 @@ def test_wells_lie_within_their_labware_and_do_not_touch(load_name: str) -> None
             assert (one["x"] - other["x"]) ** 2 + (one["y"] - other["y"]) ** 2 > one["diameter"] ** 2
     assert [well for column in made["ordering"] for well in column] == made["groups"][0]["wells"]
     assert set(made["wells"]) == set(made["groups"][0]["wells"])
+
+
+@pytest.mark.parametrize(
+    ("state", "attached"),
+    [
+        ({"tipDetected": False}, False),  # whatever its list of commands says: it feels none
+        ({"tipDetected": True}, True),
+        ({"tipDetected": None}, True),  # it cannot tell: then the list counts
+        (None, True),
+    ],
+)
+async def test_a_flex_is_believed_about_its_tips_by_what_it_feels(state: Any, attached: bool) -> None:
+    robot = RobotServer("flex")
+    driver = DRIVER(setup(await robot.start(), ("opentrons_flex_96_tiprack_200ul", "vials_8x20ml", "cell_tray_8")))
+    await driver.connect()
+    await give(driver, 50.0, new_tip="once")
+    robot.felt = [state]
+    assert (await driver.read_state()).tip_attached is attached
+    await driver.close()
+    await robot.stop()
+
+
+async def test_an_ot2_is_believed_about_its_tips_by_its_list_of_commands() -> None:
+    async with lab() as (driver, robot):
+        await give(driver, new_tip="once")
+        robot.felt = [{"tipDetected": False}, {"tipDetected": False}]  # an OT-2 has no such sensor
+        assert (await driver.read_state()).tip_attached is True

@@ -307,20 +307,53 @@ async def test_what_is_kept_is_replaced_and_outlives_the_daemon(path: Path) -> N
         await journal.close()
 
 
-async def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
+@pytest.mark.parametrize(
+    "back",
+    [
+        "DROP INDEX events_by_kind; DROP TABLE kept; PRAGMA user_version = 1;",
+        "DROP INDEX events_by_kind; PRAGMA user_version = 2;",
+    ],
+)
+async def test_a_journal_of_a_version_before_is_taken_over(path: Path, back: str) -> None:
     journal = await Journal.open(path)
     await journal.append(NewEvent("daemon.started", {}))
     await journal.close()
     with contextlib.closing(sqlite3.connect(path)) as older:
-        older.executescript("DROP TABLE kept; PRAGMA user_version = 1;")
+        older.executescript(back)
     journal = await Journal.open(path)
     try:
         journal.keep("run/run-0001", {})
         assert list(await journal.kept("run/")) == ["run/run-0001"]
         assert [event.kind for event in await journal.events()] == ["daemon.started"]
         assert await journal.verify() is None
+        with contextlib.closing(sqlite3.connect(path)) as now:
+            assert now.execute("PRAGMA user_version").fetchone() == (3,)
+            assert now.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events_by_kind'").fetchone() == (1,)
     finally:
         await journal.close()
+
+
+async def test_rare_kinds_are_found_by_the_index_and_frequent_ones_by_walking(journal: Journal) -> None:
+    for number in range(40):
+        await journal.append(NewEvent("rare" if number % 20 == 0 else "often", {"n": number}, f"run-{number % 2}"))
+    with contextlib.closing(sqlite3.connect(journal.path)) as looked:
+        for kinds, found in (
+            ({"rare"}, "USING INDEX events_by_kind"),
+            ({"rare", "often"}, "USING INTEGER PRIMARY KEY"),
+        ):
+            query = f"SELECT data FROM events WHERE seq > 0 AND {journal._by_kinds(kinds)} ORDER BY seq"
+            plan = looked.execute(f"EXPLAIN QUERY PLAN {query}", sorted(kinds))
+            assert found in " ".join(str(step[3]) for step in plan)
+    assert [event.data["n"] for event in await journal.events(kinds={"rare"})] == [0, 20]
+    assert [event.data["n"] for event in await journal.events(kinds={"rare"}, after=1)] == [20]
+    assert len(await journal.events(kinds={"rare", "often"})) == 40
+    assert len(await journal.events(kinds=set())) == 0
+
+
+async def test_the_runs_of_which_something_is_told_and_something_is_not(journal: Journal) -> None:
+    for run, kind in (("b", "began"), ("a", "began"), ("b", "ended"), (None, "began"), ("c", "ended"), ("a", "began")):
+        await journal.append(NewEvent(kind, {}, run))
+    assert await journal.runs(with_="began", without="ended") == ["a"]
 
 
 async def test_what_is_posted_together_shares_one_transaction(journal: Journal) -> None:

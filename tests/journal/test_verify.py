@@ -153,14 +153,14 @@ def test_what_is_no_journal_is_told(path: Path, tmp_path: Path) -> None:
 _KILLED = """
 import sys
 from pathlib import Path
-from labd.journal.schema import Format
+from labd.journal.schema import JOURNAL, Format
 
 class Waits(dict):
     def __getitem__(self, version):
         endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c;"
         return f"CREATE TABLE half (x); {endless}"
 
-Format("journal", 3, 0x6C616264, "FULL", "", RuntimeError, Waits()).connect(Path(sys.argv[1]))
+Format("journal", JOURNAL.version + 1, 0x6C616264, "FULL", "", RuntimeError, Waits()).connect(Path(sys.argv[1]))
 """
 
 

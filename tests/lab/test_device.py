@@ -11,9 +11,12 @@ import pytest
 
 from labd import clock
 from labd.journal import JournalError
+from labd.lab.background import background, together
+from labd.lab.bounded import GRACE, LAST_GRACE
 from labd.lab.bus import DeviceState, Happening, SignalsRead
 from labd.lab.device import Device, TimeLimit
 from labd.lab.limit import Limit
+from labd.lab.supervision import CLOSE_LIMIT
 from labd.sdk import Call, Fault, Intent, OutcomeUnknown, Unreachable, Verdict
 from tests.toys import Toy, toy_lab
 
@@ -346,3 +349,35 @@ async def test_one_device_that_is_missing_or_hangs_keeps_no_other_from_working(t
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_devices_are_closed_all_at_once_however_many_hang(tmp_path: Path) -> None:
+    lab = toy_lab(tmp_path, {f"press{number}": "press" for number in range(5)})
+    for device in lab.devices.values():
+        toy(device).close = stubborn  # type: ignore[method-assign]
+    async with background(together({device.id: device.run() for device in lab.devices.values()}), "devices"):
+        await lab.wait_ready(60)
+        began = clock.monotonic()
+    whole = CLOSE_LIMIT + GRACE + LAST_GRACE
+    assert whole - 1 <= clock.monotonic() - began <= whole + 1  # of one, and not of five
+    assert all("close does not end" in str(device.problem) for device in lab.devices.values())
+
+
+async def test_a_part_that_fails_ends_those_beside_it_with_its_error() -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(1)
+        raise ValueError("broken")
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("other")
+
+    with pytest.raises(BaseExceptionGroup) as found:
+        async with background(together({"one": fail(), "other": wait()}), "parts"):
+            await asyncio.sleep(10)
+    assert found.group_contains(ValueError, match="broken")
+    assert ended == ["other"]

@@ -206,7 +206,6 @@ class Fake:
             {one.step_id for one in self.machine.pending if isinstance(one, Do)}
         )
         assert self.machine.held == self.held or self.cleaning or any(isinstance(one, HoldRun) for one in self.deferred)
-        assert 0.0 <= self.machine.progress <= 1.0
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
     def next(self) -> Event:

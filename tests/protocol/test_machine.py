@@ -62,7 +62,6 @@ def test_the_happy_way_from_start_to_end() -> None:
     assert cycle.parameters["cycles"] == 3
     assert last(done(walked, cycle)) == End("complete", "done")
     assert walked.ended
-    assert walked.progress == 1.0
     assert walked.visits == {"dose": 1, "crimp": 1, "form": 1, "done": 1}
     assert walked.results["weight"] == {"value": 3.2, "by": "eva"}
 
@@ -279,22 +278,6 @@ class TestOutOfTurn:
         walked, crimp = at_crimp()
         assert walked.feed(Done("dose:1/1", {})) == []
         assert walked.pending == (crimp,)
-
-
-def test_progress_grows_along_the_way() -> None:
-    walked = machine(SOUND)
-    seen = [walked.progress]
-    transfer = enter(walked, walked.start())
-    seen.append(walked.progress)
-    slept = last(done(walked, transfer))
-    seen.append(walked.progress)
-    crimp = enter(walked, walked.feed(Elapsed(step_of(slept))))
-    seen.append(walked.progress)
-    enter(walked, done(walked, crimp))
-    seen.append(walked.progress)
-    assert seen == sorted(seen)
-    assert seen[0] == 0.0
-    assert seen[-1] > 0.5
 
 
 def test_a_protocol_with_problems_makes_no_machine() -> None:

@@ -81,7 +81,6 @@ def test_restored_after_every_step_it_goes_the_same_way(luck: st.DataObject) -> 
         commands = whole.feed(event)
         assert broken.feed(event) == commands
         assert commands
-        assert broken.progress == whole.progress
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))

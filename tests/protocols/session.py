@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from labd.journal import Event
+from labd.lab.samples import Noted
 from labd.run.lifecycle import Command
 from labd.run.run import Run
 from simulators._kit.world import Cell, Part
+from tests.protocols.agreement import disagreements
 from tests.protocols.bench import Bench, Hook, Ran, bench, parts
 
 SUPPER = 1500.0  # s; longer than the time window lasts
 
 
-async def session(directory: Path) -> tuple[dict[str, Ran], dict[str, Any]]:
-    """All runs by what they show, and what the world was like afterwards, by place."""
+async def session(directory: Path) -> tuple[dict[str, Ran], dict[str, Any], list[str]]:
+    """All runs by what they show; what the world was like afterwards, by place; where the inventory says otherwise."""
     async with bench(directory) as lab:
         ran = {"self_test": await lab.run("lab_self_test", position="ot2/6/B4")}
         ran |= await _liquids(lab)
@@ -26,7 +28,7 @@ async def session(directory: Path) -> tuple[dict[str, Ran], dict[str, Any]]:
         ran |= await _cycled(lab)
         items = {place: item.model_copy(deep=True) for place, item in lab.world.items()}
         wells = {place: well.model_copy(deep=True) for place, well in lab.world.wells()}
-        return ran, {**wells, **items}
+        return ran, {**wells, **items}, disagreements(lab.daemon.lab, lab.world)
 
 
 # ── liquids ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +92,7 @@ async def _lost(lab: Bench) -> dict[str, Ran]:
                 lab.world.put(place, Part(id="separator:new", name="separator"))
 
     forget = lab.daemon.journal.on_commit(heard)
-    ran = await _build(lab, "A4", answers=["another one lies there"])
+    ran = await _build(lab, "A4", answers=["another one lies there", "refilled"])
     forget()
     return {"lost": ran}
 
@@ -149,10 +151,13 @@ async def _cycled(lab: Bench) -> dict[str, Ran]:
         lab.world.put(f"stat{number}/cell", _crimped(f"cell{number}"))
     formed = {"lid": "tray/lids/A1", "store_at": "tray/lids/B4", "rest": "1 h", "cycles": 1}
     lab.world.take("tray/lids/B4")
+    await lab.daemon.lab.inventory.unload("tray/lids/B4", by="test")
     ladder = {"capacity": "6 mAh", "soak": "10 min", "pause": "1 min"}  # three times what it has: fast
+    by_mass = {"specific_capacity": "500 mAh/g", "soak": "10 min", "pause": "1 min"}
+    await lab.daemon.lab.samples.note("cell1", Noted({"active_mass": 0.012}), by="test")
     tasks = {
         "formed": lab.run("cr2032_dose_crimp_form", formed, sample="formed", position="ot2/5/A1"),
-        "ladder": lab.run("formation_c_rate_ladder", ladder, sample="cell1", position="stat1/cell"),
+        "ladder": lab.run("ladder_by_active_mass", by_mass, sample="cell1", position="stat1/cell"),
         "unsafe": lab.run(
             "formation_c_rate_ladder", ladder, sample="cell2", position="stat2/cell", meanwhile=_reversed(lab)
         ),

@@ -149,7 +149,7 @@ async def at_work(
         begin: whether the engine is at work when the block begins.
     """
     deck = [{"place": "tray/cells", "labware": "cell_tray_36"}]
-    lab = toy_lab(path, devices, toys, deck=deck, **(lab_yaml or {}))
+    lab = toy_lab(path, devices, toys, **{"deck": deck, **(lab_yaml or {})})
     async with contextlib.AsyncExitStack() as stack:
         journal = await Journal.open(path / "journal.sqlite")
         stack.push_async_callback(journal.close)

@@ -105,8 +105,15 @@ class NoSignals:
 class Site:
     """One lab's folder, its loop and its daemon."""
 
-    def __init__(self, path: Path, devices: Mapping[str, str], drivers: Mapping[str, type[Driver]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        devices: Mapping[str, str],
+        drivers: Mapping[str, type[Driver]],
+        deck: Sequence[Mapping[str, Any]] = DECK,
+    ) -> None:
         self.path = path
+        self._deck = deck
         self._devices = dict(devices)
         self._drivers = drivers
         self.loop = LabLoop(VirtualTimeline(wall0=START))
@@ -138,7 +145,7 @@ class Site:
         self.drive(ready_.wait(), 200.0)
 
     async def _serve(self, started: asyncio.Event, waits_for: Sequence[str], fuse: int, safe_mode: bool) -> None:
-        lab = toy_lab(self.path, self._devices, self._drivers, deck=DECK)
+        lab = toy_lab(self.path, self._devices, self._drivers, deck=self._deck)
         path = self.path / "journal.sqlite"
         self.journal = journal = PromptJournal(path, open_journal(path, None))
         journal.fuse = fuse

@@ -48,3 +48,44 @@ async def test_a_role_of_two_channels_waits_until_both_are_free(bench: BenchMake
         assert lab.engine.reservations.holder("stat2", "") is None  # it holds nothing while it waits
         await lab.engine.wait(first)
         assert (await lab.engine.wait(second)).outcome == "complete"
+
+
+STATS = {f"stat{number}": "stat" for number in (1, 2, 3)}
+
+
+async def test_two_runs_that_need_two_of_three_channels_go_one_after_the_other(bench: BenchMaker) -> None:
+    async with bench(**STATS) as lab:
+        first = await lab.start(TWO, "tray/cells/A1")
+        second = await lab.start(TWO, "tray/cells/B1")
+        await asyncio.sleep(60)
+        held = [lab.engine.reservations.holder(stat, "") for stat in STATS]
+        assert held == [first, first, None]
+        assert (await lab.engine.wait(first)).outcome == "complete"
+        await asyncio.sleep(1)
+        assert [lab.engine.reservations.holder(stat, "") for stat in STATS].count(second) == 2
+        assert (await lab.engine.wait(second)).outcome == "complete"
+
+
+async def test_two_runs_with_two_channels_each_share_four(bench: BenchMaker) -> None:
+    async with bench(**STATS, stat4="stat") as lab:
+        runs = [await lab.start(TWO, place) for place in ("tray/cells/A1", "tray/cells/B1")]
+        await asyncio.sleep(60)
+        held = [lab.engine.reservations.holder(f"stat{number}", "") for number in range(1, 5)]
+        assert sorted(map(str, held)) == sorted([*runs, *runs])
+
+
+async def test_who_needs_several_channels_is_not_passed_by_those_that_need_one(bench: BenchMaker) -> None:
+    async with bench(**STATS) as lab:
+        ahead = [await lab.start(ONE, f"tray/cells/{well}", rest="1 h") for well in ("A1", "A2")]
+        several = await lab.start(TWO, "tray/cells/B1")
+        late = await lab.start(ONE, "tray/cells/B2")
+        await asyncio.sleep(60)
+        assert lab.engine.reservations.holder("stat3", "") is None  # kept for the run that came before
+        cause = str((await lab.engine.state(late)).cause)
+        assert f"stat3 is kept for {several}, which needs several and came before" in cause
+        for run in ahead:
+            await lab.engine.wait(run)
+        ended = {run: (await lab.engine.wait(run)).ended for run in (several, late)}
+        begun = (await lab.events(late, "protocol.entered"))[0].at
+        assert begun <= str(ended[several])  # the third channel is nobody's any more
+        assert (await lab.engine.state(several)).outcome == "complete"

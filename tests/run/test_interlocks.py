@@ -324,7 +324,7 @@ async def test_what_the_last_daemon_had_no_time_for_is_done_after_a_restart(benc
             "because": "box.oxygen 80 ppm",
             "reason": "interlock oxygen: 80 ppm",
         }
-        lab.journal.keep("interlock/oxygen", {**kept, "acted": False, "unsafe": []})
+        lab.journal.keep("interlock/oxygen", {**kept, "acted": False})
     async with bench(with_rule(then="abort"), missing=["press"], **ALL) as lab:
         await asyncio.sleep(60)
         assert lab.toy("stat1").safe == [None]

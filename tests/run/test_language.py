@@ -55,12 +55,13 @@ class TestParallel:
     async def test_one_that_fails_leaves_a_crimp_to_its_outcome(self, bench: BenchMaker) -> None:
         async with bench() as lab:
             lab.toy("press").script["crimp"] = [30.0]
-            lab.toy("arm").script["home"] = [Rejected("the door is open")]
+            lab.toy("arm").script["home"] = [1.0, Rejected("the door is open")]  # once the press is at it
             run = await lab.start(protocol(BRANCHES))
             assert (await lab.engine.wait(run)).outcome == "scrapped"
             assert lab.toy("press").happened == ["crimp"]
             assert lab.toy("press").safe == []
-            assert await lab.happened(run, "left", "cancelled", "done") == ["left press.crimp", "done press.crimp"]
+            told = await lab.happened(run, "left", "cancelled", "done")
+            assert told == ["done arm.home", "left press.crimp", "done press.crimp"]
 
     async def test_a_hold_starts_nothing_new_in_any_branch_and_unhold_goes_on_in_all(self, bench: BenchMaker) -> None:
         async with bench() as lab:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
@@ -15,10 +16,14 @@ from labd.lab.background import background
 from labd.lab.bus import RunState
 from labd.run.engine import EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
+from labd.run.past import LostActionError, Tried
 from labd.run.safe_mode import units_going_on
+from labd.sdk import Bounds, Call, Driver, Duration, Force, Setup
+from labd.sdk.roles import CrimpResult
 from tests.run.conftest import DEVICES, Bench, at_work
-from tests.run.waiting import until, until_asked
-from tests.run.world import REAL, World, fresh
+from tests.run.waiting import until, until_asked, until_busy
+from tests.run.world import REAL, RealPress, World, fresh
+from tests.toys import TOYS, ToyPress
 
 ONCE = {
     "arm.pick tray/cells/A1": 1,
@@ -541,3 +546,102 @@ async def test_nothing_begins_while_the_daemon_ends_whatever_a_person_says(tmp_p
         await leaves
         assert not any("B1" in what for what in world.effects)
         assert not await lab.events(acting, "action.unknown")
+
+
+# ── time limits, and drivers that have changed ───────────────────────────────────────────────────────────────────
+class SlowPress(ToyPress):
+    """Opens in 15 s."""
+
+    async def open_ram(self, call: Call) -> None:
+        self.script["open"] = [15.0]
+        await super().open_ram(call)
+
+
+SLOW: dict[str, type[Driver]] = {**TOYS, "press": SlowPress}
+
+
+async def test_the_time_limit_of_an_action_goes_on_over_a_restart(tmp_path: Path) -> None:
+    async with at_work(tmp_path, DEVICES, SLOW) as lab:
+        run = await lab.start()
+        await until_busy(lab, "press")
+        await asyncio.sleep(12)  # of 20 s
+    async with at_work(tmp_path, DEVICES, SLOW) as lab:
+        began = clock.monotonic()
+        while len(await lab.events(run, "action.failed")) < 2:
+            await asyncio.sleep(0.5)
+        assert clock.monotonic() - began < 9
+        (cut, failed) = [event.data for event in await lab.events(run, "action.failed")]
+        assert (cut["error"], failed["error"]) == ("cut", "timeout")
+        assert "20 s" in failed["message"]
+
+
+async def test_the_time_limit_of_an_action_stands_still_over_a_restart_while_the_run_is_held(tmp_path: Path) -> None:
+    async with at_work(tmp_path, DEVICES, SLOW) as lab:
+        run = await lab.start()
+        await until_busy(lab, "press")
+        await asyncio.sleep(2)
+        await lab.engine.command(run, Command.HOLD, by="eva")
+    await asyncio.sleep(600)
+    async with at_work(tmp_path, DEVICES, SLOW) as lab:
+        await until(lab, run, "Held")
+        await lab.engine.command(run, Command.UNHOLD, by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"
+
+
+class ChangedPress(RealPress):
+    """Its next version: it takes less force."""
+
+    async def crimp(
+        self, call: Call, force: Annotated[Force, Bounds(min=0.1, max=5)], dwell: Duration = 2.0
+    ) -> CrimpResult:
+        raise AssertionError("it is not ordered")
+
+
+class LesserPress(RealPress):
+    """Its next version: it crimps no more."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.actions = {name: one for name, one in self.actions.items() if name != "crimp"}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_parameters_that_a_driver_does_not_take_any_more_are_asked_about(
+    tmp_path: Path, world: World, *, knows: bool
+) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    if knows:
+        world.ends.clear()  # it says for certain that it was not done
+    else:
+        world.mute.add("press")
+    async with at_work(tmp_path, DEVICES, {**REAL, "press": ChangedPress}) as lab:
+        question = await until_asked(lab, run)
+        assert question["kind"] == "outcome"
+        if knows:
+            assert "it was not done, the device says, and its driver takes other parameters now" in str(
+                question["text"]
+            )
+        await until(lab, run, "Held")
+        assert not await lab.events(run, "run.failed")
+        await lab.engine.answer(run, "done", by="eva")
+        await lab.engine.command(run, Command.UNHOLD, at="to_stat", by="eva")
+        assert (await end_of(lab, run)).outcome == "complete"
+
+
+async def test_an_action_that_a_driver_has_no_more_leaves_its_run_to_a_person(tmp_path: Path, world: World) -> None:
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start()
+        while not world.effects["press.crimp"]:
+            await asyncio.sleep(0.1)
+    async with at_work(tmp_path, DEVICES, {**REAL, "press": LesserPress}) as lab:
+        state = await lab.engine.state(run)
+        assert "it cannot go on" in str(state.cause)
+        (intended,) = [one for one in await lab.events(run, "action.intended") if one.data["action"] == "crimp"]
+        with pytest.raises(LostActionError, match="the driver of press has no action 'crimp' any more"):
+            Tried(intended, intended).acts(lab.lab)
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        assert (await end_of(lab, run)).outcome == "complete"
+    assert once_effects(world) == ONCE

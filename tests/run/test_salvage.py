@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,9 +15,10 @@ from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.config import read_lab
 from labd.run.salvage import InFlight, Salvage, in_flight, in_maintenance, plan
-from labd.sdk import Call, Driver, OnLoss
+from labd.sdk import About, Call, Driver, OnLoss, Unreachable
 from simulators._kit.host import SimulatorHost
 from simulators._kit.world import LID, Cell
+from tests.toys import ToyBox, ToyPress
 
 LAB: dict[str, Any] = {
     "labd": 1,
@@ -267,3 +268,120 @@ async def test_while_a_daemon_has_the_store_nothing_is_touched(tmp_path: Path) -
     with pytest.raises(JournalError, match="has this store open"):
         await Salvage.of(path, everything=True).run()
     await journal.close()
+
+
+# ── through another device ───────────────────────────────────────────────────────────────────────────────────────
+class Gone(ToyPress):
+    """A press whose link is gone; where `silent`, one that never answers to the order of its safe state."""
+
+    silent = False
+
+    async def connect(self) -> About:
+        if not self.silent:
+            raise Unreachable("no link")
+        return await super().connect()
+
+    async def safe_state(self, unit: str | None = None) -> None:
+        await asyncio.sleep(3600)
+
+
+class Silent(Gone):
+    silent = True
+
+
+class Mains(ToyBox):
+    """A box that counts over all its instances what it cut."""
+
+    cuts: ClassVar[list[str]] = []
+
+    async def cut(self, call: Call, outlet: str = "press") -> None:
+        await super().cut(call, outlet)
+        assert self.connects == 1
+        self.cuts.append(outlet)
+
+    async def connect(self) -> About:
+        self.connects = 0
+        return await super().connect()
+
+
+class DeadMains(ToyBox):
+    async def connect(self) -> About:
+        raise Unreachable("no mains")
+
+
+async def told_through(tmp_path: Path, *events: NewEvent, **kinds: type[Driver]) -> dict[str, tuple[bool | None, str]]:
+    """What becomes of a press that the mains make safe, and of the mains."""
+    by = {"device": "mains", "action": "cut", "with": {"outlet": "p"}}
+    devices = {"press": {"driver": "press", "safe_by": by}, "mains": {"driver": "mains"}}
+    path = tmp_path / "lab.yaml"
+    path.write_text(json.dumps({"labd": 1, "lab": "bench", "store": "store", "devices": devices}))
+    await write(tmp_path, *events)
+    Mains.cuts.clear()
+    began = clock.monotonic()
+    told = await Salvage(read_lab(path), find={"mains": Mains, **kinds}.__getitem__).run()
+    assert clock.monotonic() - began < 10
+    return {one.device: (one.safe, one.text) for one in told}
+
+
+@pytest.mark.parametrize(("kind", "itself"), [(Gone, "no link"), (Silent, "no answer within 4 s")])
+async def test_what_cannot_be_reached_is_made_safe_by_another_device(
+    tmp_path: Path, kind: type[Driver], itself: str
+) -> None:
+    told = await told_through(tmp_path, intended("press", "crimp", "stop"), press=kind)
+    assert told["press"] == (True, f"made safe by mains.cut, crimp of run-1 was under way; itself: {itself}")
+    assert told["mains"] == (None, "left alone, nothing was under way")
+    assert Mains.cuts == ["p"]
+
+
+async def test_the_other_device_is_made_safe_itself_first(tmp_path: Path) -> None:
+    events = intended("press", "crimp", "stop", 1), intended("mains", "cut", "stop", 2)
+    told = await told_through(tmp_path, *events, press=Gone)
+    assert [told["press"][0], told["mains"][0]] == [True, True]
+    assert Mains.cuts == ["p"]
+
+
+async def test_no_other_device_is_asked_where_nothing_was_to_stop_or_it_stopped_itself(tmp_path: Path) -> None:
+    assert (await told_through(tmp_path, press=Gone))["press"][0] is None
+    told = await told_through(tmp_path, intended("press", "crimp", "stop"), press=ToyPress)
+    assert told["press"] == (True, "made safe, crimp of run-1 was under way")
+    assert Mains.cuts == []
+
+
+async def test_what_neither_way_makes_safe_is_told_with_both_reasons(tmp_path: Path) -> None:
+    told = await told_through(tmp_path, intended("press", "crimp", "stop"), press=Gone, mains=DeadMains)
+    assert told["press"] == (False, "NOT SAFE, crimp of run-1 was under way: no link; mains.cut: no mains")
+
+
+def test_no_other_device_ends_what_goes_on() -> None:
+    stop = InFlight("cycler", "1", "impedance", OnLoss.STOP, "run-3")
+    assert [one.others for one in plan([stop, ON], UNITS, everything=False)] == [True, False, True]
+
+
+# ── what is left for the next daemon ─────────────────────────────────────────────────────────────────────────────
+async def kept_debts(tmp_path: Path) -> dict[str, Any]:
+    journal = await Journal.open(tmp_path / "store" / "journal.sqlite")
+    kept = await journal.kept("owed/")
+    assert await journal.verify() is None
+    await journal.close()
+    return kept
+
+
+async def test_what_did_not_become_safe_is_kept_until_it_is(tmp_path: Path) -> None:
+    crimp = intended("press", "crimp", "stop")
+    why = "when labd had died: crimp of run-1 was under way"
+    assert (await told_through(tmp_path, crimp, press=Gone, mains=DeadMains))["press"][0] is False
+    assert await kept_debts(tmp_path) == {"owed/press": {"due": {"": why}}}
+    done = settled("action.done", 1)
+    told = await told_through(tmp_path, done, press=Gone)  # by another device: its own safe state is still due
+    assert told["press"][1].startswith(f"made safe by mains.cut, it was to be made safe ({why})")
+    assert await kept_debts(tmp_path) == {"owed/press": {"due": {"": why}}}
+    told = await told_through(tmp_path, done, press=ToyPress)
+    assert told["press"] == (True, f"made safe, it was to be made safe ({why})")
+    assert await kept_debts(tmp_path) == {}
+
+
+def test_what_was_due_is_made_safe_but_for_what_goes_on_and_what_a_person_works_on() -> None:
+    due = {"cycler": {"": "smoke"}, "bath": {"": "smoke"}, "press": {"": "smoke"}}
+    plans = {one.device: one for one in plan([STOP, ON], UNITS, everything=False, spared={"bath"}, due=due)}
+    assert {name: one.units for name, one in plans.items()} == {"press": (None,), "cycler": ("1", "3"), "bath": ()}
+    assert plans["press"].why == "crimp of run-1 was under way; it was to be made safe (smoke)"

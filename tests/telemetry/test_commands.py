@@ -82,12 +82,6 @@ async def test_what_is_late_or_wrong_is_rejected_in_words_and_not_done(
         assert (await lab.engine.state(run)).state == "Execute"
 
 
-async def test_a_verb_that_is_not_there_yet_is_rejected(tmp_path: Path) -> None:
-    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
-        await eva.give("c1", "submit", arguments={"protocol": "cr2032"})
-        assert (await eva.answered("c1"))[0]["reason"] == "labd does not take submit over MQTT yet"
-
-
 async def test_an_alarm_is_acknowledged_and_an_interlock_cleared_by_name(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
         lab.lab.alarms.tell("disk", "problem", "lab", "the disk is nearly full")

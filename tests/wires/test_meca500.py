@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from drivers.meca500 import DRIVER
 from labd import clock
-from labd.sdk import Call, Driver, Position, Rejected, Setup
+from labd.sdk import Call, DeviceError, Driver, Intent, Position, Rejected, Setup, Verdict
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import Cell, Part, World
 from simulators.meca500 import SIMULATOR
@@ -88,3 +89,30 @@ async def test_it_moves_home_and_is_made_safe_twice() -> None:
         await driver.safe_state()
         await driver.safe_state()
         await act(driver, "pick", place="tray/A1")
+
+
+@pytest.mark.parametrize("cut_after", [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5])
+async def test_a_pick_that_was_cut_is_called_not_done_only_where_the_part_lies_still(cut_after: float) -> None:
+    async with arm() as (driver, simulator):
+        await act(driver, "pick", place="tray/lids/A1")
+        await act(driver, "place", place="tray/A1")  # from now on the fingers are open
+        action = driver.actions["pick"]
+        parameters = action.parameters.model_validate({"place": "tray/A1"})
+        intent = Intent("a9", "pick", "", parameters, await driver.baseline("pick", ""), clock.now())
+        task = asyncio.ensure_future(driver.invoke(action, parameters, Call("a9")))
+        await asyncio.sleep(cut_after)
+        await driver.close()
+        with contextlib.suppress(DeviceError):
+            await task
+        again = DRIVER(driver.setup)  # as after a kill: it has ordered nothing
+        try:
+            await again.connect()
+            outcome = await again.outcome(intent)
+            lies = simulator.world.item("tray/A1") is not None
+            assert outcome.verdict in ((Verdict.NOT_DONE, Verdict.UNKNOWN) if lies else (Verdict.UNKNOWN,))
+            if cut_after < 0.3:
+                assert outcome.verdict is Verdict.NOT_DONE
+            if outcome.verdict is Verdict.NOT_DONE:
+                assert (await again.invoke(action, parameters, Call("a10"))).gripped  # type: ignore[attr-defined]
+        finally:
+            await again.close()

@@ -105,3 +105,13 @@ async def test_home_and_safe_state() -> None:
         await driver.safe_state()
         await driver.safe_state()
         await transfer(driver, "after")
+
+
+@pytest.mark.parametrize(("model", "felt"), [("flex", True), ("ot2", False)])
+async def test_a_flex_feels_a_tip_of_which_it_has_no_command_and_an_ot2_does_not(model: str, felt: bool) -> None:
+    async with robot(model=model) as (driver, simulator):
+        before = await driver.read_state()
+        assert before.tip_attached is False  # type: ignore[union-attr]
+        tips: Any = simulator.robot.memory.setdefault("tips_on", {})  # type: ignore[attr-defined]
+        tips["left"] = {"liquid": {}, "air": 0.0}
+        assert (await driver.read_state()).tip_attached is felt  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import JsonValue
@@ -20,7 +21,6 @@ from labd.protocol.machine.decider import Decider
 from labd.protocol.machine.flow import OUTSIDE, moves_of
 from labd.protocol.machine.lines import Line
 from labd.protocol.machine.moving import MAIN, Leaving, LeftOver, OutOfTurn
-from labd.protocol.machine.progress import Remaining
 from labd.protocol.machine.snapshot import command_from_json, to_json
 from labd.protocol.machine.vigil import Vigil
 from labd.protocol.messages import (
@@ -40,6 +40,7 @@ from labd.protocol.messages import (
     Unsent,
 )
 from labd.protocol.program import AskOp, CallOp, DoOp, ForkOp, Goto, Hold, Op, Program, UntilOp
+from labd.protocol.proofs.outlook import Outlook
 
 SNAPSHOT = 2
 
@@ -70,14 +71,19 @@ class Machine(Caller):
     ) -> None:
         super().__init__()
         self.protocol = protocol
+        self.parameters: Mapping[str, Any] = dict(parameters)
         self._facts = facts
         self._program = program or compiled(protocol, facts)
         self._known = Decider(dict(parameters), self._tell, self._whereabouts)
         self._vigil = Vigil(self._program, self._known, self._out_one)
-        self._remaining = Remaining.of(self._program)
         self._moves = moves_of(self._program, self._flow)
 
     # ── what the runtime asks ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def program(self) -> Program:
+        """What it executes."""
+        return self._program
 
     @property
     def visits(self) -> Mapping[str, int]:
@@ -147,13 +153,10 @@ class Machine(Caller):
                 return line.child.repeats
         return None
 
-    @property
-    def progress(self) -> float:
-        """From 0 to 1, by the longest way that is left."""
-        if self.ended:
-            return 1.0
-        main = self._lines.get(MAIN)
-        return self._remaining.progress(self.state, main.at if main is not None else 0) if self.state else 0.0
+    @cached_property
+    def outlook(self) -> Outlook:
+        """What lies ahead when all goes well."""
+        return Outlook.of(self._program, self._known.parameters)
 
     @property
     def cleans(self) -> bool:

@@ -129,7 +129,7 @@ class Ledger:
                 materials[name] = _both(materials.get(name), amount)
         parts: dict[str, Amount] = {}
         for key, amount in amounts.items():
-            if key.kind == "pick":
+            if key.kind == "pick" and key.name not in self.facts.gone:
                 part = (self.facts.stock or {})[key.name]
                 parts[part] = _both(parts.get(part), amount)
         return Needs(materials, amounts.get(TIPS, Amount(0, 0, 0)), parts, amounts, paths)
@@ -204,7 +204,7 @@ class Ledger:
                 yield from self._sized(volume, use, place)
         if op.action.name == "pick" and "place" in op.parameters:
             names = self._names(op.parameters["place"], place)
-            found = [Key("pick", name) for name in names if name in (self.facts.stock or {})]
+            found = [Key("pick", name) for name in names if name in (self.facts.stock or {}) or name in self.facts.gone]
             share = Use(Interval(1, 1), 1, (*op.path, "with", "place"))
             yield from self._shared(found, share, len(names))
 

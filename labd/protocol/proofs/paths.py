@@ -35,12 +35,37 @@ def usual_exits(program: Program, name: str, ranges: Ranges) -> tuple[str, ...]:
 
 def usual_way(program: Program, ranges: Ranges) -> tuple[str, ...]:
     """The states of a run in which all goes well, up to an end that is complete where there is one; none twice."""
-    for ends in (("complete",), ("complete", "scrapped", "stopped", "aborted")):
-        path: list[str] = [program.start]
-        seen = {program.start}
-        waiting = [iter(usual_exits(program, program.start, ranges))]
+    exits = _Exits(program, ranges)
+    ends = {name: state.end for name, state in program.states.items() if state.end is not None}
+    return way_to_an_end(program.start, exits, ends)
+
+
+class _Exits(dict[str, tuple[str, ...]]):
+    """The usual exits of states, worked out when they are asked for."""
+
+    def __init__(self, program: Program, ranges: Ranges) -> None:
+        super().__init__()
+        self._program, self._ranges = program, ranges
+
+    def __missing__(self, name: str) -> tuple[str, ...]:
+        self[name] = found = usual_exits(self._program, name, self._ranges)
+        return found
+
+
+def way_to_an_end(start: str, exits: Mapping[str, tuple[str, ...]], ends: Mapping[str, str]) -> tuple[str, ...]:
+    """The first way from a state to an end that is complete, else to any; only the state where there is none.
+
+    Args:
+        start: the state.
+        exits: where each state that is no end leads, the likeliest first.
+        ends: how each state that is an end ends.
+    """
+    for wanted in (("complete",), ("complete", "scrapped", "stopped", "aborted")):
+        path: list[str] = [start]
+        seen = {start}
+        waiting = [iter(exits[start] if start not in ends else ())]
         while waiting:
-            if program.states[path[-1]].end in ends:
+            if ends.get(path[-1]) in wanted:
                 return tuple(path)
             target = next((one for one in waiting[-1] if one not in seen), None)
             if target is None:
@@ -49,8 +74,8 @@ def usual_way(program: Program, ranges: Ranges) -> tuple[str, ...]:
             else:
                 seen.add(target)
                 path.append(target)
-                waiting.append(iter(usual_exits(program, target, ranges)))
-    return (program.start,)
+                waiting.append(iter(exits[target] if target not in ends else ()))
+    return (start,)
 
 
 @dataclass(frozen=True, slots=True)

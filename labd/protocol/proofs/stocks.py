@@ -69,6 +69,11 @@ def _room(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Proble
 
 
 def _picks(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Problem]:
+    if key.name in case.facts.gone:
+        message = f"this picks at {key.name}, where nothing lies any more"
+        mend = f"lay a part there: `labd load {key.name} --fill …`, or pick elsewhere"
+        yield case.problem("P504", message, found.paths[key], mend)
+        return
     part = (case.facts.stock or {})[key.name]
     if amount.expected > 1 + SLACK:
         message = f"this picks {amount.expected:g} of `{part}` at {key.name}, where one lies"

@@ -20,6 +20,9 @@ from labd.protocol.proofs.paths import Shortest, costliest, usual_way
 from labd.protocol.proofs.ranges import Ranges, declared_ranges, default_ranges, point
 from labd.protocol.values import Slot
 
+ANSWER = "the operator's answer"
+"""What `unknown` says of a question: how long a person takes nobody knows, and when all goes well it is not long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -137,7 +140,7 @@ class Times:
             case UntilOp(within=within, condition=condition):
                 return Estimate(0.0, 0.0, self._limit(within, place), (f"the wait until {condition.text}",))
             case AskOp(within=within):
-                return Estimate(0.0, 0.0, self._limit(within, place), ("the operator's answer",))
+                return Estimate(0.0, 0.0, self._limit(within, place), (ANSWER,))
             case CallOp():
                 return called(leaf.op, self.ranges.at(place), self.usual.at(place), self.ranges, self.usual).whole()
             case _:

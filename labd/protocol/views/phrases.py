@@ -45,6 +45,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         ", at {current}",
         ", at a C-rate of {c_rate}",
         ", for a capacity of {capacity}",
+        ", for an active mass of {active_mass}",
+        ", for {specific_capacity}",
         ", holding the upper voltage until {cv_until}",
         ", with {rest} of rest after each half",
         ", and records every {interval}",

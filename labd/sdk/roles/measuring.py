@@ -17,8 +17,10 @@ from labd.sdk.quantities import (
     Mass,
     Resistance,
     ScanRate,
+    SpecificCharge,
     Voltage,
 )
+from labd.sdk.rates import whole_capacity
 
 PositiveDuration = Annotated[Duration, Bounds(min=0.0)]
 Interval = Annotated[Duration, Bounds(min=0.001)]
@@ -72,12 +74,16 @@ class ConstantVoltageResult(Result):
 
 
 class CycleResult(Result):
-    """Discharge capacity and coulombic efficiency (discharge over charge, in percent) of each cycle, in order."""
+    """Discharge capacity and coulombic efficiency (discharge over charge, in percent) of each cycle, in order.
+
+    `current` is what was driven: that of the order, or what its C-rate came to.
+    """
 
     capacities: list[Charge]
     coulombic_efficiencies: list[float]
     capacity: Charge
     reason: str
+    current: Current | None = None
 
 
 class VoltammetryResult(Result):
@@ -95,8 +101,9 @@ def _cycle_limit(p: Any) -> float:
 def _cycling(p: Any) -> float | None:
     """At a C-rate, or at a current of a known capacity (mAh): two halves a cycle, a rest after each."""
     rate = p.c_rate
-    if rate is None and p.capacity is not None and p.current is not None:
-        rate = abs(p.current) * 1000 / p.capacity
+    whole = whole_capacity(p.capacity, p.active_mass, p.specific_capacity)
+    if rate is None and whole and p.current is not None:
+        rate = abs(p.current) * 1000 / whole
     return None if not rate else float(p.cycles * 2 * (3600 / rate + p.rest))
 
 
@@ -169,7 +176,14 @@ class Potentiostat(Driver):
     ) -> ConstantVoltageResult:
         """Keeps a constant voltage until the current has fallen to a magnitude, or a time is reached."""
 
-    @action(effect=Effect.ONCE, timeout=_cycle_limit, duration=_cycling, on_loss=OnLoss.CONTINUE, data=CycleData)
+    @action(
+        effect=Effect.ONCE,
+        timeout=_cycle_limit,
+        duration=_cycling,
+        on_loss=OnLoss.CONTINUE,
+        data=CycleData,
+        one_of=("current", "c_rate"),
+    )
     @abstractmethod
     async def cycle(
         self,
@@ -184,8 +198,14 @@ class Potentiostat(Driver):
         rest: PositiveDuration = 0.0,
         interval: Interval = 10.0,
         half_cycle_limit: PositiveDuration = 360000.0,
+        active_mass: Annotated[Mass, Bounds(min=1e-9)] | None = None,
+        specific_capacity: Annotated[SpecificCharge, Bounds(min=1e-3)] | None = None,
     ) -> CycleResult:
-        """Charges and discharges between two voltages, at a current, or at a C-rate of the cell's capacity."""
+        """Charges and discharges between two voltages, at a current, or at a C-rate of the cell's capacity.
+
+        The capacity is given, or `active_mass` times `specific_capacity`; those, where they are not given, are the
+        sample's own.
+        """
 
     @action(effect=Effect.ONCE, timeout=lambda p: _sweep(p) * 1.1 + 60, duration=_sweep, least=_sweep, data=ChannelData)
     @abstractmethod

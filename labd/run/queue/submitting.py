@@ -1,0 +1,148 @@
+"""A submission on its way into the queue: its protocol read, its rows checked, and the events that queue it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labd.files import InputErrors, Problem
+from labd.files.library import Library
+from labd.files.tables import Cell, Row
+from labd.journal import NewEvent
+from labd.lab.lab import Lab
+from labd.lab.samples import Samples
+from labd.protocol import LabFacts, Protocol, load
+from labd.run.facts import facts_of
+from labd.run.identity import HOW, asked_of
+from labd.run.queue.rows import Asked, Entry, Known, check_rows, of_stock
+from labd.run.shipped import library
+
+if TYPE_CHECKING:
+    from labd.run.queue.queue import Submission
+
+
+COLUMNS = {"active_mass": "`active_mass [mg]`", "specific_capacity": "`# specific_capacity` with `160 mAh/g`"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A submission that holds."""
+
+    protocol: Protocol
+    entries: Sequence[Entry]
+
+
+def rows_of(
+    rows: Sequence[Mapping[str, Cell]] | None, numbers: Sequence[int] | None = None, count: int | None = None
+) -> list[Row]:
+    """Rows as they are sent: cells by header, with their numbers in the table; or so many empty ones."""
+    if rows is None:
+        return [Row(number, {}) for number in range(1, (count or 1) + 1)]
+    headers = dict.fromkeys(header for row in rows for header in row)
+    called = numbers or range(2, len(rows) + 2)
+    return [
+        Row(number, {header: _tidy(row.get(header)) for header in headers})
+        for number, row in zip(called, rows, strict=True)
+    ]
+
+
+def _tidy(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return cell.strip() or None
+    return int(cell) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15 else cell
+
+
+async def check_submission(asked: Submission, lab: Lab, known: Known) -> Checked:
+    """Reads and checks it against a lab. Raises InputErrors with all that does not hold."""
+    facts = facts_of(lab)
+    # sixty rows take seconds: in a thread, so that the lab goes on meanwhile
+    checked = await asyncio.to_thread(read_submission, asked, facts, known)
+    unsaid = of_samples(checked, lab.samples, asked.table)
+    if unsaid:
+        raise InputErrors(unsaid)
+    lacks = lab.inventory.problems([(entry.row, entry.needs) for entry in checked.entries])
+    problems = of_stock(asked.table, lacks)
+    if problems:
+        raise InputErrors(problems)
+    return checked
+
+
+def of_samples(checked: Checked, samples: Samples, file: str) -> list[Problem]:
+    """What the protocol asks of its samples, and neither a row nor the lab says."""
+    found = []
+    for name in asked_of(checked.protocol):
+        for entry in checked.entries:
+            known = samples.registered(entry.sample) if entry.sample is not None else None
+            own = entry.active_mass if name == "active_mass" else entry.about.get(name)
+            if own is None and getattr(known, name, None) is None:
+                where = f"row {entry.row}: " if file else ""
+                said = f"{where}{checked.protocol.name} asks for the {name.replace('_', ' ')} of its sample"
+                mend = f"add a column {COLUMNS[name]}, or register it: labd sample ID {HOW[name]}"
+                found.append(Problem("T106", said, file, entry.row if file else 0, mend=mend))
+    return found
+
+
+def read_submission(asked: Submission, facts: LabFacts, known: Known) -> Checked:
+    """The same without a lab at work. Raises InputErrors."""
+    protocol = load(asked.source, asked.name, library().under(Library(asked.called)))
+    rows = Asked(asked.rows, asked.parameters, asked.priority, asked.again, asked.table)
+    return Checked(protocol, check_rows(protocol, rows, facts, known))
+
+
+def batch_events(
+    asked: Submission, checked: Checked, batch: str, ids: Sequence[str], taken: Collection[str]
+) -> list[NewEvent]:
+    """What is written for a batch, in one piece: the batch with its jobs, and its samples.
+
+    Args:
+        asked: the submission.
+        checked: the same, checked.
+        batch: its name.
+        ids: the names of its jobs, one an entry.
+        taken: names of samples that are no new ones'.
+    """
+    samples = [
+        entry.sample or _unused(f"{batch}-{number:02d}", taken) for number, entry in enumerate(checked.entries, 1)
+    ]
+    jobs = [
+        {
+            "job": job,
+            "sample": sample,
+            "position": entry.position,
+            "parameters": dict(entry.parameters),
+            "priority": entry.priority,
+            "needs": dict(entry.needs),
+        }
+        for job, sample, entry in zip(ids, samples, checked.entries, strict=True)
+    ]
+    submitted = {
+        "batch": batch,
+        "by": asked.by,
+        "protocol": checked.protocol.name,
+        "version": str(checked.protocol.version),
+        "name": asked.name,
+        "source": asked.source,
+        "called": dict(checked.protocol.texts),
+        "request": asked.request,
+        "jobs": jobs,
+    }
+    return [
+        NewEvent("batch.submitted", submitted),
+        *(
+            NewEvent("sample.registered", _registered(sample, entry, asked.by))
+            for sample, entry in zip(samples, checked.entries, strict=True)
+        ),
+    ]
+
+
+def _registered(sample: str, entry: Entry, by: str) -> dict[str, Any]:
+    about = dict(entry.about)
+    return {"sample": sample, "barcode": entry.barcode, "active_mass": entry.active_mass, "about": about, "by": by}
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "x"
+    return name

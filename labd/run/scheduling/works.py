@@ -1,0 +1,154 @@
+"""From runs and jobs to what the planner plans: their works, and the bench as it is now."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labd.files import InputErrors
+from labd.files.library import Library
+from labd.lab.lab import Lab
+from labd.protocol import LabFacts, Protocol, bind_parameters, compiled, load
+from labd.protocol.program import Program
+from labd.run.facts import facts_of
+from labd.run.lifecycle import PAUSED
+from labd.run.planning.model import Bench, Work
+from labd.run.planning.site import Site, site_of, unit_name
+from labd.run.planning.tasks import Recipes
+from labd.run.queue import Job
+from labd.run.reservations import Reservations
+from labd.run.run import Run
+from labd.run.scheduling.visits import Visits
+from labd.run.shipped import library
+
+KEPT = 64  # protocols that are kept compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is to be planned now."""
+
+    works: tuple[Work, ...]
+    bench: Bench
+
+
+@dataclass(slots=True)
+class Works:
+    """Makes works of the runs and jobs of one lab.
+
+    Args:
+        lab: with its places.
+        reservations: who has which unit.
+        visits: the states that runs have been in.
+        recipes: with the times that were learnt.
+    """
+
+    lab: Lab
+    reservations: Reservations
+    visits: Visits
+    recipes: Recipes = field(default_factory=Recipes)
+    _site: Site | None = None
+    _programs: dict[str, tuple[Protocol, Program] | None] = field(default_factory=dict)
+
+    async def of(self, runs: Iterable[Run], jobs: Sequence[Job], now: float) -> Planned:
+        """What is to be planned.
+
+        Args:
+            runs: all that are at work.
+            jobs: those that were not started, in the order of the queue.
+            now: of the lab's monotonic clock.
+        """
+        await self._compile(jobs)
+        moving = [run for run in runs if not run.over and run.lifecycle.at not in PAUSED]
+        site = self.site
+        works = [self._of_run(run, site, now) for run in moving]
+        works += [work for job in jobs if (work := self._of_job(job, site)) is not None]
+        samples = {run.sample for run in moving} | {job.sample for job in jobs}
+        bench = Bench(site.bench.units, self._closed({run.id for run in moving}, samples))
+        return Planned(tuple(works), bench)
+
+    @property
+    def site(self) -> Site:
+        """The lab as it is configured."""
+        if self._site is None:
+            self._site = site_of(self.lab)
+            self.recipes.places = self._site.places
+        return self._site
+
+    # ── works ────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _of_run(self, run: Run, site: Site, now: float) -> Work:
+        machine = run.machine
+        return self.recipes.work(
+            run.id,
+            machine.protocol,
+            machine.program,
+            machine.parameters,
+            past=self.visits.of(run.id),
+            home=run.home,
+            at=self._at(run.sample, site),
+            ready=now,
+        )
+
+    def _of_job(self, job: Job, site: Site) -> Work | None:
+        known = self._programs.get(_key(job))
+        if known is None:
+            return None
+        protocol, program = known
+        try:
+            values = bind_parameters(protocol, job.parameters)
+        except InputErrors:
+            return None  # its start tells why
+        home = job.position or ""
+        return self.recipes.work(
+            job.id, protocol, program, values, home=home, at=self._at(job.sample, site), priority=job.priority
+        )
+
+    def _at(self, sample: str, site: Site) -> dict[str, str]:
+        """The unit that has a sample or a part for it, by kind of device."""
+        places = (self.lab.places.place_of(sample), self.lab.places.part_of(sample))
+        units = (place for place in places if place is not None and place in site.places)
+        return {site.places[place]: site.unit_at[place] for place in units}
+
+    async def _compile(self, jobs: Sequence[Job]) -> None:
+        """Protocols that were not seen before, in a thread: a long one takes a second."""
+        facts = None
+        for job in jobs:
+            key = _key(job)
+            if key in self._programs:
+                continue
+            facts = facts or facts_of(self.lab)
+            while len(self._programs) >= KEPT:
+                del self._programs[next(iter(self._programs))]
+            self._programs[key] = await asyncio.to_thread(_compiled, job, facts)
+
+    # ── the bench ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _closed(self, moving: set[str], samples: set[str]) -> dict[str, float]:
+        """The units that nobody can have for now: down, barred, or with something in them that no planned run takes."""
+        closed: dict[str, float] = {}
+        for device in self.lab.devices.values():
+            gone = not device.connected or self.lab.barriers.reason_for((device.id,)) is not None
+            for unit in device.driver.units:
+                holder = self.reservations.holder(device.id, unit)
+                place = self.lab.place_of(device, unit)
+                inside = {self.lab.places.sample_at(place), self.lab.places.part_for(place)} if place else set()
+                if gone or (holder is not None and holder not in moving) or inside - samples - {None}:
+                    closed[unit_name(device.id, unit)] = math.inf
+        return closed
+
+
+def _key(job: Job) -> str:
+    texts: list[Any] = [job.source, sorted(job.called.items())]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
+
+
+def _compiled(job: Job, facts: LabFacts) -> tuple[Protocol, Program] | None:
+    """None where it does not hold: that is told when it is started."""
+    try:
+        protocol = load(job.source, job.name, library().under(Library(job.called)))
+        return protocol, compiled(protocol, facts)
+    except InputErrors:
+        return None
