@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,20 @@ from labd.run.urgent import order_all
 from tests.run.conftest import ASSEMBLE, DEVICES, Bench, BenchMaker, at_work
 from tests.run.test_engine import IDLE
 from tests.run.waiting import until, until_busy
+
+IN_LINE: dict[str, Any] = {"plan": False}
+"""Jobs are started as they stand in line, as soon as they can be."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> BenchMaker:
+    def make(lab_yaml: dict[str, Any] | None = None) -> AbstractAsyncContextManager[Bench]:
+        more = {**(lab_yaml or {})}
+        more["queue"] = IN_LINE | more.get("queue", {})
+        return at_work(tmp_path, DEVICES, lab_yaml=more)
+
+    return make
+
 
 PLACES = [f"tray/cells/{row}{column}" for row in "ABCDEF" for column in range(1, 7)]
 
@@ -142,7 +157,7 @@ async def test_jobs_are_moved_and_take_the_priority_of_their_place(bench: BenchM
 
 
 async def test_the_order_may_be_another_ones(bench: BenchMaker) -> None:
-    async with bench({"queue": {"most_runs": 1}}) as lab:
+    async with bench({"queue": IN_LINE | {"most_runs": 1}}) as lab:
         lab.engine.queue.order = lambda jobs: list(reversed(jobs))
         await submit(lab, {}, {}, {})
         await when(lab, lambda: set(states(lab).values()) == {"Completed"})
@@ -162,14 +177,11 @@ async def test_a_job_whose_place_is_taken_waits_until_it_is_free(bench: BenchMak
 
 
 async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_there(tmp_path: Path) -> None:
-    deck = [
-        {"place": "tray/cells", "labware": "cell_tray_36"},
-        {"place": "tray/spare", "labware": "cell_tray_8", "fill": "half_cell"},
-    ]
-    async with at_work(tmp_path, DEVICES, lab_yaml={"deck": deck}) as lab:
-        wells = [f"tray/spare/{well}" for well in lab.lab.config.deck[1].wells]
-        for well in wells[2:]:
-            del lab.lab.inventory.stock.parts[well]
+    wells = ["tray/spare/A1", "tray/spare/B1"]  # of whose cells nobody has begun with one
+    contents = {well.rpartition("/")[2]: {"part": "cell"} for well in wells}
+    spare = {"place": "tray/spare", "labware": "cell_tray_8", "contents": contents, "fill": None}
+    deck = [{"place": "tray/cells", "labware": "cell_tray_36"}, spare]
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE, "deck": deck}) as lab:
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
         await lab.engine.queue.resume(by="eva")
@@ -187,7 +199,7 @@ async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_t
 
 
 async def test_what_waits_is_cancelled_and_what_runs_is_told_to_be_stopped(bench: BenchMaker) -> None:
-    async with bench({"queue": {"most_runs": 1}}) as lab:
+    async with bench({"queue": IN_LINE | {"most_runs": 1}}) as lab:
         queue = lab.engine.queue
         await submit(lab, {}, {}, {}, {})
         await when(lab, lambda: bool(lab.engine.working))
@@ -210,7 +222,7 @@ async def test_what_waits_is_cancelled_and_what_runs_is_told_to_be_stopped(bench
 
 
 async def test_a_paused_queue_starts_nothing_also_after_a_restart(tmp_path: Path) -> None:
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         await lab.engine.queue.pause(by="eva", why="lunch")
         await submit(lab, {})
         await asyncio.sleep(3600)
@@ -219,7 +231,7 @@ async def test_a_paused_queue_starts_nothing_also_after_a_restart(tmp_path: Path
             "Waiting",
             "the queue is paused by eva: lunch; `labd queue resume` lets it go on",
         )
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         await asyncio.sleep(3600)
         assert lab.engine.working == ()
         await lab.engine.queue.resume(by="eva")
@@ -229,7 +241,7 @@ async def test_a_paused_queue_starts_nothing_also_after_a_restart(tmp_path: Path
 
 
 async def test_an_order_to_the_whole_lab_keeps_the_queue_from_starting_what_waits(tmp_path: Path) -> None:
-    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": {"most_runs": 1}}) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE | {"most_runs": 1}}) as lab:
         await submit(lab, {}, {})
         await when(lab, lambda: bool(lab.engine.working))
         await order_all(lab.engine, Command.STOP, by="eva", cause="smoke")
@@ -238,7 +250,7 @@ async def test_an_order_to_the_whole_lab_keeps_the_queue_from_starting_what_wait
         assert lab.engine.queue.paused == "the queue is paused by eva: stop of all runs, smoke"
         await order_all(lab.engine, Command.ABORT, by="mk")
         assert lab.engine.queue.paused == "the queue is paused by eva: stop of all runs, smoke"
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         assert lab.engine.queue.paused is not None
         await asyncio.sleep(3600)
         assert lab.engine.working == ()
@@ -258,11 +270,11 @@ async def test_a_stop_of_all_also_reaches_a_job_that_is_just_being_started(bench
 
 
 async def test_the_same_submission_twice_is_queued_once_also_after_a_restart(tmp_path: Path) -> None:
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         await lab.engine.queue.pause(by="eva")
         both = await asyncio.gather(*(submit(lab, {}, {}, request="r1") for _ in range(2)))
         assert [found.batch for found in both] == ["batch-0001", "batch-0001"]
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         again = await submit(lab, {}, {}, request="r1")
         assert [job.id for job in again.jobs] == ["job-0001", "job-0002"]
         other = await submit(lab, {"position": "tray/cells/F6"}, request="r2")
@@ -392,18 +404,18 @@ async def test_a_job_is_held_while_its_run_is(bench: BenchMaker) -> None:
 
 
 async def test_runs_that_ended_in_a_later_life_are_their_jobs_ends(tmp_path: Path) -> None:
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         await submit(lab, {}, {})
         await when(lab, lambda: len(lab.engine.working) == 2)
         await lab.engine.leave_all()
-    async with at_work(tmp_path, DEVICES, resume=False) as lab:
+    async with at_work(tmp_path, DEVICES, resume=False, lab_yaml={"queue": IN_LINE}) as lab:
         assert states(lab) == {"job-0001": "Held", "job-0002": "Held"}
         assert lab.engine.queue.job("job-0001").why == "not resumed: safe mode"
         await lab.engine.command("run-0001", Command.ABORT, by="eva")
         assert states(lab)["job-0001"] == "Aborted"
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         await when(lab, lambda: states(lab) == {"job-0001": "Aborted", "job-0002": "Completed"})
-    async with at_work(tmp_path, DEVICES) as lab:
+    async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         assert states(lab) == {"job-0001": "Aborted", "job-0002": "Completed"}
         assert lab.engine.known()[-1].run == "run-0002"
 

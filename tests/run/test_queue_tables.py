@@ -274,6 +274,18 @@ def test_a_sample_or_barcode_that_the_lab_has_is_refused_unless_it_is_meant() ->
     assert "`QR-1` is the barcode of c1" in other
 
 
+def test_a_name_and_a_code_never_mean_two_samples() -> None:
+    known = Known({"c1": "run-0001 was for it"}, {"qr-1": "c1"}.get)
+    (told,) = problems(table({"sample": "qr-1", "force": "7 kN"}), known)
+    assert "`qr-1` is the barcode of c1" in told
+    (told,) = problems(table({"sample": "c2", "barcode": "c1", "force": "7 kN"}), known)
+    assert "`c1` is the name of another sample" in told
+    (entry,) = checked(table({"sample": "c2", "barcode": "c2", "force": "7 kN"}), known)
+    assert entry.barcode == "c2"
+    (told,) = problems(table({"barcode": "x" * 129, "force": "7 kN"}), known)
+    assert "one has at most 128 printable characters" in told
+
+
 def test_what_the_lab_cannot_make_is_told_with_the_rows_of_it() -> None:
     held = PROTOCOL.replace("force: =force", "force: =force * times")
     asked = Asked(table({"force": "7 kN", "times": 1}, {"force": "7 kN", "times": 3}).rows, file="cells.csv")

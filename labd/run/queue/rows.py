@@ -243,12 +243,18 @@ class _Checking:
         return text
 
     def _belongs(self, row: Row, sample: str | None, barcode: str | None) -> None:
-        """A barcode that the lab knows is of the same sample."""
+        """A barcode that the lab knows is of the same sample, and none is the name of another."""
+        named = self.columns.of("sample")
+        if named is not None and sample is not None and self.known.barcode(sample) not in (None, sample):
+            said = f"`{sample}` is the barcode of {self.known.barcode(sample)}"
+            self._of_cell("T104", row, named, said, "give it another name; or write that sample's own, and say --again")
         column = self.columns.of("barcode")
         owner = self.known.barcode(barcode) if barcode is not None else None
         if column is not None and owner is not None and owner != sample:
             mend = "scan it once more, or take the code off the other sample"
             self._of_cell("T104", row, column, f"`{barcode}` is the barcode of {owner}", mend)
+        elif column is not None and barcode in self.known.samples and barcode != sample:
+            self._of_cell("T104", row, column, f"`{barcode}` is the name of another sample", "give it another code")
 
     def _position(self, row: Row) -> str | None:
         found = self._cell(row, "position")
