@@ -177,11 +177,14 @@ async def test_a_job_whose_place_is_taken_waits_until_it_is_free(bench: BenchMak
 
 
 async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_there(tmp_path: Path) -> None:
-    wells = ["tray/spare/A1", "tray/spare/B1"]  # of whose cells nobody has begun with one
-    contents = {well.rpartition("/")[2]: {"part": "cell"} for well in wells}
-    spare = {"place": "tray/spare", "labware": "cell_tray_8", "contents": contents, "fill": None}
-    deck = [{"place": "tray/cells", "labware": "cell_tray_36"}, spare]
+    deck = [
+        {"place": "tray/cells", "labware": "cell_tray_36"},
+        {"place": "tray/spare", "labware": "cell_tray_8", "fill": "half_cell"},
+    ]
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE, "deck": deck}) as lab:
+        wells = [f"tray/spare/{well}" for well in lab.lab.config.deck[1].wells]
+        for well in wells[2:]:  # two half cells are left
+            del lab.lab.inventory.stock.parts[well]
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
         await lab.engine.queue.resume(by="eva")
