@@ -19,6 +19,7 @@ from labd.run.queue import Job, Submission, Submitted, UnknownJobError, rows_of
 from labd.run.urgent import order_all
 from tests.run.conftest import ASSEMBLE, DEVICES, Bench, BenchMaker, at_work
 from tests.run.test_engine import IDLE
+from tests.run.test_parts import CLOSE
 from tests.run.waiting import until, until_busy
 
 IN_LINE: dict[str, Any] = {"plan": False}
@@ -178,10 +179,11 @@ async def test_a_job_whose_place_is_taken_waits_until_it_is_free(bench: BenchMak
 
 async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_there(tmp_path: Path) -> None:
     wells = ["tray/spare/A1", "tray/spare/B1"]  # of whose cells nobody has begun with one
-    contents = {well.rpartition("/")[2]: {"part": "cell"} for well in wells}
-    spare = {"place": "tray/spare", "labware": "cell_tray_8", "contents": contents, "fill": None}
+    spare = {"place": "tray/spare", "labware": "cell_tray_8", "fill": "cell"}
     deck = [{"place": "tray/cells", "labware": "cell_tray_36"}, spare]
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE, "deck": deck}) as lab:
+        for well in set(lab.lab.inventory.stock.parts) - set(wells):
+            await lab.lab.inventory.unload(well, by="eva")
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
         await lab.engine.queue.resume(by="eva")
@@ -420,36 +422,30 @@ async def test_runs_that_ended_in_a_later_life_are_their_jobs_ends(tmp_path: Pat
         assert lab.engine.known()[-1].run == "run-0002"
 
 
-class Stock:
-    """An inventory that counts lids."""
-
-    def __init__(self, lids: int) -> None:
-        self.lids = lids
-        self.kept: dict[str, Any] = {}
-
-    def problems(self, rows: list[tuple[int, Any]]) -> list[tuple[int, str, str]]:
-        return [(row, "no lid is left for it", "load some") for row, _ in rows[self.lids - len(self.kept) :]]
-
-    def reserve(self, job: str, needs: Any) -> None:
-        self.kept[job] = needs
-
-    def release(self, job: str) -> None:
-        del self.kept[job]
+LIDS = [
+    {"place": "tray/cells", "labware": "cell_tray_36"},
+    {"place": "tray/lids", "labware": "lid_tray_8", "contents": {"A1": {"part": "lid"}, "A2": {"part": "lid"}}},
+]
 
 
 async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_for_jobs(bench: BenchMaker) -> None:
-    async with bench() as lab:
-        lab.lab.inventory = stock = Stock(2)  # type: ignore[attr-defined]
+    async with bench({"deck": LIDS}) as lab:
+        reserved = lab.lab.inventory.stock.reserved
+        rows = {"lid": "tray/lids/A1"}, {"lid": "tray/lids/A2"}
         await lab.engine.queue.pause(by="eva")
-        with pytest.raises(InputErrors, match="T107 row 3: no lid is left for it"):
-            await submit(lab, {}, {}, {})
-        await submit(lab, {}, {})
-        assert list(stock.kept) == ["job-0001", "job-0002"]
+        with pytest.raises(InputErrors, match=r"T107 row 3: .*lid"):
+            await submit(lab, *rows, {"lid": "tray/lids/A1"}, source=CLOSE)
+        await submit(lab, *rows, source=CLOSE)
+        assert list(reserved) == ["job-0001", "job-0002"]
+        with pytest.raises(InputErrors, match=r"T107 row 1: .*lid"):
+            await submit(lab, {"lid": "tray/lids/A2", "position": PLACES[7]}, source=CLOSE)
         await lab.engine.queue.cancel("job-0001", by="eva")
-        assert list(stock.kept) == ["job-0002"]
+        assert list(reserved) == ["job-0002"]
         await lab.engine.queue.resume(by="eva")
         await when(lab, lambda: states(lab)["job-0002"] == "Running")
-        assert stock.kept == {}
+        assert list(reserved) == ["run-0001"]
+        await when(lab, lambda: states(lab)["job-0002"] == "Completed")
+        assert (dict(reserved), list(lab.lab.inventory.stock.parts)) == ({}, ["tray/lids/A1"])
 
 
 def test_a_job_says_what_it_is() -> None:

@@ -234,8 +234,6 @@ class Queue(Orders):
             except Exception as error:
                 log.exception("a job could not be started", job=job.id)
                 await self._hold(job, f"labd failed as it was started: {error!r}; its log says where")
-            else:
-                self._stock("release", job.id)  # the run has its own now
 
     async def _hold(self, job: Job, why: str) -> None:
         way = f"mend that, then `labd queue release {job.id}`, or `labd cancel {job.id}`"
