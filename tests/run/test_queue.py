@@ -446,6 +446,31 @@ async def test_what_is_kept_for_one_job_is_not_there_for_another_and_goes_to_its
         assert (dict(reserved), list(lab.lab.inventory.stock.parts)) == ({}, ["tray/lids/A1"])
 
 
+async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_for_jobs(
+    bench: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench() as lab:
+        inventory = lab.lab.inventory
+        asked: list[int] = []
+
+        def problems(rows: list[tuple[int, Any]]) -> list[tuple[int, str, str]]:
+            asked.append(len(rows))
+            return [(row, "no lid is left for it", "load some") for row, _ in rows[2:]]
+
+        monkeypatch.setattr(inventory, "problems", problems)
+        await lab.engine.queue.pause(by="eva")
+        with pytest.raises(InputErrors, match="T107 row 3: no lid is left for it"):
+            await submit(lab, {}, {}, {})
+        await submit(lab, {}, {})
+        assert asked == [3, 2]
+        assert set(inventory.stock.reserved) == {"job-0001", "job-0002"}
+        await lab.engine.queue.cancel("job-0001", by="eva")
+        assert set(inventory.stock.reserved) == {"job-0002"}
+        await lab.engine.queue.resume(by="eva")
+        await when(lab, lambda: states(lab)["job-0002"] == "Running")
+        assert set(inventory.stock.reserved) == {"run-0001"}
+
+
 def test_a_job_says_what_it_is() -> None:
     job = Job("job-0012", "batch-0001", "c1", "p", "1", "p.yaml", "", {}, {}, None, 0, {}, "eva", "t")
     assert (job.number, job.pending) == (12, True)
