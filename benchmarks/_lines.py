@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import time
@@ -87,19 +88,38 @@ class LineDevice(Driver):
             pass
         return Worked(done=True)
 
-    async def _ask(self, line: str) -> str:
-        async with self._link.exchange(2.0) as exchange:
+    @action(effect=Effect.ONCE, timeout=4000)
+    async def step(self, call: Call, duration: Duration) -> Worked:  # noqa: ARG002 - what it says it does not need
+        """Has the device work for a while, and tell when it is done."""
+        await self._ask(f"STEP {duration}", duration + 5.0)
+        return Worked(done=True)
+
+    async def _ask(self, line: str, limit: float = 2.0) -> str:
+        async with self._link.exchange(limit) as exchange:
             await exchange.write(line.encode() + b"\n")
             return await exchange.read_line()
 
 
 # ── the devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
+DONE: dict[str, float] = {}  # when each device was done last
+BETWEEN: list[float] = []  # s from a device's done to the first byte of its next step
+
+
 async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     name = "-"
     while line := (await reader.readline()).decode().strip():
         if line in ("STOP", "CANCEL"):
             print(line, name, time.monotonic(), flush=True)  # the clock of all processes of this machine
             continue
+        if line == "REPORT":
+            writer.write(json.dumps({"between": BETWEEN, "done": DONE}).encode() + b"\n")
+            BETWEEN.clear()
+            continue
+        if line.startswith("STEP "):
+            if name in DONE:
+                BETWEEN.append(time.monotonic() - DONE[name])
+            await asyncio.sleep(float(line.removeprefix("STEP ")))
+            DONE[name] = time.monotonic()
         if line.startswith("ID "):
             name = line.removeprefix("ID ")
         if not (name.startswith("silent") and line == "READ"):

@@ -1,8 +1,9 @@
 """The journal: the durable, append-only record of what was intended, sent and done.
 
 One thread writes. It takes all that waits, writes it in one transaction and syncs once (group commit); what is
-appended meanwhile shares the next one. Virtual time stands still from when work is queued until its result is back in
-the loop. All methods are for the loop's thread.
+appended meanwhile shares the next one. What nobody waits for is handed to it a moment later: an outcome and the intent
+of what follows from it then share one sync, where the second would wait for that of the first. Virtual time stands
+still from when work is queued until its result is back in the loop. All methods are for the loop's thread.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ Listener = Callable[[Sequence[Event]], None]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
+
+LINGER = 16  # turns of the loop that an event which nobody waits for may wait for one that is waited for
+LINGER_LIMIT = 0.002  # s; the longest that it does
 
 RARE = 10  # kinds of which fewer than one event in so many is are looked up, others found by walking through all
 _Set = Collection[Any] | None
@@ -62,6 +66,9 @@ class Journal:
         self._queue: queue.SimpleQueue[Sequence[_Work] | None] = queue.SimpleQueue()
         self._pending = 0  # works queued whose results are not back in the loop
         self._together: list[_Work] | None = None  # what is gathered by `together`
+        self._lingering: list[_Work] = []  # what nobody waits for, not handed to the writer yet
+        self._turns = 0  # of the loop, until it is
+        self._latest = 0.0  # and when it is at the latest, by the loop's clock
         self._listeners: list[Listener] = []
         self._broken: JournalError | None = None
         self._breaks = asyncio.Event()
@@ -187,7 +194,26 @@ class Journal:
         if self._pending == 0:
             self._acquire()
         self._pending += len(works)
-        self._queue.put(works)
+        self._lingering += works
+        if any(work.done is not None for work in works):
+            self._hand_over()
+        elif self._turns == 0:
+            self._turns, self._latest = LINGER, self._loop.time() + LINGER_LIMIT
+            self._loop.call_soon(self._linger)
+
+    def _linger(self) -> None:
+        """Turn by turn, and not by a timer: on virtual time none comes due while something is to be written."""
+        self._turns -= 1
+        if self._turns > 0 and self._lingering and self._loop.time() < self._latest:
+            self._loop.call_soon(self._linger)
+        else:
+            self._turns = 0
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        works, self._lingering = self._lingering, []
+        if works:
+            self._queue.put(works)
 
     # ── the writer's thread ──────────────────────────────────────────────────────────────────────────────────────
     def _write(self) -> None:
@@ -408,9 +434,11 @@ class Journal:
             # The reader first: the writer, as the last to close, then empties the WAL into the file.
             await self._loop.run_in_executor(self._reading, self._file.reader.close)
             with clock.hold():
+                self._hand_over()
                 self._queue.put(None)
                 await self._ended.wait()
         finally:
+            self._hand_over()
             self._queue.put(None)  # for a close that was cancelled; else nobody reads it
             self._reading.shutdown()
             self._thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from labd.run.reservations import Reservations
 from tests.run.conftest import BenchMaker
 
 TWO = """\
@@ -76,16 +77,41 @@ async def test_two_runs_with_two_channels_each_share_four(bench: BenchMaker) -> 
 
 async def test_who_needs_several_channels_is_not_passed_by_those_that_need_one(bench: BenchMaker) -> None:
     async with bench(**STATS) as lab:
-        ahead = [await lab.start(ONE, f"tray/cells/{well}", rest="1 h") for well in ("A1", "A2")]
+        reservations = Reservations(lab.lab)  # without a plan: who asked first goes first
+        stat = {"stat": "potentiostat"}
+        ahead = [await reservations.acquire(f"run-{number}", number, f"cell-{number}", stat) for number in (1, 2)]
+        several = asyncio.create_task(reservations.acquire("run-3", 3, "cell-3", stat, {"stat": 2}))
+        late = asyncio.create_task(reservations.acquire("run-4", 4, "cell-4", stat))
+        await asyncio.sleep(1)
+        assert not late.done()
+        assert "stat3 is kept for run-3, which needs several and came before" in str(reservations.waiting("run-4"))
+        reservations.release("run-1", ahead[0])
+        await asyncio.sleep(1)
+        assert {device for device, _ in (await several)["stat"].keys} == {"stat1", "stat3"}
+        assert not late.done()  # nothing is free
+        reservations.release("run-2", ahead[1])
+        assert (await late)["stat"].device.id == "stat2"
+
+
+async def test_a_sample_that_is_in_a_channel_is_kept_waiting_by_nobody(bench: BenchMaker) -> None:
+    async with bench(**STATS) as lab:
+        reservations = Reservations(lab.lab)
+        stat = {"stat": "potentiostat"}
+        for number in (1, 2):
+            await reservations.acquire(f"run-{number}", number, f"cell-{number}", stat)
+        several = asyncio.create_task(reservations.acquire("run-3", 3, "cell-3", stat, {"stat": 2}))
+        lab.lab.places.move("cell-4", "stat3/cell")
+        late = await reservations.acquire("run-4", 4, "cell-4", stat)
+        assert late["stat"].device.id == "stat3"
+        several.cancel()
+
+
+async def test_a_plan_lets_those_that_need_one_channel_go_first_only_for_a_while(bench: BenchMaker) -> None:
+    async with bench(stat1="stat", stat2="stat") as lab:
+        ahead = [await lab.start(ONE, f"tray/cells/A{index}", rest=rest) for index, rest in ((1, "1 h"), (2, "30 min"))]
         several = await lab.start(TWO, "tray/cells/B1")
-        late = await lab.start(ONE, "tray/cells/B2")
-        await asyncio.sleep(60)
-        assert lab.engine.reservations.holder("stat3", "") is None  # kept for the run that came before
-        cause = str((await lab.engine.state(late)).cause)
-        assert f"stat3 is kept for {several}, which needs several and came before" in cause
-        for run in ahead:
-            await lab.engine.wait(run)
-        ended = {run: (await lab.engine.wait(run)).ended for run in (several, late)}
-        begun = (await lab.events(late, "protocol.entered"))[0].at
-        assert begun <= str(ended[several])  # the third channel is nobody's any more
-        assert (await lab.engine.state(several)).outcome == "complete"
+        late = [await lab.start(ONE, f"tray/cells/C{index}", rest="1 h") for index in range(1, 5)]
+        for run in (*ahead, several, *late):
+            assert (await lab.engine.wait(run)).outcome == "complete"
+        begun = {run: (await lab.events(run, "protocol.entered"))[0].at for run in (several, *late)}
+        assert begun[several] < max(begun[run] for run in late)

@@ -91,6 +91,11 @@ def test_csv_as_programs_of_all_countries_save_it(tmp_path: Path, text: str, enc
     ]
 
 
+def test_the_line_by_which_excel_is_told_how_columns_are_parted_is_no_row(tmp_path: Path) -> None:
+    found = read_table(written(tmp_path, "sep=;\r\nsample;force\r\nc1;7,8 kN\r\n"))
+    assert [(row.number, row.cells) for row in found.rows] == [(3, {"sample": "c1", "force": "7.8 kN"})]
+
+
 def test_a_decimal_comma_is_one_only_where_columns_are_parted_otherwise(tmp_path: Path) -> None:
     semicolons = read_table(written(tmp_path, "a;b;c\n7,8;-0,5 µL;a, b\n"))
     assert semicolons.rows[0].cells == {"a": "7.8", "b": "-0.5 µL", "c": "a, b"}

@@ -14,6 +14,7 @@ from labd.files.tables import Cell, Row
 from labd.lab.samples import LONGEST_BARCODE
 from labd.protocol import LabFacts, Protocol, check, compiled, needs
 from labd.protocol.parameters import Declared, bind_parameters, parameter_types, told, value_of
+from labd.protocol.program import Program
 from labd.protocol.values import BadValue
 from labd.run.queue.columns import Column, Columns, columns_of
 from labd.sdk import UnitError, units
@@ -82,6 +83,7 @@ class _Checking:
     facts: LabFacts
     known: Known
     problems: list[Problem] = field(default_factory=list)
+    program: Program | None = None
     sound: bool = True  # the headers, and the values for all rows
     types: Mapping[str, Declared] = field(default_factory=dict)
     columns: Columns = field(default_factory=lambda: Columns(()))
@@ -186,11 +188,17 @@ class _Checking:
         key = repr(sorted(bound.items()))
         if key not in self.proofs:
             found = [one for one in check(self.protocol, self.facts, bound) if one.severity == "error"]
-            self.proofs[key] = found, {} if found else needs_of(self.protocol, self.facts, bound)
+            self.proofs[key] = found, {} if found else needs_of(self._program(), self.facts, bound)
         wrong, used = self.proofs[key]
         for problem in wrong:
             self.unproven[problem].append(row)
         return told(self.protocol, bound), used
+
+    def _program(self) -> Program:
+        """Compiled once for all rows."""
+        if self.program is None:
+            self.program = compiled(self.protocol, self.facts)
+        return self.program
 
     # ── reserved columns ─────────────────────────────────────────────────────────────────────────────────────────
     def _cell(self, row: Row, name: str) -> tuple[Column, str] | None:
@@ -288,9 +296,9 @@ class _Checking:
         return mass
 
 
-def needs_of(protocol: Protocol, facts: LabFacts, bound: Mapping[str, Any]) -> dict[str, Any]:
+def needs_of(program: Program, facts: LabFacts, bound: Mapping[str, Any]) -> dict[str, Any]:
     """What a run is expected to use up, as a Job has it."""
-    found = needs(compiled(protocol, facts), facts, bound)
+    found = needs(program, facts, bound)
     tips = {key.name: amount.expected for key, amount in found.amounts.items() if key.kind == "tip"}
     return {
         "materials": {name: round(amount.expected, 6) for name, amount in found.materials.items()},

@@ -46,8 +46,11 @@ class Banker:
         """Why a run that asked must not have these units yet, in words, or None."""
         if not any(self._units.of(kind) for kind in self._customers[run].need.own):
             return None  # nothing can stay in what it asks for
+        after = stuck(self._claims(run, bound), self._units)
+        if not after:
+            return None
         before = {claim.run for claim in stuck(self._claims(), self._units)}
-        after = [claim for claim in stuck(self._claims(run, bound), self._units) if claim.run not in before]
+        after = tuple(claim for claim in after if claim.run not in before)
         if not after:
             return None
         names = sorted({claim.run for claim in after} - {run})

@@ -96,6 +96,7 @@ class Units:
     """The units of a lab in which something can lie."""
 
     lab: Lab
+    _of: dict[str, frozenset[UnitKey]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def at(self) -> Mapping[str, UnitKey]:
@@ -107,10 +108,17 @@ class Units:
             if (place := self.lab.place_of(device, unit)) is not None
         }
 
-    def of(self, kind: str) -> list[UnitKey]:
+    @cached_property
+    def all(self) -> frozenset[UnitKey]:
+        """All of them."""
+        return frozenset(self.at.values())
+
+    def of(self, kind: str) -> frozenset[UnitKey]:
         """Those that serve a role and have a place."""
-        places = set(self.at.values())
-        return [key for device, unit in self.lab.units_for(kind) if (key := (device.id, unit)) in places]
+        if kind not in self._of:
+            serve = ((device.id, unit) for device, unit in self.lab.units_for(kind))
+            self._of[kind] = frozenset(key for key in serve if key in self.all)
+        return self._of[kind]
 
     def blocked(self, sample: str) -> frozenset[UnitKey]:
         """Those that hold a sample, or a part for it."""
@@ -130,11 +138,10 @@ class Units:
         return (self.blocked(sample) - empties) | self._keys(change.fills, bound, here)
 
     def _keys(self, spots: Iterable[Spot], bound: Mapping[str, Sequence[UnitKey]], here: str | None) -> set[UnitKey]:
-        places = set(self.at.values())
         found: set[UnitKey] = set()
         for spot in spots:
             if spot.kind == "role":
-                found |= set(bound.get(spot.name, ())) & places
+                found |= self.all.intersection(bound.get(spot.name, ()))
             else:
                 place = here if spot == WHEREVER else spot.name
                 found |= {self.at[place]} if place is not None and place in self.at else set()
@@ -145,18 +152,21 @@ def stuck(claims: Sequence[Claim], units: Units) -> tuple[Claim, ...]:
     """The runs that could never come to their ends from here on; none when all is well."""
     left = list(claims)
     while left:
-        ending = [claim for claim in left if _can_end(claim, left, units)]
-        if not ending:
+        blocked = Counter(key for claim in left for key in claim.blocks)
+        kinds = {kind for claim in left for kind in claim.later}
+        free = {kind: sum(key not in blocked for key in owned) for kind in kinds if (owned := units.of(kind))}
+        waiting = [claim for claim in left if not _can_end(claim, free, blocked, units)]
+        if len(waiting) == len(left):
             return tuple(left)
-        left = [claim for claim in left if claim not in ending]
+        left = waiting
     return ()
 
 
-def _can_end(claim: Claim, others: Iterable[Claim], units: Units) -> bool:
-    """Whether all that a run may yet need is there, or is its own."""
-    taken = {key for other in others if other is not claim for key in other.blocks}
+def _can_end(claim: Claim, free: Mapping[str, int], blocked: Mapping[UnitKey, int], units: Units) -> bool:
+    """Whether all that a run may yet need is there, or is its own alone."""
+    own = [key for key in claim.blocks if blocked[key] == 1]
     return all(
-        count <= sum(key not in taken for key in owned)
+        count <= free[kind] + sum(key in units.of(kind) for key in own)
         for kind, count in claim.later.items()
-        if (owned := units.of(kind))
+        if kind in free
     )

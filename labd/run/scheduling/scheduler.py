@@ -60,9 +60,10 @@ class Scheduler:
         self._following = Following(
             Aims(self._name, self._program, self._begun), self.visits, self.surprise, self._look
         )
-        reservations.policy = self._following
-        queue.gates.append(self.gate)
-        queue.order = self.order
+        if lab.config.queue.plan:
+            reservations.policy = self._following
+            queue.gates.append(self.gate)
+            queue.order = self.order
 
     @property
     def plan(self) -> Plan | None:
@@ -89,7 +90,8 @@ class Scheduler:
             while True:
                 await self._again.wait()
                 self._again.clear()
-                await self._plan()
+                if self._lab.config.queue.plan:
+                    await self._plan()
         finally:
             forget()
             self._following.close()
