@@ -72,3 +72,19 @@ def test_a_window_that_cannot_be_kept_ends_with_1(runner: CliRunner, tmp_path: P
 def test_no_such_protocol_and_no_such_lab(runner: CliRunner, tmp_path: Path) -> None:
     assert runner.invoke(app, ["plan", "autobas_cr2032", "--lab", LAB]).exit_code == 2
     assert runner.invoke(app, ["plan", "autobass_cr2032", "--lab", str(tmp_path / "none.yaml")]).exit_code == 2
+
+
+def test_a_table_is_planned_row_by_row_and_checked_as_for_the_queue(runner: CliRunner, tmp_path: Path) -> None:
+    table = tmp_path / "cells.csv"
+    table.write_text("sample,piece,priority\nslow,5 h,0\nquick,10 min,5\n")
+    asked = ["plan", "eis_after_rest", "--lab", LAB, "--table", str(table), "--limit", "0", "--json"]
+    ended = runner.invoke(app, [*asked, "-p", "f_min=1 Hz"])
+    assert ended.exit_code == 0, ended.output
+    rows = {row["work"]: row for row in json.loads(ended.stdout)["rows"] if row["state"] == "rest"}
+    assert rows["slow"]["end"] - rows["slow"]["start"] == pytest.approx(5 * 3600)
+    assert rows["quick"]["end"] - rows["quick"]["start"] == pytest.approx(600)
+    table.write_text("sample,piece\nslow,5 kN\n")
+    refused = runner.invoke(app, asked)
+    assert refused.exit_code == 2
+    assert "row 2" in refused.output
+    assert runner.invoke(app, [*asked, "--cells", "3"]).exit_code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +26,7 @@ from labd.run.homes import EngineError, Homes
 from labd.run.identity import unsaid
 from labd.run.lifecycle import ENDING, CommandRefusedError
 from labd.run.needing import needed
+from labd.run.planning.varying import varying
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
 from labd.run.roll import UnknownRunError, number_of
@@ -62,7 +63,6 @@ class Engine(Commanding):
         self._usable: dict[str, tuple[bool, str]] = {}  # devices as they were when reservations were last looked at
         self._group: asyncio.TaskGroup | None = None
         self._reading = asyncio.Lock()  # one protocol at a time
-        self.learnt: Callable[[str, str], float | None] = self.scheduler.durations.seconds  # s a visit of a state took
 
     async def run(self) -> None:
         """Takes up the journal and keeps all runs' tasks until cancelled."""
@@ -243,7 +243,7 @@ class Engine(Commanding):
         """Gives a run its task; it has begun when this returns, and begins also when the caller is cancelled."""
         assert self._group is not None
         self._runs[run.id] = run
-        run.forecast.learn(partial(self.learnt, run.protocol.name))
+        run.forecast.learn(partial(self._learnt, run))
         begun = asyncio.Event()
         task = self._tasks[run.id] = self._group.create_task(self._work(run, events, begun), name=run.id)
         for order in self._early:
@@ -255,6 +255,12 @@ class Engine(Commanding):
             waits.cancel()
         if not begun.is_set():
             raise EngineError(f"{run.id} could not be started; see the daemon's log")
+
+    def _learnt(self, run: Run, state: str) -> float | None:
+        """Seconds that a visit of a state took before, with the parameters of this run that matter for it."""
+        matters = varying(run.protocol.digest, run.machine.program)
+        key = matters.key(state, run.machine.parameters)
+        return self.scheduler.durations.seconds(run.protocol.name, state, key)
 
     async def _work(self, run: Run, events: Sequence[NewEvent], begun: asyncio.Event) -> None:
         """A run's task: from its durable start to its durable end, whoever asked for it still being there or not."""

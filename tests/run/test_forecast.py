@@ -186,3 +186,22 @@ async def test_progress_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert after.progress == pytest.approx(before.progress, abs=0.01)
         assert after.progress == pytest.approx(1 / 2, abs=0.03)
         assert left(after) == pytest.approx(left(before), abs=0.05)
+
+
+AGAIN = REST.replace("version: 1.0.0", "version: 1.0.0\nparameters: {rest: {type: quantity, default: 2 h, min: 1 s}}")
+AGAIN = (
+    AGAIN.replace("  scrap: {end: scrapped}\n", "")
+    .replace("wait: 2 h", "wait: =rest")
+    .replace("ask: Go on?", "wait: 1 s")
+)
+AGAIN = AGAIN.replace(
+    "    choices: {yes: third, no: scrap}\n    within: 1 h\n    otherwise: scrap\n", "    next: third\n"
+)
+
+
+async def test_what_other_parameters_took_is_not_expected_of_a_run(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        await lab.engine.wait(await lab.start(AGAIN))
+        run = await lab.start(AGAIN, "tray/cells/A2", rest="10 h")
+        await asyncio.sleep(60)
+        assert left(await lab.engine.state(run)) == pytest.approx(12, abs=0.1)

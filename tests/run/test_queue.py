@@ -19,6 +19,7 @@ from labd.run.queue import Job, Submission, Submitted, UnknownJobError, rows_of
 from labd.run.urgent import order_all
 from tests.run.conftest import ASSEMBLE, DEVICES, Bench, BenchMaker, at_work
 from tests.run.test_engine import IDLE
+from tests.run.test_parts import CLOSE
 from tests.run.waiting import until, until_busy
 
 IN_LINE: dict[str, Any] = {"plan": False}
@@ -177,14 +178,12 @@ async def test_a_job_whose_place_is_taken_waits_until_it_is_free(bench: BenchMak
 
 
 async def test_a_job_takes_no_well_that_another_waits_for_and_none_that_is_not_there(tmp_path: Path) -> None:
-    deck = [
-        {"place": "tray/cells", "labware": "cell_tray_36"},
-        {"place": "tray/spare", "labware": "cell_tray_8", "fill": "half_cell"},
-    ]
+    wells = ["tray/spare/A1", "tray/spare/B1"]  # of whose cells nobody has begun with one
+    spare = {"place": "tray/spare", "labware": "cell_tray_8", "fill": "cell"}
+    deck = [{"place": "tray/cells", "labware": "cell_tray_36"}, spare]
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE, "deck": deck}) as lab:
-        wells = [f"tray/spare/{well}" for well in lab.lab.config.deck[1].wells]
-        for well in wells[2:]:  # two half cells are left
-            del lab.lab.inventory.stock.parts[well]
+        for well in set(lab.lab.inventory.stock.parts) - set(wells):
+            await lab.lab.inventory.unload(well, by="eva")
         await lab.engine.queue.pause(by="eva")
         await submit(lab, {"position": wells[0]}, {"position": None}, {"position": None}, source=ASSEMBLE)
         await lab.engine.queue.resume(by="eva")
@@ -421,6 +420,30 @@ async def test_runs_that_ended_in_a_later_life_are_their_jobs_ends(tmp_path: Pat
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         assert states(lab) == {"job-0001": "Aborted", "job-0002": "Completed"}
         assert lab.engine.known()[-1].run == "run-0002"
+
+
+LIDS = [
+    {"place": "tray/cells", "labware": "cell_tray_36"},
+    {"place": "tray/lids", "labware": "lid_tray_8", "contents": {"A1": {"part": "lid"}, "A2": {"part": "lid"}}},
+]
+
+
+async def test_what_is_kept_for_one_job_is_not_there_for_another_and_goes_to_its_run(bench: BenchMaker) -> None:
+    async with bench({"deck": LIDS}) as lab:
+        reserved = lab.lab.inventory.stock.reserved
+        rows = {"lid": "tray/lids/A1"}, {"lid": "tray/lids/A2"}
+        await lab.engine.queue.pause(by="eva")
+        await submit(lab, *rows, source=CLOSE)
+        assert list(reserved) == ["job-0001", "job-0002"]
+        with pytest.raises(InputErrors, match="needs 1 of `lid`, the lab has 0"):
+            await submit(lab, {"lid": "tray/lids/A2", "position": PLACES[7]}, source=CLOSE)
+        await lab.engine.queue.cancel("job-0001", by="eva")
+        assert list(reserved) == ["job-0002"]
+        await lab.engine.queue.resume(by="eva")
+        await when(lab, lambda: states(lab)["job-0002"] == "Running")
+        assert list(reserved) == ["run-0001"]
+        await when(lab, lambda: states(lab)["job-0002"] == "Completed")
+        assert (dict(reserved), list(lab.lab.inventory.stock.parts)) == ({}, ["tray/lids/A1"])
 
 
 async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_for_jobs(

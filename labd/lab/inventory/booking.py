@@ -239,6 +239,3 @@ class Booking(Shelf):
             return f"{well.name}{lot} in {at} expired on {well.expires}", f"put in a fresh one: {mend}"
         text = f"{microlitres(needs)} {name} is needed, {microlitres(has)} is left that nobody else needs"
         return text, f"refill it: {mend}"
-
-
-__all__ = ["Booking", "Needs"]
