@@ -45,6 +45,7 @@ class Durations:
     version: int = 0
     _visits: dict[tuple[str, str], deque[tuple[Mapping[str, float], float]]] = field(default_factory=dict)
     _runs: dict[str, _Run] = field(default_factory=dict)
+    _medians: dict[tuple[str, str], dict[Key, float | None]] = field(default_factory=dict)  # until the next lesson
 
     def seconds(self, protocol: str, state: str, key: Key = ()) -> float | None:
         """How long a state takes; None where nothing was learnt of it.
@@ -54,8 +55,11 @@ class Durations:
             state: of it.
             key: the parameters that matter, with their values (see `varying`): only visits with the same count.
         """
-        latest = list(islice(self._alike(protocol, state, key), LATEST))
-        return median(latest) if latest else None
+        known = self._medians.setdefault((protocol, state), {})
+        if key not in known:
+            latest = list(islice(self._alike(protocol, state, key), LATEST))
+            known[key] = median(latest) if latest else None
+        return known[key]
 
     def visits(self, protocol: str, state: str, key: Key = ()) -> int:
         """How many visits that rests on."""
@@ -71,6 +75,7 @@ class Durations:
         """One visit, with all parameters that are numbers."""
         visits = self._visits.setdefault((protocol, state), deque(maxlen=MOST))
         visits.append((numbers or {}, max(0.0, seconds)))
+        self._medians.pop((protocol, state), None)
         self.version += 1
 
     def fold(self, events: Iterable[Event]) -> None:

@@ -29,6 +29,7 @@ PLANNED = frozenset({"batch.submitted", "job.changed", "job.moved", "job.cancell
 """What changes the jobs that are planned."""
 
 SOLVER_LIMIT = 1.5  # s of the machine's
+SETTLED = 0.2  # s of the machine's; so long a plan must stand before it is worth a solver
 WORTH = 1.0  # s; by so much a plan must be shorter to be taken instead of another
 
 
@@ -55,6 +56,7 @@ class Scheduler:
         self._works = Works(lab, reservations, self.visits, Recipes(self.durations))
         self._again = asyncio.Event()
         self._better: asyncio.Task[None] | None = None
+        self._solver: asyncio.Future[Plan] | None = None
         self._packml: dict[str, bool] = {}  # of runs: whether they stand
         self._health: dict[str, str] = {}  # of devices
         self._following = Following(
@@ -114,7 +116,12 @@ class Scheduler:
 
     async def _improve(self, planned: Planned, plan: Plan) -> None:
         """Looks for a better plan while this one is followed; it is of use while nothing has come otherwise."""
-        found = await asyncio.to_thread(solve, planned.works, planned.bench, plan.now, SOLVER_LIMIT, plan)
+        await asyncio.sleep(clock.of_machine(SETTLED))
+        if self._solver is not None and not self._solver.done():
+            await asyncio.wait([self._solver])  # one at a time: a thread goes on when who waits for it is cancelled
+        solving = asyncio.to_thread(solve, planned.works, planned.bench, plan.now, SOLVER_LIMIT, plan)
+        self._solver = asyncio.ensure_future(solving)
+        found = await asyncio.shield(self._solver)
         if self.plan is plan and _better(found, plan):
             self._follow(found, planned)
 
