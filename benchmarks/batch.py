@@ -1,8 +1,8 @@
 """Whole shifts on virtual time: 36 and 64 cells at the pace of AutoBASS and Aurora, with and without hiccups.
 
 Queue, stock, plan, runs and journal are labd's own; the machines take the time that theirs took (`_shift`). `of_bound`
-is the makespan over what the busiest machine's own seconds allow at least; `serial` is the same shift one cell at a
-time. With hiccups a person answers after two minutes, and every window that broke is counted with its cell's fate.
+is the makespan over the busiest machine's work: the time for which states have it, as they were carried out. `of_serial`
+is the same over one cell at a time. With hiccups a person answers after two minutes, and every window that broke is counted with its cell's fate.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Shift:
     broken: int = 0
     missed: int = 0
     stuck: int = 0
-    busy: Mapping[str, float] = field(default_factory=dict)
+    busy: Mapping[str, float] = field(default_factory=dict)  # s by device, in which it moved
+    work: Counter[str] = field(default_factory=Counter)  # s by device, for which states had it
 
 
 def lab_of(kind: Kind, most_runs: int, path: Path) -> LabConfig:
@@ -186,10 +187,15 @@ async def shift(name: str, cells: int, seed: int, *, hiccups: bool, serial: bool
 
 def _read(found: Shift, events: Sequence[Event]) -> None:
     """What the journal says of each cell."""
+    inside: dict[str, tuple[float, Sequence[str]]] = {}  # by run: since when it is in a state, with which devices
     dosed: dict[str, float] = {}
     crimps: dict[str, str] = {}
     for event in events:
         run, data, at = event.run or "", event.data, datetime.fromisoformat(event.at).timestamp()
+        if event.kind in ("protocol.entered", "protocol.ended"):
+            since, devices = inside.pop(run, (at, ()))
+            found.work.update(dict.fromkeys(devices, at - float(data.get("waited") or 0.0) - since))
+            inside[run] = at, tuple(data.get("bindings", {}).values())
         if event.kind == "action.intended" and data["action"] == "crimp":
             found.waits.append(at - dosed.pop(run)) if run in dosed else None
         elif event.kind == "action.intended" and data["action"] == "transfer":
@@ -206,7 +212,7 @@ def _read(found: Shift, events: Sequence[Event]) -> None:
 
 
 def tell(figures: Figures, label: str, cells: int, found: Shift, serial: Shift | None) -> None:
-    busiest = max(found.busy.values())
+    busiest = max(found.work.values())
     steps = [later - sooner for sooner, later in zip(sorted(found.ends), sorted(found.ends)[1:], strict=False)]
     figures.add(f"{label}.stored", found.stored, "cells", None if found.missed + found.stuck else cells)
     figures.add(f"{label}.of_bound", found.makespan / busiest, "ratio", None if found.missed else 1.1, "lower")

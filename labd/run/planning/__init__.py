@@ -2,6 +2,7 @@
 
 from labd.run.planning.bounds import load, lower_bound
 from labd.run.planning.model import Begun, Bench, Broken, Plan, Row, Stay, Task, Units, Window, Work, stays_of
+from labd.run.planning.retiming import retimed
 from labd.run.planning.serial import greedy
 from labd.run.planning.solver import available, solve, warm_up
 from labd.run.planning.validity import problems_of
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "lower_bound",
     "problems_of",
+    "retimed",
     "solve",
     "stays_of",
     "warm_up",

@@ -90,10 +90,6 @@ class Following:
             timer.cancel()
         self._timers = {}
 
-    def knows(self, name: str) -> bool:
-        """Whether a work is in the plan under this name."""
-        return name in self._due or name in self._lasting
-
     def due(self, name: str) -> Row | None:
         """The next row of a work."""
         rows = self._due.get(name)

@@ -13,7 +13,7 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.lab import Lab
 from labd.protocol.program import Program
 from labd.run.lifecycle import PAUSED
-from labd.run.planning import Plan, available, greedy, solve, warm_up
+from labd.run.planning import Plan, available, greedy, retimed, solve, warm_up
 from labd.run.planning.durations import KINDS, Durations
 from labd.run.planning.tasks import Recipes
 from labd.run.queue import Job, Queue
@@ -30,7 +30,8 @@ PLANNED = frozenset({"batch.submitted", "job.changed", "job.moved", "job.cancell
 
 SOLVER_LIMIT = 1.5  # s of the machine's
 SETTLED = 0.2  # s of the machine's; so long a plan must stand before it is worth a solver
-WORTH = 1.0  # s; by so much a plan must be shorter to be taken instead of another
+GOOD = 1.02  # over its bound: a plan that is followed is kept
+WORTH = 0.01  # by so much of its makespan a plan must be shorter to be taken instead of the one that is followed
 
 
 class Scheduler:
@@ -102,16 +103,17 @@ class Scheduler:
 
     async def _plan(self) -> None:
         now = clock.monotonic()
-        planned = await self._works.of(list(self._runs.values()), self._queue.order(self._queue.line.pending), now)
+        runs, jobs = list(self._runs.values()), self._queue.order(self._queue.line.pending)
+        planned = await self._works.of(runs, jobs, now, self._name)
         if self._better is not None:
             self._better.cancel()
         self._following.alone = len(planned.works) < 2
         if self._following.alone:
             self._follow(None, planned)
             return
-        plan = await asyncio.to_thread(greedy, planned.works, planned.bench, now)
+        plan = await asyncio.to_thread(_planned, self.plan, planned, now)
         self._follow(plan, planned)
-        if available() and not clock.is_virtual():
+        if plan.ratio > GOOD and available() and not clock.is_virtual():
             self._better = asyncio.create_task(self._improve(planned, plan), name="solver")
 
     async def _improve(self, planned: Planned, plan: Plan) -> None:
@@ -175,8 +177,8 @@ class Scheduler:
 
     # ── of runs ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _name(self, run: str) -> str:
-        """What the plan calls a run: by its job while that was planned, and by itself from the next plan on."""
-        return run if self._following.knows(run) else self._queue.line.working.get(run, run)
+        """What plans call a run: the job that it was, if it was one."""
+        return self._queue.line.working.get(run, run)
 
     def _begun(self, name: str) -> int:
         run = next((run for run, job in self._queue.line.working.items() if job == name), name)
@@ -186,7 +188,16 @@ class Scheduler:
         return self._runs[run].machine.program if run in self._runs else None
 
 
+def _planned(before: Plan | None, planned: Planned, now: float) -> Plan:
+    """The plan of before as of now, or a new one where that does not do any more, or is much shorter."""
+    kept = retimed(before, planned.works, planned.bench, now) if before is not None else None
+    if kept is not None and kept.ratio <= GOOD:
+        return kept
+    found = greedy(planned.works, planned.bench, now)
+    return found if kept is None or _better(found, kept) else kept
+
+
 def _better(found: Plan, plan: Plan) -> bool:
     ours = len(plan.broken), len(plan.unplanned)
     theirs = len(found.broken), len(found.unplanned)
-    return theirs < ours or (theirs == ours and found.makespan < plan.makespan - WORTH)
+    return theirs < ours or (theirs == ours and found.makespan < plan.makespan * (1 - WORTH))

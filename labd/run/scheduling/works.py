@@ -54,18 +54,21 @@ class Works:
     _site: Site | None = None
     _programs: dict[str, tuple[Protocol, Program] | None] = field(default_factory=dict)
 
-    async def of(self, runs: Iterable[Run], jobs: Sequence[Job], now: float) -> Planned:
+    async def of(
+        self, runs: Iterable[Run], jobs: Sequence[Job], now: float, names: Callable[[str], str] = str
+    ) -> Planned:
         """What is to be planned.
 
         Args:
             runs: all that are at work.
+            names: what the plan calls a run: the job that it was, so that one name stays from the queue to its end.
             jobs: those that were not started, in the order of the queue.
             now: of the lab's monotonic clock.
         """
         await self._compile(jobs)
         moving = [run for run in runs if not run.over and run.lifecycle.at not in PAUSED]
         site = self.site
-        works = [self._of_run(run, site, now) for run in moving]
+        works = [self._of_run(run, names(run.id), site, now) for run in moving]
         works += [work for job in jobs if (work := self._of_job(job, site)) is not None]
         samples = {run.sample for run in moving} | {job.sample for job in jobs}
         bench = Bench(site.bench.units, self._closed({run.id for run in moving}, samples))
@@ -80,10 +83,10 @@ class Works:
         return self._site
 
     # ── works ────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _of_run(self, run: Run, site: Site, now: float) -> Work:
+    def _of_run(self, run: Run, name: str, site: Site, now: float) -> Work:
         machine = run.machine
         return self.recipes.work(
-            run.id,
+            name,
             machine.protocol,
             machine.program,
             machine.parameters,
