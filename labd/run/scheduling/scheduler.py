@@ -29,7 +29,8 @@ PLANNED = frozenset({"batch.submitted", "job.changed", "job.moved", "job.cancell
 """What changes the jobs that are planned."""
 
 SOLVER_LIMIT = 1.5  # s of the machine's
-SETTLED = 0.2  # s of the machine's; so long a plan must stand before it is worth a solver
+PACE = 0.25  # s of the machine's; least time between two plans
+SETTLED = 0.4  # s of the machine's; so long a plan must stand before it is worth a solver
 WORTH = 1.0  # s; by so much a plan must be shorter to be taken instead of another
 
 
@@ -91,7 +92,12 @@ class Scheduler:
             while True:
                 await self._again.wait()
                 self._again.clear()
+                began = clock.monotonic()
                 await self._plan()
+                if not clock.is_virtual():  # where surprises come by the dozen, one plan answers several
+                    took = clock.monotonic() - began
+                    least, most = clock.of_machine(PACE), clock.of_machine(4 * PACE)
+                    await asyncio.sleep(min(most, max(least, 2 * took)))
         finally:
             forget()
             self._following.close()
