@@ -16,6 +16,7 @@ from labd.cli import (
     keeping,
     pairing,
     picturing,
+    planning,
     queueing,
     salvage,
     stocking,
@@ -54,6 +55,7 @@ app = typer.Typer(
 
 
 trying.register(app)
+planning.register(app)
 salvage.register(app)
 
 

@@ -151,6 +151,9 @@ def queue(
 ) -> None:
     """Tell the queue: jobs at work and those that wait, in the order of their turn, and why they wait."""
     if ctx.invoked_subcommand is not None:
+        if every or as_json or socket is not None or lab is not None:  # never to another lab than was meant
+            said = f"options stand after the command: `labd queue {ctx.invoked_subcommand} … --lab lab.yaml`"
+            raise CliError(said, BAD_INPUT)
         return
     _show(Client(socket, lab).get("/queue", ended="true" if every else None), as_json=as_json)
 

@@ -24,6 +24,7 @@ TEXTS = (".csv", ".tsv", ".txt", "")
 
 # A number with a decimal comma, alone or before its unit.
 _COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?(?:\s*[^\d\s,.][^,]*)?)")
+_SAID = re.compile(r"sep=([;,\t])[ ]*\r?\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +135,16 @@ class _Reading:
                 line = content.count(b"\n", 0, error.start) + 1
                 self.tell("T101", "it is no UTF-8 text", "save it as `CSV UTF-8`, or as .xlsx", line)
                 raise InputErrors(self.problems) from error
-        parted = _delimiter(text)
+        said = _SAID.match(text)  # a first line by which Excel is told
+        text = text[said.end() :] if said else text
+        parted = said[1] if said else _delimiter(text)
         try:
             lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=parted, strict=True))
         except csv.Error as error:
             self.tell("T101", f"it cannot be read as CSV: {error}", "look at its quotes")
             raise InputErrors(self.problems) from error
         comma = parted != ","
+        lines = [[], *lines] if said else lines
         return [[_typed(cell, comma=comma) for cell in line] for line in lines]
 
     # ── workbooks ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -216,6 +216,13 @@ class QueueConfig(Part):
     most_runs: Annotated[
         int, Field(strict=True, ge=1, le=1000, description="So many runs at a time; further jobs wait.")
     ] = 16
+    plan: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Whether runs and jobs follow a plan; else each begins what it can, in the order of the line.",
+        ),
+    ] = True
 
 
 class MassEvidence(Part):

@@ -24,8 +24,9 @@ BESIDE = frozenset({"stock.spent", "stock.corrected", "sample.moved"})
 
 LONGEST_BARCODE = 128
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
-GIVEN = re.compile(r"cell-\d+")
-"""The names that runs give to samples which have none."""
+_CAPACITY = re.compile(r"specific[ _]capacity\s*(?:[\[(](?P<unit>[^\])]+)[\])]|/\s*(?P<per>\S+))?", re.IGNORECASE)
+GIVEN = re.compile(r"cell-\d+|batch-\d+-\d+x*")
+"""The names that labd gives to samples which have none."""
 
 
 class SampleError(Exception):
@@ -57,8 +58,15 @@ class Registered:
 
     @property
     def specific_capacity(self) -> float | None:
-        """mAh/g, where `about` has it."""
-        return quantity_in(self.about.get("specific_capacity"), "mAh/g")
+        """mAh/g, where `about` has it with its unit, in the value or in the name as a table's header has it."""
+        for name, value in self.about.items():
+            parts = _CAPACITY.fullmatch(name)
+            if parts is None:
+                continue
+            unit = parts["unit"] or parts["per"]
+            text = f"{value} {unit}" if unit and not isinstance(value, Mapping) else value
+            return None if isinstance(text, (int, float)) else quantity_in(text, "mAh/g")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

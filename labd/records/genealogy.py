@@ -261,7 +261,18 @@ def _spent(trace: Trace, event: Event) -> None:
     names = ("thing", "place", "wells", "amount", "unit", "action_id")
     told = {"what": what, "lot": lot, **{name: data.get(name) for name in names}}
     corrected = event.kind == "stock.corrected"
-    trace.spent.append({"at": event.at, "run": event.run or data.get("run"), **told, "corrected": corrected})
+    used = {"at": event.at, "run": event.run or data.get("run"), **told, "corrected": corrected}
+    trace.spent.append(used)
+    if used["thing"] == "part" and used["action_id"] is None and not corrected:
+        _began_as(trace, used)
+
+
+def _began_as(trace: Trace, used: Told) -> None:
+    """A part that nobody carried to the sample, since it is what the sample was at first: a half cell on its tray."""
+    nobody = dict.fromkeys(("sent", "action_id", "device", "unit", "action", "taken", "settled_by"))
+    known = {"what": used["what"], "lot": used["lot"], "lot_by": "journal", "source": used["place"]}
+    part = {"at": used["at"], "run": used["run"], **nobody, **known, "to": used["place"], "on_sample": True}
+    trace.found.setdefault("parts", []).append({**part, "action_ids": []})
 
 
 def _joined(names: Iterable[Any]) -> str | None:

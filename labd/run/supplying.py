@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from labd.lab.inventory import StockError
+from labd.lab.inventory import Shortage, StockError
 from labd.protocol import messages as m
 from labd.run.agenda import Urgency
 from labd.run.asking import Asking
@@ -63,14 +64,7 @@ class Supplying(Asking):
         return found
 
     def _is_short(self, command: m.Do) -> bool:
-        bound = self._bounds.get(command.role)
-        if bound is None:
-            return False
-        try:
-            order = make_order(self._performer.lab, self.id, self.sample, self.machine.state, bound, command)
-        except OrderRefusedError:  # it is told when it is done again
-            return False
-        return self._inventory.shortage(self._performer.recorder.deed(order)) is not None
+        return self._shortage_of(command) is not None
 
     def _stock_changed(self) -> None:
         if self._dry and self.lifecycle.at is State.SUSPENDED:
@@ -105,7 +99,8 @@ class Supplying(Asking):
                 return
         self._agenda.put(Urgency.RESULT, lambda: self._ask_anew(question.step, ""))
 
-    def _shortage_of(self, command: m.Do) -> Any:
+    def _shortage_of(self, command: m.Do) -> Shortage | None:
+        """What a step lacks now; None also where it would be refused, which is told when it is done again."""
         bound = self._bounds.get(command.role)
         if bound is None:
             return None
@@ -123,7 +118,7 @@ class Supplying(Asking):
         shortage = self._shortage_of(command)
         if shortage is not None and self._desk.supply(step) is None:
             if problem:
-                shortage = type(shortage)(shortage.thing, shortage.place, f"{problem}. {shortage.text}", shortage.least)
+                shortage = replace(shortage, text=f"{problem}. {shortage.text}")
             self._desk.ask_supply(step, command.token, shortage)
         self._look_at_stock()
 

@@ -153,3 +153,36 @@ async def test_what_guards_the_lab_is_seen_and_said(served: Served) -> None:
         assert "new seal" in taken.out
         assert ": new seal" in (await labd(bench, "status")).out
         assert (await labd(bench, "maintenance", "press", "--off", "--json")).json["maintenance"] is None
+
+
+async def test_a_sample_is_registered_run_by_its_barcode_and_traced(served: Served) -> None:
+    async with served() as bench:
+        assert "there is no sample yet" in (await labd(bench, "sample")).out
+        code = "https://cells/7?a=b"
+        said = await labd(
+            bench, "sample", "nmc-7", "--barcode", code, "--active-mass", "12.3 mg", "--about", "coating=N3"
+        )
+        assert (said.status, "active mass 12.3 mg, coating N3" in said.out) == (0, True)
+        file = bench.path.parent / "pressing.yaml"
+        file.write_text(PRESSING, encoding="utf-8")
+        quick(bench)
+        run = (await labd(bench, "run", str(file), "--sample", code, "--position", "press/nest", "--json")).json["run"]
+        assert (await bench.wait(run))["question"]
+        await labd(bench, "answer", run, "keep it")
+        await bench.wait(run, seen="")
+        told = (await labd(bench, "sample", code)).out
+        assert "nmc-7, barcode https://cells/7?a=b: complete in run-0001" in told
+        assert "crimped with 7.8 kN" in told
+        assert f"{pwd.getpwuid(os.getuid()).pw_name} after" in told
+        assert "nmc-7" in (await labd(bench, "sample")).out
+        gone = (await labd(bench, "sample", "nmc-7", "--no-barcode", "--about", "coating=", "--json")).json
+        assert (gone["barcode"], gone["about"]) == (None, {})
+        assert await completed(bench, "labd", "sample", "n") == ["nmc-7"]
+        for wrong, status, text in (
+            (["--barcode", "7"], 2, "name the sample that this is about"),
+            (["nmc-7", "--barcode", "7", "--no-barcode"], 2, "not both"),
+            (["nmc-7", "--active-mass", "12.3"], 2, "is no mass; write such as '12.3 mg'"),
+            (["nmc-8"], 2, "did you mean `nmc-7`?; `labd sample` lists them"),
+        ):
+            ended = await labd(bench, "sample", *wrong)
+            assert (ended.status, text in ended.err) == (status, True), ended.err

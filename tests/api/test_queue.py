@@ -142,6 +142,8 @@ async def test_the_line_is_changed_from_the_command_line(served: Served, tmp_pat
         moved = await labd(bench, "queue", "move", "job-0001", "--before", "job-0002", "--json")
         assert moved.status == 0
         assert (await labd(bench, "queue", "move", "job-0001")).status == 2
+        astray = await labd(bench, "queue", "--json", "resume")
+        assert (astray.status, "options stand after the command" in astray.err) == (2, True)
         assert (await labd(bench, "queue", "priority", "job-0001", "9", "--json")).json["priority"] == 9
         unheld = await labd(bench, "queue", "release", "job-0001")
         assert (unheld.status, "is not held" in unheld.err) == (1, True)

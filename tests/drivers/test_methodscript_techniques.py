@@ -41,7 +41,7 @@ def test_within_a_part_charge_is_a_trapezoid_and_across_parts_the_new_current_co
 
 
 def cycling(*points: tuple[float, float, float, int, int]) -> Cycle:
-    technique = Cycle("", 10, lower=2.8, upper=4.2)
+    technique = Cycle("", 10, lower=2.8, upper=4.2, drive=1e-3)
     for point in points:
         technique.take(package("eb ab db ee ee", *point))
     return technique
@@ -63,7 +63,7 @@ def test_capacity_and_efficiency_of_each_cycle() -> None:
 
 
 def test_a_rest_carries_no_current() -> None:
-    technique = Cycle("", 10, lower=2.8, upper=4.2)
+    technique = Cycle("", 10, lower=2.8, upper=4.2, drive=1e-3)
     assert technique.take(package("eb ab ba ee ee", 10, 3.9, 1e-3, 1, 3)) == (10, 3.9, 0.0, 1)
 
 
@@ -82,7 +82,7 @@ def test_a_half_cycle_that_its_time_limit_ended_is_named() -> None:
 
 
 def test_cycles_that_were_not_seen_whole_are_not_counted() -> None:
-    technique = Cycle("", 10, lower=2.8, upper=4.2)
+    technique = Cycle("", 10, lower=2.8, upper=4.2, drive=1e-3)
     technique.taken_up()
     for point in (
         (7000, 2.9, -1e-3, 1, 4),

@@ -164,8 +164,8 @@ async def test_an_expired_lot_counts_for_nothing(tmp_path: Path) -> None:
     assert mend.startswith("put in a fresh one: labd load robot/2/A1")
     (told,) = rows(inventory)
     assert (told.usable, told.remarks) == (0.0, ("expired on 2020-01-01: it counts for nothing",))
+    expires = inventory.stock.wells["robot/2/A1"].expires
     with pytest.raises(StockError, match="lot L-0 of LP57 expired on 2020-01-01"):
-        expires = inventory.stock.wells["robot/2/A1"].expires
         await inventory.load_liquid("robot/2/A1", "LP57", 50.0, lot="L-0", expires=expires, by="anna")
 
 

@@ -15,7 +15,12 @@ from typer.testing import CliRunner
 
 from labd.cli.app import app
 from labd.files import InputErrors
+from labd.files.tables import read_table
 from labd.lab.pairing import Electrode, Pairing, PairingError, pair, read_electrodes, rows_of
+from labd.lab.samples import Samples
+from labd.protocol import load, standard_facts
+from labd.run.queue.rows import Asked, Known, check_rows
+from labd.run.queue.submitting import Checked, of_samples
 
 WEIGHED = "id,mass [mg],collector_mass [mg],active_fraction,specific_capacity [mAh/g]\n"
 
@@ -188,6 +193,39 @@ def test_the_pairs_are_printed_and_written_as_a_table_to_submit(tmp_path: Path, 
         "# cathode_lot\n"
         "nmc-1,QR-7,11.858 mg,tray/anodes/A1,tray/cathodes/A1,160 mAh/g,1.89728 mAh,1.1041,A1,C1,N3\n"
     )
+
+
+STACKING = """\
+labd: 1
+protocol: stacking
+version: 1.0.0
+parameters: {anode: {type: position}, cathode: {type: position}}
+roles: {arm: arm, stat: potentiostat}
+start: stack
+states:
+  stack:
+    summary: Look at both.
+    steps:
+      - {do: arm.pick, with: {place: =anode}}
+      - {do: arm.place, with: {place: =sample.position}}
+      - {do: arm.pick, with: {place: =cathode}}
+      - {do: arm.place, with: {place: =sample.position}}
+      - {do: stat.cycle, with: {c_rate: 0.1, upper: 4.2 V, lower: 2.8 V, cycles: 1}}
+    next: done
+  done: {end: complete}
+"""
+
+
+def test_the_written_table_is_one_that_a_submit_takes(tmp_path: Path, tables: list[str]) -> None:
+    out = tmp_path / "cells.csv"
+    CliRunner().invoke(app, ["pair", *tables, "--out", str(out)])
+    protocol = load(STACKING, "stacking.yaml")
+    asked = Asked(read_table(out).rows, file="cells.csv")
+    (entry,) = check_rows(protocol, asked, standard_facts(), Known())
+    assert (entry.sample, entry.barcode, entry.active_mass) == ("pair-1", "QR-7", pytest.approx(0.011858))
+    assert entry.parameters == {"anode": "tray/anodes/A1", "cathode": "tray/cathodes/A1"}
+    assert (entry.about["anode_id"], entry.about["cathode_lot"]) == ("A1", "N3")
+    assert of_samples(Checked(protocol, [entry]), Samples(), "cells.csv") == []
 
 
 def test_for_programs_the_same_as_json(tmp_path: Path, tables: list[str]) -> None:

@@ -65,6 +65,22 @@ def test_masses_and_specific_capacities_are_read_with_their_units() -> None:
     assert samples.specific_capacity("a") == pytest.approx(160)
 
 
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"specific_capacity": "160 mAh/g"}, 160),
+        ({"specific_capacity [mAh/g]": 160}, 160),
+        ({"Specific capacity / Ah/g": "0.16"}, 160),
+        ({"specific_capacity": 160}, None),
+        ({"specific_capacity": "160"}, None),
+        ({"coating": "N3"}, None),
+    ],
+)
+def test_a_specific_capacity_counts_with_its_unit_only(about: dict[str, Any], expected: float | None) -> None:
+    found = folded(registered("a", about=about)).specific_capacity("a")
+    assert found == (pytest.approx(expected) if expected is not None else None)
+
+
 def test_what_happened_outside_its_runs_is_kept_by_number() -> None:
     spent = said("stock.spent", 2, sample="a", what="separator", lot="L1")
     inside = said("stock.spent", 3, "run-0001", sample="a", what="anode", lot="L2")

@@ -179,8 +179,11 @@ class Maker:
         name, action = self.one(*actions.items())
         step: Tree = {"do": f"{role}.{name}"}
         given = {}
+        left_away = set(action.one_of) - ({self.one(*action.one_of)} if action.one_of else set())
         for parameter, declared in action.parameters.model_fields.items():
-            if declared.is_required() or self.chance(0.2):
+            if parameter in left_away:
+                continue
+            if declared.is_required() or parameter in action.one_of or self.chance(0.2):
                 given[parameter] = self.argument(parameter, action, scope)
         if given:
             step["with"] = given

@@ -91,6 +91,11 @@ def test_csv_as_programs_of_all_countries_save_it(tmp_path: Path, text: str, enc
     ]
 
 
+def test_the_line_by_which_excel_is_told_how_columns_are_parted_is_no_row(tmp_path: Path) -> None:
+    found = read_table(written(tmp_path, "sep=;\r\nsample;force\r\nc1;7,8 kN\r\n"))
+    assert [(row.number, row.cells) for row in found.rows] == [(3, {"sample": "c1", "force": "7.8 kN"})]
+
+
 def test_a_decimal_comma_is_one_only_where_columns_are_parted_otherwise(tmp_path: Path) -> None:
     semicolons = read_table(written(tmp_path, "a;b;c\n7,8;-0,5 µL;a, b\n"))
     assert semicolons.rows[0].cells == {"a": "7.8", "b": "-0.5 µL", "c": "a, b"}
@@ -267,6 +272,18 @@ def test_a_sample_or_barcode_that_the_lab_has_is_refused_unless_it_is_meant() ->
     assert (entry.sample, entry.barcode) == ("c1", "QR-1")
     (other,) = problems(table({"sample": "c2", "force": "7 kN", "barcode": "QR-1"}), known)
     assert "`QR-1` is the barcode of c1" in other
+
+
+def test_a_name_and_a_code_never_mean_two_samples() -> None:
+    known = Known({"c1": "run-0001 was for it"}, {"qr-1": "c1"}.get)
+    (told,) = problems(table({"sample": "qr-1", "force": "7 kN"}), known)
+    assert "`qr-1` is the barcode of c1" in told
+    (told,) = problems(table({"sample": "c2", "barcode": "c1", "force": "7 kN"}), known)
+    assert "`c1` is the name of another sample" in told
+    (entry,) = checked(table({"sample": "c2", "barcode": "c2", "force": "7 kN"}), known)
+    assert entry.barcode == "c2"
+    (told,) = problems(table({"barcode": "x" * 129, "force": "7 kN"}), known)
+    assert "one has at most 128 printable characters" in told
 
 
 def test_what_the_lab_cannot_make_is_told_with_the_rows_of_it() -> None:

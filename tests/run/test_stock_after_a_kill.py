@@ -66,6 +66,10 @@ class RealRobot(Real, ToyRobot):
         return await WORLD.act(call, "robot.transfer", 5.0, result)  # type: ignore[no-any-return]
 
 
+async def runs(site: Site) -> list[str]:
+    return [state.run for state in site.engine.known()]
+
+
 def killed_at(path: Path, commit: int) -> tuple[Stock, list[Event], bool]:
     """One run whose daemon is killed at a commit, and started again; the stock at the end, and its journal."""
     fresh()
@@ -80,7 +84,7 @@ def killed_at(path: Path, commit: int) -> tuple[Stock, list[Event], bool]:
             dead = True
             site.kill()
             site.up(waits_for=("robot", "arm"))
-            known = [state.run for state in site.engine.known()]
+            known = site.drive(runs(site), 10.0)
             run = known[0] if known else site.drive(site.bench.start(BUILD), 100.0)
             site.drive(site.engine.wait(run), 1000.0)
         stock = site.lab.inventory.stock

@@ -148,6 +148,12 @@ def test_a_cell_that_begins_in_its_channel_is_a_sound_one(lab: Path) -> None:
     assert list(json.loads(result.stdout)["outcomes"]) == ["complete"]
 
 
+def test_a_dry_runs_cell_has_an_active_mass_where_a_protocol_asks_for_it(lab: Path) -> None:
+    weighing = ASKING.replace("{ocv.final_voltage}", "{sample.active_mass * sample.specific_capacity}")
+    story = one_run(dry(lab, weighing))
+    assert any("rests at 1.92 mAh" in asked.text for asked in story.questions.values())
+
+
 def test_a_lab_that_lacks_a_role_is_told_before_anything_runs(lab: Path) -> None:
     result = CliRunner().invoke(app, ["simulate", "cr2032_dose_crimp_form", "--lab", str(lab)])
     assert result.exit_code == 2

@@ -12,6 +12,7 @@ import pytest
 from labd import clock
 from labd.journal import Journal
 from labd.lab.config import Broker, Mqtt
+from labd.lab.samples import Noted
 from labd.telemetry.broker import EmbeddedBroker
 from tests.telemetry.commanding import WAITING, Commander, commander, hearing
 
@@ -35,6 +36,17 @@ async def test_a_run_is_started_held_let_go_on_stopped_and_cleared(tmp_path: Pat
         await eva.give("c5", "clear", arguments=one)
         (refused,) = await eva.answered("c5")
         assert (refused["state"], "nothing to clear" in refused["reason"]) == ("rejected", True)
+
+
+async def test_a_run_is_started_for_the_sample_that_carries_a_barcode(tmp_path: Path) -> None:
+    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        await lab.engine.lab.samples.note("nmc-7", Noted({"barcode": "https://cells/7"}), by="mk")
+        await eva.give("c1", "start", arguments={"protocol": WAITING, "sample": "https://cells/7"})
+        assert await eva.states("c1", 2) == ["accepted", "done"]
+        assert (await lab.engine.state("run-0001")).sample == "nmc-7"
+        await eva.give("c2", "start", arguments={"protocol": WAITING, "sample": "https://cells/8"})
+        (refused,) = await eva.answered("c2")
+        assert "or a barcode that is known" in refused["reason"]
 
 
 async def test_an_abort_of_all_makes_the_lab_safe_and_says_so(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from labd.lab.inventory.stock import NOTHING, UNKNOWN
 from labd.lab.inventory.using import Deed, becomes, draw_of, drawn, picked, picks, set_down
 from labd.sdk import Result, labware
 
+SAMPLE = "sample"
+"""What the proofs call the place of the sample."""
 REMADE = "new_tips"
 """The action by which a driver is told of a full rack."""
 
@@ -173,7 +175,7 @@ class Booking(Shelf):
         left = {"materials": dict(free.materials), "tips": dict(free.tips), "parts": dict(free.parts)}
         found = []
         for row, told in rows:
-            for kind, amounts in needs_of(told).told().items():
+            for kind, amounts in self._tellable(needs_of(told)).items():
                 for name, amount in amounts.items():
                     has = left[kind].get(name, 0.0)
                     if has + NOTHING < amount:
@@ -185,12 +187,24 @@ class Booking(Shelf):
         """Why a job (with `id` and `needs`) cannot be made now of what runs leave of the stock; None: it can."""
         runs = {owner for owner in self.stock.reserved if owner.startswith("run-")}
         free = self.free(job.id, only=runs).told()
-        for kind, amounts in needs_of(job.needs).told().items():
+        for kind, amounts in self._tellable(needs_of(job.needs)).items():
             for name, amount in amounts.items():
                 has = free[kind].get(name, 0.0)
                 if has + NOTHING < amount:
                     return ": ".join(self._lacks(kind, name, amount, has))
         return None
+
+    def _tellable(self, needs: Needs) -> dict[str, dict[str, float]]:
+        """Less what is only known in a run, and less wells of which nobody has told what is in them."""
+        told = needs.told()
+        known = {*self.stock.wells, *self.materials()}
+        told["materials"] = {
+            name: amount
+            for name, amount in told["materials"].items()
+            if name in known or not (name.startswith("=") or "/" in name or name == SAMPLE)
+        }
+        told["tips"] = {size: amount for size, amount in told["tips"].items() if size}
+        return told
 
     def _lacks(self, kind: str, name: str, needs: float, has: float) -> tuple[str, str]:
         """What is missing, and the mend."""
@@ -225,6 +239,3 @@ class Booking(Shelf):
             return f"{well.name}{lot} in {at} expired on {well.expires}", f"put in a fresh one: {mend}"
         text = f"{microlitres(needs)} {name} is needed, {microlitres(has)} is left that nobody else needs"
         return text, f"refill it: {mend}"
-
-
-__all__ = ["Booking", "Needs"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from typing import Any
 
 from labd.journal import NewEvent
 from labd.lab.deck import DeckEntry
-from labd.lab.device import Device
 from labd.lab.inventory import entries
 from labd.lab.inventory.booking import REMADE, Booking
 from labd.lab.inventory.shelf import StockError
@@ -49,7 +47,7 @@ class Inventory(Booking):
             add: it was poured to what is there.
             by: who says so.
         """
-        entry, well = self._well(place)
+        entry = self._well(place)
         if not labware.holds_liquid(entry.labware):
             raise StockError(f"{entry.labware} at {entry.place} takes no liquid; it stands in vials, tubes and plates")
         if expires is not None and expires < self.today:
@@ -63,7 +61,6 @@ class Inventory(Booking):
         events = [] if add else entries.taken_out(self.stock, place, {}, by, f"{material} was loaded there")
         portion = Portion(material, lot, volume, expires)
         await self.write([*events, entries.liquid("loaded", place, [portion], by, dead=least)])
-        del well
 
     def _fits(self, entry: DeckEntry, place: str, volume: float, dead: float) -> None:
         most = labware.capacity(entry.labware)
@@ -211,11 +208,12 @@ class Inventory(Booking):
             raise self.unknown_place(place)
         return self.deck[tray], well
 
-    def _well(self, place: str) -> tuple[DeckEntry, str]:
+    def _well(self, place: str) -> DeckEntry:
+        """The labware of a well."""
         entry, well = self._at(place)
         if well is None:
             raise StockError(f"{place} ({entry.labware}) has several wells; name one: {place}/{entry.wells[0]}")
-        return entry, well
+        return entry
 
     def _loose_part(self, name: str) -> None:
         if name not in self.stock.loose:
@@ -227,13 +225,6 @@ class Inventory(Booking):
             raise StockError(f"{place}: {value:g} is no count of pieces; say {range_}")
         return int(value)
 
-    def device_of(self, place: str) -> Device | None:
-        """The device on whose deck a place is."""
-        return self._devices.get(place.partition("/")[0])
-
 
 def _difference(before: float, now: float) -> dict[str, Any]:
     return {"before": before, "difference": now - before}
-
-
-__all__ = ["Inventory", "Sequence", "StockError"]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from labd.journal import NewEvent
-from labd.lab.deck import DeckEntry, Liquid, TrayPart
+from labd.lab.deck import DeckEntry, Liquid
 from labd.lab.inventory import entries
 from labd.lab.inventory.entries import BY_FILE
 from labd.lab.inventory.stock import Piece, Portion, Stock
@@ -110,6 +110,3 @@ def _loose(stock: Stock, loose: Mapping[str, int]) -> tuple[list[NewEvent], list
             events.append(entries.loose("loaded", name, loose[name], BY_FILE))
     edited = [name for name in changed if name in before]
     return events, [f"the count of {name} was edited in lab.yaml: it is taken from there" for name in edited]
-
-
-__all__ = ["LOOSE", "TrayPart", "differences", "load_liquid"]

@@ -274,7 +274,7 @@ def _submitted(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
 def _job_started(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
     own = stock.reserved.pop(data["job"], None)
     if own is not None:
-        stock.reserved[data["run"]] = own
+        stock.reserved.setdefault(data["run"], own)
 
 
 def _job_over(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
@@ -283,7 +283,7 @@ def _job_over(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
 
 def _run_started(stock: Stock, data: Mapping[str, Any], run: str | None) -> None:
     if data.get("needs") is not None and run is not None:
-        stock.reserved.setdefault(run, needs_of(data["needs"]))
+        stock.reserved[run] = needs_of(data["needs"])
 
 
 def _run_ended(stock: Stock, _: Mapping[str, Any], run: str | None) -> None:

@@ -90,8 +90,9 @@ class _Picture:
         bottom = _TOP + self.chart
         for number, unit in enumerate(self.units):
             y = _TOP + number * _ROW
-            yield f'<line x1="{self.left:.1f}" y1="{y:.1f}" x2="{self.width - 20:.1f}" y2="{y:.1f}" stroke="{_LINE}"/>'
-            yield f'<text x="{self.left - 8:.1f}" y="{y + 19:.1f}" text-anchor="end" fill="{_INK}">{escape(unit)}</text>'
+            right, name = self.width - 20, self.left - 8
+            yield f'<line x1="{self.left:.1f}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}" stroke="{_LINE}"/>'
+            yield f'<text x="{name:.1f}" y="{y + 19:.1f}" text-anchor="end" fill="{_INK}">{escape(unit)}</text>'
         if self.windows:
             y = bottom + _GAP + 7
             yield f'<text x="{self.left - 8:.1f}" y="{y:.1f}" text-anchor="end" fill="{_FAINT}">windows</text>'
@@ -105,7 +106,8 @@ class _Picture:
             label = span(at - self.plan.now, whole)
             yield f'<text x="{x:.1f}" y="{foot + 14:.1f}" text-anchor="middle" fill="{_FAINT}">{label}</text>'
             at += step
-        yield f'<text x="16" y="{self.height - 8:.1f}" fill="{_FAINT}">time from now; hatched: a sample waits there</text>'
+        told = "time from now; hatched: a sample waits there"
+        yield f'<text x="16" y="{self.height - 8:.1f}" fill="{_FAINT}">{told}</text>'
 
     def _y(self, unit: str) -> float:
         return _TOP + self.units.index(unit) * _ROW + (_ROW - _BAR) / 2
@@ -161,7 +163,8 @@ class _Picture:
         late = bar.used > bar.limit + 1e-6
         tip = f"{bar.work}: {bar.name}, {span(bar.used - bar.begin)} of {span(bar.limit - bar.begin)}"
         yield (
-            f'<rect x="{begin:.2f}" y="{y:.1f}" width="{max(0.5, max(limit, used) - begin):.2f}" height="{_LANE - 2:.1f}" '
+            f'<rect x="{begin:.2f}" y="{y:.1f}" width="{max(0.5, limit - begin, used - begin):.2f}" '
+            f'height="{_LANE - 2:.1f}" '
             f'fill="#ffffff" stroke="{edge}" stroke-width="0.6"><title>{escape(tip)}</title></rect>'
         )
         yield (
@@ -171,8 +174,8 @@ class _Picture:
 
     def _now(self) -> Iterator[str]:
         x = self.x(self.plan.now)
-        foot = self.height - _BOTTOM + 2
-        yield f'<line x1="{x:.1f}" y1="{_TOP - 8:.1f}" x2="{x:.1f}" y2="{foot:.1f}" stroke="{_NOW}" stroke-width="1.5"/>'
+        top, foot = _TOP - 8, self.height - _BOTTOM + 2
+        yield f'<line x1="{x:.1f}" y1="{top:.1f}" x2="{x:.1f}" y2="{foot:.1f}" stroke="{_NOW}" stroke-width="1.5"/>'
         yield f'<text x="{x + 3:.1f}" y="{_TOP - 5:.1f}" fill="{_NOW}">now</text>'
 
 
@@ -202,10 +205,8 @@ def _lanes(bars: Sequence[_Bar]) -> list[list[_Bar]]:
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """`cycler.2` before `cycler.10`."""
-    parts: list[tuple[int, int | str]] = []
-    for word in name.replace("-", ".").split("."):
-        parts.append((0, int(word)) if word.isdecimal() else (1, word))
-    return tuple(parts)
+    words = name.replace("-", ".").split(".")
+    return tuple((0, int(word)) if word.isdecimal() else (1, word) for word in words)
 
 
 def span(seconds: float, among: float | None = None) -> str:

@@ -8,7 +8,7 @@ has nothing that another could wait for.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, groupby
 
@@ -40,12 +40,13 @@ class Parts:
     Args:
         board: where what has begun is put in as far as it holds anything.
         grain: begins that are this near to each other, in ticks, count as the same.
-        progress: whether the work that is further goes first, of those that begin at once.
+        luck: of works that begin at once, what is added to how far each is, by the task that is next; of the last sum
+            the greatest goes first.
     """
 
     board: Board
     grain: int = 1
-    progress: bool = True
+    luck: Callable[[int], float] = float
     done: dict[str, Placement] = field(default_factory=dict)
     failed: list[Item] = field(default_factory=list)
     _heap: list[_Next] = field(default_factory=list)
@@ -76,7 +77,7 @@ class Parts:
             self.done[item.work.id] = known
             return
         begin = max([item.ready, 0, *(known.starts[before] + lag for before, lag in item.lags[lo])])
-        rank = (-lo if self.progress else lo, -sum(item.duration[lo:]))
+        rank = (-self.luck(lo), -sum(item.duration[lo:]))
         part = _Next(begin // self.grain, rank, next(self._numbers), item, known, lo)
         line = self._lines.setdefault((item.key, lo), [])
         line.append(part)

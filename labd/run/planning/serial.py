@@ -17,7 +17,7 @@ from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.parts import Parts
 from labd.run.planning.pattern import beat
 from labd.run.planning.placing import Board
-from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of, shop_of
+from labd.run.planning.shop import MARGIN, NEVER, TICK, Item, Placement, Shop, least_gap, plan_of, shop_of
 
 BUDGET = 3000  # tasks that are looked at, over all tries: when that is spent, no further try begins
 GOOD = 1.0005  # over the bound: no further try
@@ -71,9 +71,13 @@ class Start:
 
     @classmethod
     def of(cls, shop: Shop) -> Start:
-        """Whoever can come to where it holds nothing more with what is free goes first, for then more is free."""
+        """Whoever can come to where it holds nothing more with what is free goes first, for then more is free.
+
+        Of several, whose open window is shut first.
+        """
         found = cls(shop, Board.of(shop))
         left = [item for item in shop.order if item.first or item.fixed or item.held]
+        left.sort(key=_shut)
         while left:
             done = next((item for item in left if found._put(item)), None)
             if done is None:
@@ -91,6 +95,16 @@ class Start:
         if placed is not None:
             self.begun[item.work.id] = placed, upto
         return placed is not None
+
+
+def _shut(item: Item) -> int:
+    """The latest start of the next task by which the open windows of a work can still be kept."""
+    found = NEVER
+    for cap in item.caps:
+        if cap.begin < item.first <= cap.finish:
+            between = least_gap(item.lags, item.first, cap.finish)
+            found = min(found, item.starts[cap.begin] + cap.most - between)
+    return found
 
 
 def best_of(shop: Shop, bound: float, seed: int) -> Found:
@@ -132,8 +146,6 @@ def _tries(start: Start, order: Order, dice: random.Random) -> Iterator[Callable
     yield lambda: by_parts(start, order)
     yield lambda: whole(start, order, {})
     yield lambda: by_parts(start, order, grain=100)
-    if len(counts) < 2:
-        return
     rules: list[Callable[[Item], float]] = [
         lambda item: -sum(item.duration),
         lambda item: sum(item.duration),
@@ -143,21 +155,28 @@ def _tries(start: Start, order: Order, dice: random.Random) -> Iterator[Callable
         ruled = _sorted(order, rule)
         yield lambda ruled=ruled: whole(start, ruled, beats)  # type: ignore[misc]
     while True:
-        luck = {item.work.id: dice.random() for item in order}
-        mixed = _sorted(order, lambda item, luck=luck: luck[item.work.id])  # type: ignore[misc]
         if dice.random() < 0.5:
-            yield lambda mixed=mixed: by_parts(start, mixed, grain=dice.choice([1, 30, 100, 300]))  # type: ignore[misc]
+            yield lambda: by_chance(start, order, dice)
         else:
+            mixed = _sorted(order, lambda _: dice.random())
             yield lambda mixed=mixed: whole(start, mixed, beats if dice.random() < 0.5 else {})  # type: ignore[misc]
+
+
+def by_chance(start: Start, order: Order, dice: random.Random) -> Found:
+    """Puts all works in by parts, whichever chance prefers."""
+    mixed = order if dice.random() < 0.5 else _sorted(order, lambda _: dice.random())
+    spread = dice.choice([0, 8, 20])
+    chances = [place + spread * dice.random() for place in range(max((item.size for item in order), default=0))]
+    return by_parts(start, mixed, grain=dice.choice([1, 100, 300, 600]), luck=chances.__getitem__)
 
 
 def _sorted(order: Order, rule: Callable[[Item], float]) -> Order:
     return sorted(order, key=lambda item: (item.first == 0, -item.work.priority, rule(item)))
 
 
-def by_parts(start: Start, order: Order, *, grain: int = 1) -> Found:
+def by_parts(start: Start, order: Order, *, grain: int = 1, luck: Callable[[int], float] = float) -> Found:
     """Puts all works in by parts."""
-    parts = Parts(start.board.copy(), grain)
+    parts = Parts(start.board.copy(), grain, luck)
     parts.run(order, start.begun)
     return _ended(start, parts.done, "greedy", parts.failed, parts.board.steps)
 

@@ -7,6 +7,7 @@ settled afterwards: whoever begins first takes one that is free, and one always 
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from typing import Any
 from labd.run.planning.bounds import lower_bound
 from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.roster import assigned, entangled, resources_of, stretches_of
-from labd.run.planning.serial import Found, Start, best_of, by_order, score
+from labd.run.planning.serial import Found, Start, best_of, by_chance, by_order, score
 from labd.run.planning.shop import MARGIN, TICK, Item, Placement, Shop, plan_of, shop_of
 
 ENOUGH = 1.01  # over the bound: nothing worth a search is left
+CHANCE = 0.6  # of the limit is left to the solver; before that, chance is tried
 MOST_TASKS = 420  # that are searched over together; of more works only the first so many
+LATE = 1000  # what a tick over a window weighs, against one of the makespan
 LEAST_TIME = 0.15  # s; less is no search
 
 
@@ -65,11 +68,27 @@ def solve(
     best = best_of(shop, bound, seed)
     if hint is not None and hint.now == now:
         best = min(best, _found(shop, hint), key=lambda found: found.score)
+    if best.schedule and not _enough(best, bound):
+        best = _by_chance(shop, best, bound, until - CHANCE * limit if available() else until, seed)
     if available() and best.schedule and not _enough(best, bound) and not entangled(shop):
         better = _search(shop, best, until, workers, seed)
         if better is not None and better.score < best.score:
             best = better
     return plan_of(shop, best.schedule, bound, best.solver, best.unplanned)
+
+
+def _by_chance(shop: Shop, best: Found, bound: float, until: float, seed: int) -> Found:
+    """Further tries without a solver, as long as there is time: of many works these find more."""
+    start, dice = Start.of(shop), random.Random(f"{seed}/chance")
+    order = [item for item in shop.order if item.work.id in best.schedule]
+    took = 0.0
+    while not _enough(best, bound) and (began := time.perf_counter()) + took < until:
+        found = by_chance(start, order, dice)
+        found.unplanned = {**best.unplanned, **found.unplanned}
+        found.score = (len(found.unplanned), *found.score[1:])
+        best = min(best, found, key=lambda one: one.score)
+        took = time.perf_counter() - began
+    return best
 
 
 def _enough(found: Found, bound: float) -> bool:
@@ -148,6 +167,7 @@ class _Model:
     horizon: int
     cp: Any
     starts: dict[str, list[Any]] = field(default_factory=dict)
+    late: list[Any] = field(default_factory=list)  # by how much windows break
 
     @classmethod
     def of(cls, shop: Shop, items: Sequence[Item], best: Found) -> _Model:
@@ -177,8 +197,10 @@ class _Model:
         for cap in item.caps:
             if cap.finish >= item.first and known[cap.finish] - known[cap.begin] <= cap.most:
                 self.cp.add(own[cap.finish] - own[cap.begin] <= cap.most)
-            elif cap.finish >= item.first:  # broken already: not worse than it is
-                self.cp.add(own[cap.finish] - own[cap.begin] <= known[cap.finish] - known[cap.begin])
+            elif cap.finish >= item.first:  # broken so far: the less the better
+                over = self.cp.new_int_var(0, known[cap.finish] - known[cap.begin] - cap.most, "")
+                self.cp.add(own[cap.finish] - own[cap.begin] <= cap.most + over)
+                self.late.append(over)
 
     def _units(self) -> None:
         stretches = list(stretches_of(self.items))
@@ -229,7 +251,7 @@ class _Model:
         for item in self.items:
             if item.first < item.size:
                 self.cp.add(last >= self.starts[item.work.id][-1] + item.duration[-1])
-        self.cp.minimize(last)
+        self.cp.minimize(last + LATE * sum(self.late))
 
     def solved(self, limit: float, workers: int, seed: int) -> dict[str, tuple[int, ...]] | None:
         """Starts by work; None where nothing was found."""

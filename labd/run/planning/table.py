@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from labd.run.planning.gantt import span
 from labd.run.planning.model import Plan, Work
@@ -35,7 +36,8 @@ def windows_of(plan: Plan, works: Sequence[Work]) -> dict[str, tuple[int, int, f
 def lines_of(plan: Plan, works: Sequence[Work]) -> Iterator[str]:
     """For people."""
     planned = len({row.work for row in plan.rows})
-    yield f"{planned} works in {span(plan.makespan)}; no plan takes less than {span(plan.bound)}: {plan.ratio:.3f} of it"
+    bound = f"no plan takes less than {span(plan.bound)}: {plan.ratio:.3f} of it"
+    yield f"{planned} works in {span(plan.makespan)}; {bound}"
     yield f"found by {plan.solver}"
     yield from (f"{unit}: busy {share:.1%}" for unit, share in utilisation(plan).items())
     for name, (count, broken, most) in windows_of(plan, works).items():
@@ -54,3 +56,13 @@ def _starts(plan: Plan) -> Iterator[str]:
         first.setdefault(row.work, row.start)
     for work, start in first.items():
         yield f"{work:<{width}}  begins at {span(start - plan.now):>9}, ends at {span(ends[work] - plan.now):>9}"
+
+
+def told(plan: Plan, works: Sequence[Work]) -> dict[str, Any]:
+    """For programs: the plan, and what `lines_of` says beside its rows."""
+    windows = {
+        name: {"works": count, "broken": broken, "longest": round(most, 3)}
+        for name, (count, broken, most) in windows_of(plan, works).items()
+    }
+    shares = {unit: round(share, 4) for unit, share in utilisation(plan).items()}
+    return plan.as_json() | {"utilisation": shares, "windows": windows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from labd.run.engine import Engine
 
 log = structlog.get_logger(__name__)
+
+_PLACED = re.compile(r"sample\.(position|home)")
+"""What a protocol says for which it matters where its sample is."""
 
 Gate = Callable[[Job], str | None]
 
@@ -150,7 +154,6 @@ class Queue(Orders):
         """Takes a run's end in."""
         if state is None or state.ended is None or state.run not in self.line.working:
             return
-        self._lab.inventory.release(self.line.working[state.run])
         self.line.ended(state.run, state.outcome, state.cause)
         self._seen.pop(state.run, None)
 
@@ -199,7 +202,7 @@ class Queue(Orders):
     def _home(self, job: Job, promised: set[str]) -> str:
         """Where its sample will be; "" where that does not matter. Raises EngineError: it cannot be there now."""
         home = self._engine.homes.home_of(job.sample, job.position, promised)
-        if not home and self._engine.homes.trays and any("sample.position" in text for text in _texts(job)):
+        if not home and self._engine.homes.trays and any(map(_PLACED.search, _texts(job))):
             trays = ", ".join(self._engine.homes.trays)
             raise EngineError(f"no unused well is left in {trays}; say where its sample stands with a `position`")
         return home

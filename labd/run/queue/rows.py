@@ -14,6 +14,7 @@ from labd.files.tables import Cell, Row
 from labd.lab.samples import LONGEST_BARCODE
 from labd.protocol import LabFacts, Protocol, check, compiled, needs
 from labd.protocol.parameters import Declared, bind_parameters, parameter_types, told, value_of
+from labd.protocol.program import Program
 from labd.protocol.values import BadValue
 from labd.run.queue.columns import Column, Columns, columns_of
 from labd.sdk import UnitError, units
@@ -82,6 +83,7 @@ class _Checking:
     facts: LabFacts
     known: Known
     problems: list[Problem] = field(default_factory=list)
+    program: Program | None = None
     sound: bool = True  # the headers, and the values for all rows
     types: Mapping[str, Declared] = field(default_factory=dict)
     columns: Columns = field(default_factory=lambda: Columns(()))
@@ -186,11 +188,17 @@ class _Checking:
         key = repr(sorted(bound.items()))
         if key not in self.proofs:
             found = [one for one in check(self.protocol, self.facts, bound) if one.severity == "error"]
-            self.proofs[key] = found, {} if found else needs_of(self.protocol, self.facts, bound)
+            self.proofs[key] = found, {} if found else needs_of(self._program(), self.facts, bound)
         wrong, used = self.proofs[key]
         for problem in wrong:
             self.unproven[problem].append(row)
         return told(self.protocol, bound), used
+
+    def _program(self) -> Program:
+        """Compiled once for all rows."""
+        if self.program is None:
+            self.program = compiled(self.protocol, self.facts)
+        return self.program
 
     # ── reserved columns ─────────────────────────────────────────────────────────────────────────────────────────
     def _cell(self, row: Row, name: str) -> tuple[Column, str] | None:
@@ -235,12 +243,18 @@ class _Checking:
         return text
 
     def _belongs(self, row: Row, sample: str | None, barcode: str | None) -> None:
-        """A barcode that the lab knows is of the same sample."""
+        """A barcode that the lab knows is of the same sample, and none is the name of another."""
+        named = self.columns.of("sample")
+        if named is not None and sample is not None and self.known.barcode(sample) not in (None, sample):
+            said = f"`{sample}` is the barcode of {self.known.barcode(sample)}"
+            self._of_cell("T104", row, named, said, "give it another name; or write that sample's own, and say --again")
         column = self.columns.of("barcode")
         owner = self.known.barcode(barcode) if barcode is not None else None
         if column is not None and owner is not None and owner != sample:
             mend = "scan it once more, or take the code off the other sample"
             self._of_cell("T104", row, column, f"`{barcode}` is the barcode of {owner}", mend)
+        elif column is not None and barcode in self.known.samples and barcode != sample:
+            self._of_cell("T104", row, column, f"`{barcode}` is the name of another sample", "give it another code")
 
     def _position(self, row: Row) -> str | None:
         found = self._cell(row, "position")
@@ -282,9 +296,9 @@ class _Checking:
         return mass
 
 
-def needs_of(protocol: Protocol, facts: LabFacts, bound: Mapping[str, Any]) -> dict[str, Any]:
+def needs_of(program: Program, facts: LabFacts, bound: Mapping[str, Any]) -> dict[str, Any]:
     """What a run is expected to use up, as a Job has it."""
-    found = needs(compiled(protocol, facts), facts, bound)
+    found = needs(program, facts, bound)
     tips = {key.name: amount.expected for key, amount in found.amounts.items() if key.kind == "tip"}
     return {
         "materials": {name: round(amount.expected, 6) for name, amount in found.materials.items()},

@@ -12,7 +12,7 @@ from labd.files.library import Library
 from labd.files.tables import Cell, Row
 from labd.journal import NewEvent
 from labd.lab.lab import Lab
-from labd.lab.samples import Samples
+from labd.lab.samples import Registered, Samples
 from labd.protocol import LabFacts, Protocol, load
 from labd.run.facts import facts_of
 from labd.run.identity import HOW, asked_of
@@ -75,7 +75,7 @@ def of_samples(checked: Checked, samples: Samples, file: str) -> list[Problem]:
     for name in asked_of(checked.protocol):
         for entry in checked.entries:
             known = samples.registered(entry.sample) if entry.sample is not None else None
-            own = entry.active_mass if name == "active_mass" else entry.about.get(name)
+            own = getattr(Registered("", active_mass=entry.active_mass, about=entry.about), name)
             if own is None and getattr(known, name, None) is None:
                 where = f"row {entry.row}: " if file else ""
                 said = f"{where}{checked.protocol.name} asks for the {name.replace('_', ' ')} of its sample"

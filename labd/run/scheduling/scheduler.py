@@ -63,9 +63,10 @@ class Scheduler:
         self._following = Following(
             Aims(self._name, self._program, self._begun), self.visits, self.surprise, self._look
         )
-        reservations.policy = self._following
-        queue.gates.append(self.gate)
-        queue.order = self.order
+        if lab.config.queue.plan:
+            reservations.policy = self._following
+            queue.gates.append(self.gate)
+            queue.order = self.order
 
     @property
     def plan(self) -> Plan | None:
@@ -92,6 +93,8 @@ class Scheduler:
             while True:
                 await self._again.wait()
                 self._again.clear()
+                if not self._lab.config.queue.plan:
+                    continue
                 began = clock.monotonic()
                 await self._plan()
                 if not clock.is_virtual():  # where surprises come by the dozen, one plan answers several

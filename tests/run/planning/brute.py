@@ -11,21 +11,23 @@ from labd.run.planning import Work, stays_of
 Node = tuple[int, int]
 
 
-def best_makespan(works: Sequence[Work]) -> float:
-    """Seconds; infinite where no order keeps all windows."""
-    nodes = [(number, index) for number, work in enumerate(works) for index in range(len(work.tasks))]
-    edges = _edges(works)
-    choices = []
+def conflicts(works: Sequence[Work]) -> list[tuple[tuple[Node, Node, float], tuple[Node, Node, float]]]:
+    """Of each two stays in one unit: either goes before the other."""
+    found = []
     stays = [(number, stay) for number, work in enumerate(works) for stay in stays_of(work)]
     for (one, first), (other, second) in combinations(stays, 2):
         if one != other and first.role == second.role:
             length, longer = works[one].tasks[first.last].duration, works[other].tasks[second.last].duration
-            choices.append(
-                (
-                    ((one, first.last), (other, second.tasks[0]), length),
-                    ((other, second.last), (one, first.tasks[0]), longer),
-                )
-            )
+            before = ((one, first.last), (other, second.tasks[0]), length)
+            after = ((other, second.last), (one, first.tasks[0]), longer)
+            found.append((before, after))
+    return found
+
+
+def best_makespan(works: Sequence[Work]) -> float:
+    """Seconds; infinite where no order keeps all windows."""
+    nodes = [(number, index) for number, work in enumerate(works) for index in range(len(work.tasks))]
+    edges, choices = _edges(works), conflicts(works)
     best = math.inf
     for chosen in product(*choices):
         starts = _longest(works, nodes, [*edges, *chosen])
