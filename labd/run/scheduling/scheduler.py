@@ -29,7 +29,8 @@ PLANNED = frozenset({"batch.submitted", "job.changed", "job.moved", "job.cancell
 """What changes the jobs that are planned."""
 
 SOLVER_LIMIT = 1.5  # s of the machine's
-SETTLED = 0.2  # s of the machine's; so long a plan must stand before it is worth a solver
+PACE = 0.25  # s of the machine's; least time between two plans
+SETTLED = 0.4  # s of the machine's; so long a plan must stand before it is worth a solver
 GOOD = 1.02  # over its bound: a plan that is followed is kept
 WORTH = 0.01  # by so much of its makespan a plan must be shorter to be taken instead of the one that is followed
 
@@ -93,8 +94,14 @@ class Scheduler:
             while True:
                 await self._again.wait()
                 self._again.clear()
-                if self._lab.config.queue.plan:
-                    await self._plan()
+                if not self._lab.config.queue.plan:
+                    continue
+                began = clock.monotonic()
+                await self._plan()
+                if not clock.is_virtual():  # where surprises come by the dozen, one plan answers several
+                    took = clock.monotonic() - began
+                    least, most = clock.of_machine(PACE), clock.of_machine(4 * PACE)
+                    await asyncio.sleep(min(most, max(least, 2 * took)))
         finally:
             forget()
             self._following.close()
