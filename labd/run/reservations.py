@@ -153,6 +153,8 @@ class Reservations:
 
     def release(self, run: str, bounds: Mapping[str, Bound]) -> None:
         """Gives units back."""
+        if self.policy is not None and bounds:
+            self.policy.left(run)
         for key in [key for bound in bounds.values() for key in bound.keys]:
             if self._holder.get(key) == run:
                 del self._holder[key]

@@ -138,13 +138,16 @@ class Following:
         )
 
     # ── what reservations tell ───────────────────────────────────────────────────────────────────────────────────
+    def left(self, run: str) -> None:
+        past = self._visits.left(run)
+        row = self._lasting.pop(self._aims.name(run), None)
+        if row is not None and past is not None and past.end is not None and _far(past.end - row.end, row):
+            self._surprise()
+
     def asked(self, run: str, state: str) -> None:
-        left = self._visits.left(run)
-        name = self._aims.name(run)
-        row = self._lasting.pop(name, None)
-        due = self.due(name)
-        late = row is not None and left is not None and left.end is not None and _far(left.end - row.end, row)
-        if late or due is None or due.state != state:
+        self.left(run)  # it may have had nothing to give back
+        due = self.due(self._aims.name(run))
+        if due is None or due.state != state:
             self._surprise()
 
     def granted(self, run: str, state: str, units: Mapping[str, tuple[str, ...]]) -> None:

@@ -20,8 +20,11 @@ class Policy(Protocol):
     def objection(self, run: str, state: str, units: Collection[str]) -> str | None:
         """Why it must not have these units yet, in words, or None."""
 
+    def left(self, run: str) -> None:
+        """A run has left its state, and gives back what it had."""
+
     def asked(self, run: str, state: str) -> None:
-        """A run has left its state, and asks for what this one needs."""
+        """A run asks for what a state needs."""
 
     def granted(self, run: str, state: str, units: Mapping[str, tuple[str, ...]]) -> None:
         """It has it: units by kind of device."""
