@@ -134,7 +134,12 @@ class Run(Acting):
             elif not self.over or self._cleaning:
                 self._obey(command)
         for bound in self._bounds.values():
-            bound.device.watch(self.id, on=self.machine.watching and not self.over, look=self._read)
+            bound.device.watch(self.id, on=self.machine.watching and self._may_look, look=self._read)
+
+    @property
+    def _may_look(self) -> bool:
+        """Whether signals can lead anywhere: until it is over, and in its cleanup."""
+        return not self.over or self._cleaning
 
     @property
     def _waiting(self) -> bool:

@@ -31,6 +31,16 @@ OBEYED = 5.0  # s; how long a command may take until it is acknowledged
 ENDED = 4000.0  # s; how long an end may take: cleanup and all
 
 
+@contextmanager
+def in_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """What a task of the loop would see, while none of them runs."""
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(None)
+
+
 class Living:
     """A lab, and what may be done with it."""
 
@@ -134,7 +144,8 @@ class Living:
     # ── what can be asked of it ──────────────────────────────────────────────────────────────────────────────────────
     @property
     def runs(self) -> list[RunState]:
-        return self.site.engine.known()
+        with in_loop(self.site.loop):
+            return self.site.engine.known()
 
     @property
     def working(self) -> list[RunState]:
