@@ -34,11 +34,12 @@ ENDED = 4000.0  # s; how long an end may take: cleanup and all
 @contextmanager
 def in_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """What a task of the loop would see, while none of them runs."""
+    before = asyncio._get_running_loop()
     asyncio._set_running_loop(loop)
     try:
         yield
     finally:
-        asyncio._set_running_loop(None)
+        asyncio._set_running_loop(before)
 
 
 class Living:
