@@ -31,7 +31,8 @@ async def test_a_full_disk_holds_the_lab_and_loses_nothing(
 ) -> None:
     found = Filled()
     await fill(tmp_path, 1, left, found)
-    assert (found.rounds, found.held, found.ballast, found.complete) == (1, CELLS, ballast, CELLS)
+    assert (found.rounds, found.ballast, found.complete) == (1, ballast, CELLS)
+    assert found.held > 0  # the first cell may be ready before the disk is full
     assert (found.not_held, found.broken, found.let_through, found.lost, found.differ) == (0,) * 5
 
 
