@@ -30,6 +30,7 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.plan import plan_routes
 from labd.api.queue import queue_routes
 from labd.api.samples import sample_routes
 from labd.api.stock import stock_routes
@@ -117,6 +118,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
     queue_routes(api, services.engine.queue)
+    plan_routes(api, services.engine.scheduler)
     stock_routes(api, services.engine.lab.inventory, services.engine.journal)
     urgent_routes(api, services.engine, services.resume)
     app.include_router(api)

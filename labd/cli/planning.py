@@ -1,4 +1,4 @@
-"""`labd plan`: how long a shift takes and who works when; it needs no daemon and no devices."""
+"""`labd plan`: how long a shift takes and who works when; of a protocol it needs no daemon and no devices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from labd.cli.connection import Client
 from labd.cli.errors import BAD_INPUT, CliError
-from labd.cli.options import Json, Protocol
+from labd.cli.options import Json, Lab, Socket
 from labd.cli.words import parameters_of
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    protocol: Protocol,
+    protocol: Annotated[
+        str | None,
+        typer.Argument(help="A file, or a shipped protocol's name; without one: the daemon's runs and jobs."),
+    ] = None,
     values: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="cycles=3; places may be left away.")
     ] = None,
     *,
-    lab: Annotated[Path, typer.Option(help="The lab whose devices are shared.")] = Path("lab.yaml"),
+    lab: Lab = None,
+    socket: Socket = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="The same, as for `submit`.")
     ] = None,
@@ -43,10 +48,11 @@ def plan(
     svg: Annotated[Path | None, typer.Option(help="Write the Gantt chart to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Plan a shift of one protocol: makespan, lower bound, use of each device, windows, when each cell begins.
+    """Plan a shift: makespan, lower bound, use of each device, windows, when each cell begins.
 
-    Durations are those that `labd check` expects. With the extra `plan` OR-tools looks for a better plan than the
-    built-in one. Ends with 1 when a window cannot be kept or a cell cannot be planned.
+    With a protocol it asks no daemon, and durations are those that `labd check` expects; the extra `plan` has OR-tools
+    look for a better plan than the built-in one. Without a protocol it shows what the daemon's runs and jobs follow.
+    Ends with 1 when a window cannot be kept or a cell cannot be planned.
     """
     from labd.cli.errors import REFUSED
     from labd.cli.files import load_named, replace
@@ -56,12 +62,19 @@ def plan(
     from labd.run.planning.gantt import gantt
     from labd.run.planning.table import lines_of, told
 
+    if protocol is None:
+        if values or parameter or table is not None or cells is not None:
+            raise CliError(
+                "name the protocol that is to be planned; without one the daemon's own plan is shown", BAD_INPUT
+            )
+        _show(Client(socket, lab), svg, as_json=as_json)
+        return
     if table is not None and cells is not None:
         raise CliError("--table and --cells: a table says by its rows how many cells there are", BAD_INPUT)
     try:
         loaded = load_named(protocol)
         given = parameters_of([*(values or []), *(parameter or [])])
-        works, bench = _works(loaded, lab, given, table, cells or CELLS)
+        works, bench = _works(loaded, lab or Path("lab.yaml"), given, table, cells or CELLS)
     except InputErrors as errors:
         raise CliError("\n".join(problem.render() for problem in errors.problems), BAD_INPUT) from errors
     if limit > 0:
@@ -77,6 +90,28 @@ def plan(
         if svg is not None:
             say(f"{svg}: written", "green")
     raise typer.Exit(REFUSED if found.broken or found.unplanned else 0)
+
+
+def _show(client: Client, svg: Path | None, *, as_json: bool) -> None:
+    """The plan that a daemon follows. Exits with 1 where it keeps not all windows, or leaves somebody out."""
+    from labd.cli.errors import REFUSED
+    from labd.cli.files import replace
+    from labd.cli.views import say, show_json
+
+    found = client.get("/plan", picture=svg is not None or None)
+    picture = found.pop("svg")
+    if svg is not None:
+        replace(svg, picture)
+    if as_json:
+        show_json(found)
+    elif not found["rows"] and not found["unplanned"]:
+        say("nothing runs, and nothing waits")
+    else:
+        for line in found["text"]:
+            say(line)
+    if svg is not None and not as_json:
+        say(f"{svg}: written", "green")
+    raise typer.Exit(REFUSED if found["broken"] or found["unplanned"] else 0)
 
 
 def _works(

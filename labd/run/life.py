@@ -85,8 +85,8 @@ class Life(ABC):
         """Lets one thing happen: what is told of it, and where the run is then, become durable together."""
         with self._journal.together():
             act()
-            if not self.ended and self._broken is None:
-                self._keep()
+            if self._broken is None:
+                self._keep()  # of its end too: that is written apart, and the process may be gone before
 
     @property
     def _key(self) -> str:

@@ -1,13 +1,16 @@
 """A plan kept in its order and timed anew: what comes a little earlier or later than expected does not turn it over.
 
 On each unit the works keep their turns; each task begins as early as that and the time windows let it. That is a
-system of least differences between starts, which is relaxed until it stands still (Bellman and Ford).
+system of least differences between starts, which is relaxed until it stands still (Bellman and Ford). Then what opens a
+time window is put off for as long as nothing else has to wait for it: electrolyte does not stand about.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -51,6 +54,14 @@ class _Times:
                 return True
         return False
 
+    def closed_up(self, order: Sequence[Node], inside: AbstractSet[Node]) -> None:
+        """Moves what lies between the edges of windows as late as nothing else is moved for it: windows open late."""
+        for node in reversed(order):
+            if node in inside and node not in self.fixed:
+                latest = [self.starts[other] - seconds for other, seconds in self.arcs.get(node, ()) if seconds >= 0]
+                if latest:
+                    self.starts[node] = max(self.starts[node], min(latest))
+
 
 def retimed(plan: Plan, works: Sequence[Work], bench: Bench, now: float) -> Plan | None:
     """The same plan as of now; None where its order does not do any more, and it has to be planned anew.
@@ -65,21 +76,21 @@ def retimed(plan: Plan, works: Sequence[Work], bench: Bench, now: float) -> Plan
     for row in plan.rows:
         by_work[row.work].append(row)
     rows = {work.id: sorted(by_work[work.id], key=lambda row: row.task) for work in works}
-    if plan.broken or plan.unplanned or not all(_stands(work, rows[work.id], bench, now) for work in works):
+    if plan.broken or plan.unplanned or not all(_stands(work, rows[work.id], bench) for work in works):
         return None
     for margin in (MARGIN, 0.0):
-        times = _timed(works, rows, now, margin)
+        times = _timed(works, rows, bench, now, margin)
         if times is not None:
             return _plan(plan, works, rows, times, bench, now)
     return None
 
 
-def _stands(work: Work, rows: Sequence[Row], bench: Bench, now: float) -> bool:
+def _stands(work: Work, rows: Sequence[Row], bench: Bench) -> bool:
     """Whether a plan has what a work will do, with units that are there."""
     if [row.state for row in rows] != [task.state for task in work.tasks]:
         return False
     ahead = rows[len(work.begun) :]
-    return not any(bench.closed.get(unit, now) > now for row in ahead for unit in _units(row))
+    return not any(bench.closed.get(unit, 0.0) == math.inf for row in ahead for unit in _units(row))
 
 
 def _units(row: Row) -> Iterator[str]:
@@ -87,18 +98,31 @@ def _units(row: Row) -> Iterator[str]:
         yield from units
 
 
-def _timed(works: Sequence[Work], rows: Mapping[str, Sequence[Row]], now: float, margin: float) -> _Times | None:
+def _timed(
+    works: Sequence[Work], rows: Mapping[str, Sequence[Row]], bench: Bench, now: float, margin: float
+) -> _Times | None:
     times = _Times()
     for work in works:
-        _add_tasks(times, work, now)
+        _add_tasks(times, work, rows[work.id], bench, now)
         _add_windows(times, work, margin)
     _add_turns(times, works, rows)
     planned = {(work.id, row.task): row.start for work in works for row in rows[work.id]}
     order = sorted(times.starts, key=lambda node: (planned[node], node[1]))
-    return times if times.relaxed(order) else None
+    if not times.relaxed(order):
+        return None
+    times.closed_up(sorted(times.starts, key=lambda node: (times.starts[node], node[1])), set(_inside(works)))
+    return times
 
 
-def _add_tasks(times: _Times, work: Work, now: float) -> None:
+def _inside(works: Sequence[Work]) -> Iterator[Node]:
+    """The tasks from the begin of a window to the one before its end."""
+    for work in works:
+        for window in work.windows:
+            if window.within is not None:
+                yield from ((work.id, index) for index in range(window.begin[0], window.finish[0]))
+
+
+def _add_tasks(times: _Times, work: Work, rows: Sequence[Row], bench: Bench, now: float) -> None:
     """Each after the one before it; what has begun stays."""
     for index, task in enumerate(work.tasks):
         node = (work.id, index)
@@ -109,7 +133,8 @@ def _add_tasks(times: _Times, work: Work, now: float) -> None:
             times.starts[node], times.lasts[node] = begun.start, max(0.0, end - begun.start)
             times.fixed.add(node)
         else:
-            times.starts[node] = max(now, work.ready)
+            open_at = (bench.closed.get(unit, now) for unit in _units(rows[index]))
+            times.starts[node] = max(now, work.ready, *open_at)
         if index:
             times.arcs[work.id, index - 1].append((node, times.lasts[work.id, index - 1]))
 

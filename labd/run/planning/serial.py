@@ -17,7 +17,7 @@ from labd.run.planning.model import Bench, Plan, Work
 from labd.run.planning.parts import Parts
 from labd.run.planning.pattern import beat
 from labd.run.planning.placing import Board
-from labd.run.planning.shop import MARGIN, NEVER, TICK, Item, Placement, Shop, least_gap, plan_of, shop_of
+from labd.run.planning.shop import MARGIN, NEVER, SHUT, TICK, Item, Placement, Shop, least_gap, plan_of, shop_of
 
 BUDGET = 3000  # tasks that are looked at, over all tries: when that is spent, no further try begins
 GOOD = 1.0005  # over the bound: no further try
@@ -232,7 +232,7 @@ def by_order(start: Start, order: Order, begins: Mapping[str, Sequence[int]]) ->
 def _ended(start: Start, schedule: dict[str, Placement], solver: str, failed: Sequence[Item], steps: int) -> Found:
     unplanned = dict(start.unplanned)
     for item in failed:
-        why = why_not(start.shop, item) or "what it needs is not free again at any time that is known"
+        why = why_not(start.shop, item) or SHUT
         unplanned[item.work.id] = why
     return Found(schedule, solver, unplanned, score(start.shop, schedule, unplanned), steps + 1)
 

@@ -91,6 +91,8 @@ class Shop:
         return len(self.bench.units.get(role, ()))
 
 
+SHUT = "what it needs is not free again at any time that is known"
+
 Schedule = Mapping[str, Placement]
 """Placements by the work's id."""
 
@@ -204,6 +206,9 @@ def plan_of(shop: Shop, schedule: Schedule, bound: float, solver: str, unplanned
     for item in shop.items:
         if item.work.id in schedule:
             rows = _rows(shop, item, schedule[item.work.id])
+            if rows and max(schedule[item.work.id].starts) >= NEVER:
+                unplanned = {**unplanned, item.work.id: SHUT}
+                continue
             broken += broken_in(item.work, rows)
             if rows:
                 found.append((rows[0].start, rows))

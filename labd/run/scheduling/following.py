@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -53,8 +53,7 @@ class Following:
 
     def __init__(self, aims: Aims, visits: Visits, surprise: Callable[[], None], look: Callable[[], None]) -> None:
         self.plan: Plan | None = None
-        self.alone = True
-        """There is nobody to plan against: no more than one run or job."""
+        self._known: frozenset[str] = frozenset()  # works that were planned, or need no plan
         self._aims = aims
         self._visits = visits
         self._surprise = surprise
@@ -64,10 +63,12 @@ class Following:
         self._opens: set[tuple[str, int]] = set()  # tasks with which a time window begins
         self._lasting: dict[str, Row] = {}  # by work, the row that it is in
         self._timers: dict[float, asyncio.TimerHandle] = {}
+        self._overdue: dict[str, asyncio.TimerHandle] = {}  # by work
 
-    def follow(self, plan: Plan | None, works: Iterable[Work] = ()) -> None:
-        """Follows this plan from now on."""
+    def follow(self, plan: Plan | None, works: Sequence[Work] = ()) -> None:
+        """Follows this plan from now on; none where there is nobody to plan against."""
         self.plan = plan
+        self._known = frozenset(work.id for work in works)
         due, at_unit = defaultdict[str, list[Row]](list), defaultdict[str, list[Row]](list)
         self._lasting = {}
         for row in plan.rows if plan is not None else ():
@@ -83,12 +84,18 @@ class Following:
             (work.id, window.begin[0]) for work in works for window in work.windows if window.within is not None
         }
         self.close()
+        for row in self._lasting.values():
+            self._expect(row)
 
     def close(self) -> None:
         """Forgets its timers."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._overdue.values()):
             timer.cancel()
-        self._timers = {}
+        self._timers, self._overdue = {}, {}
+
+    def is_free(self, name: str) -> bool:
+        """Whether a work goes where it likes: there was nobody to plan it against."""
+        return self.plan is None and name in self._known
 
     def due(self, name: str) -> Row | None:
         """The next row of a work."""
@@ -105,7 +112,7 @@ class Following:
         return row.units.get(kind, ()) if row is not None else ()
 
     def objection(self, run: str, state: str, units: Collection[str]) -> str | None:
-        if self.alone:
+        if self.is_free(self._aims.name(run)):
             return None
         row = self.due(self._aims.name(run))
         if row is None or row.state != state:
@@ -161,6 +168,7 @@ class Following:
         for unit in _units(row):
             self._at_unit[unit].remove(row)
         self._lasting[name] = row
+        self._expect(row)
         has = {unit for names in units.values() for unit in names}
         if _far(clock.monotonic() - row.start, row) or {*_units(row)} != has:
             self._surprise()
@@ -170,6 +178,15 @@ class Following:
         self._surprise()
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _expect(self, row: Row) -> None:
+        """What lasts much longer than planned is a surprise too, and not only once it has ended."""
+        late = max(row.end, clock.monotonic()) + max(SURPRISE, SHARE * (row.end - row.start))
+        self._overdue[row.work] = asyncio.get_running_loop().call_at(late, self._is_late, row)
+
+    def _is_late(self, row: Row) -> None:
+        if self._lasting.get(row.work) is row:
+            self._surprise()
+
     def _look_at(self, when: float) -> None:
         """Has those who wait looked at again then; once for each moment."""
         if when not in self._timers:

@@ -13,7 +13,7 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.lab import Lab
 from labd.protocol.program import Program
 from labd.run.lifecycle import PAUSED
-from labd.run.planning import Plan, available, greedy, retimed, solve, warm_up
+from labd.run.planning import Plan, Work, available, greedy, retimed, solve, warm_up
 from labd.run.planning.durations import KINDS, Durations
 from labd.run.planning.tasks import Recipes
 from labd.run.queue import Job, Queue
@@ -57,6 +57,8 @@ class Scheduler:
         self._runs = runs
         self._works = Works(lab, reservations, self.visits, Recipes(self.durations))
         self._again = asyncio.Event()
+        self._changed = False  # the queue, since it was planned
+        self._shut: dict[str, str] = {}  # by work: what it needs and nobody can have, in words
         self._better: asyncio.Task[None] | None = None
         self._solver: asyncio.Future[Plan] | None = None
         self._packml: dict[str, bool] = {}  # of runs: whether they stand
@@ -108,14 +110,23 @@ class Scheduler:
             if self._better is not None:
                 self._better.cancel()
 
-    async def _plan(self) -> None:
+    async def as_of_now(self) -> tuple[Plan, tuple[Work, ...]]:
+        """The plan that is followed, as of now, and what it was made of; also where one work is all there is."""
+        planned, now = await self._present()
+        return await asyncio.to_thread(_planned, self.plan, planned, now), planned.works
+
+    async def _present(self) -> tuple[Planned, float]:
+        """What is to be planned, and the time at which that is so."""
         now = clock.monotonic()
         runs, jobs = list(self._runs.values()), self._queue.order(self._queue.line.pending)
-        planned = await self._works.of(runs, jobs, now, self._name)
+        return await self._works.of(runs, jobs, now, self._name), now
+
+    async def _plan(self) -> None:
+        self._changed = False
+        planned, now = await self._present()
         if self._better is not None:
             self._better.cancel()
-        self._following.alone = len(planned.works) < 2
-        if self._following.alone:
+        if len(planned.works) < 2:
             self._follow(None, planned)
             return
         plan = await asyncio.to_thread(_planned, self.plan, planned, now)
@@ -130,11 +141,12 @@ class Scheduler:
             await asyncio.wait([self._solver])  # one at a time: a thread goes on when who waits for it is cancelled
         solving = asyncio.to_thread(solve, planned.works, planned.bench, plan.now, SOLVER_LIMIT, plan)
         self._solver = asyncio.ensure_future(solving)
-        found = await asyncio.shield(self._solver)
+        found = _close(await asyncio.shield(self._solver), planned)
         if self.plan is plan and _better(found, plan):
             self._follow(found, planned)
 
     def _follow(self, plan: Plan | None, planned: Planned) -> None:
+        self._shut = {work.id: "; ".join(planned.shut_for(work)) for work in planned.works}
         self._following.follow(plan, planned.works)
         self._look()
 
@@ -145,11 +157,14 @@ class Scheduler:
     # ── what the queue asks ──────────────────────────────────────────────────────────────────────────────────────
     def gate(self, job: Job) -> str | None:
         """Why a job may not be started yet, in words, or None: its turn comes later, or its windows cannot be kept."""
-        if self._following.alone:
-            return None if self.plan is None and not self._again.is_set() else PLANNING
+        if self._changed:
+            return PLANNING
+        if self._following.is_free(job.id):
+            return None
         row = self._following.due(job.id)
         if row is None:
-            return self.plan.unplanned.get(job.id, PLANNING) if self.plan is not None else PLANNING
+            why = self.plan.unplanned.get(job.id) if self.plan is not None else None
+            return PLANNING if why is None else self._shut.get(job.id) or why
         if clock.monotonic() >= row.start - EARLY:
             return None
         self._following.look_at(row.start - EARLY)
@@ -180,6 +195,7 @@ class Scheduler:
             if event.kind in KINDS:
                 self.durations.apply(event)
             elif event.kind in PLANNED:
+                self._changed = True
                 self.surprise()
 
     # ── of runs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,8 +216,13 @@ def _planned(before: Plan | None, planned: Planned, now: float) -> Plan:
     kept = retimed(before, planned.works, planned.bench, now) if before is not None else None
     if kept is not None and kept.ratio <= GOOD:
         return kept
-    found = greedy(planned.works, planned.bench, now)
+    found = _close(greedy(planned.works, planned.bench, now), planned)
     return found if kept is None or _better(found, kept) else kept
+
+
+def _close(found: Plan, planned: Planned) -> Plan:
+    """The same plan with its time windows opened as late as nobody has to wait for it."""
+    return retimed(found, planned.works, planned.bench, found.now) or found
 
 
 def _better(found: Plan, plan: Plan) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labd.files import InputErrors
@@ -30,10 +30,20 @@ KEPT = 64  # protocols that are kept compiled
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is to be planned now."""
+    """What is to be planned now; `shut` says by unit why nobody can have it."""
 
     works: tuple[Work, ...]
     bench: Bench
+    shut: Mapping[str, str]
+
+    def shut_for(self, work: Work) -> list[str]:
+        """Why a work cannot have some of what it needs."""
+        kinds = dict.fromkeys(role for task in work.tasks[len(work.begun) :] for role in task.roles)
+        return list(
+            dict.fromkeys(
+                self.shut[unit] for kind in kinds for unit in self.bench.units.get(kind, ()) if unit in self.shut
+            )
+        )
 
 
 @dataclass(slots=True)
@@ -71,8 +81,8 @@ class Works:
         works = [self._of_run(run, names(run.id), site, now) for run in moving]
         works += [work for job in jobs if (work := self._of_job(job, site)) is not None]
         samples = {run.sample for run in moving} | {job.sample for job in jobs}
-        bench = Bench(site.bench.units, self._closed({run.id for run in moving}, samples))
-        return Planned(tuple(works), bench)
+        shut = self._shut({run.id for run in moving}, samples)
+        return Planned(tuple(works), Bench(site.bench.units, dict.fromkeys(shut, math.inf)), shut)
 
     @property
     def site(self) -> Site:
@@ -85,16 +95,11 @@ class Works:
     # ── works ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _of_run(self, run: Run, name: str, site: Site, now: float) -> Work:
         machine = run.machine
-        return self.recipes.work(
-            name,
-            machine.protocol,
-            machine.program,
-            machine.parameters,
-            past=self.visits.of(run.id),
-            home=run.home,
-            at=self._at(run.sample, site),
-            ready=now,
+        past, at = self.visits.of(run.id), self._at(run.sample, site)
+        work = self.recipes.work(
+            name, machine.protocol, machine.program, machine.parameters, past=past, home=run.home, at=at, ready=now
         )
+        return replace(work, ready=now + _still(work, now))
 
     def _of_job(self, job: Job, site: Site) -> Work | None:
         known = self._programs.get(_key(job))
@@ -129,18 +134,33 @@ class Works:
             self._programs[key] = await asyncio.to_thread(_compiled, job, facts)
 
     # ── the bench ────────────────────────────────────────────────────────────────────────────────────────────────
-    def _closed(self, moving: set[str], samples: set[str]) -> dict[str, float]:
-        """The units that nobody can have for now: down, barred, or with something in them that no planned run takes."""
-        closed: dict[str, float] = {}
+    def _shut(self, moving: set[str], samples: set[str]) -> dict[str, str]:
+        """The units that nobody can have for now, and why: down, barred, or with what no planned run takes out."""
+        shut: dict[str, str] = {}
         for device in self.lab.devices.values():
-            gone = not device.connected or self.lab.barriers.reason_for((device.id,)) is not None
+            barred = self.lab.barriers.reason_for((device.id,))
             for unit in device.driver.units:
+                name = unit_name(device.id, unit)
                 holder = self.reservations.holder(device.id, unit)
                 place = self.lab.place_of(device, unit)
                 inside = {self.lab.places.sample_at(place), self.lab.places.part_for(place)} if place else set()
-                if gone or (holder is not None and holder not in moving) or inside - samples - {None}:
-                    closed[unit_name(device.id, unit)] = math.inf
-        return closed
+                left = sorted(one for one in inside - samples if one is not None)
+                if barred is not None:
+                    shut[name] = barred
+                elif not device.connected:
+                    shut[name] = f"{device.id} is down: {device.problem}"
+                elif holder is not None and holder not in moving:
+                    shut[name] = f"{name} is with {holder}, which stands still"
+                elif left:
+                    shut[name] = f"{name} holds {', '.join(left)}"
+        return shut
+
+
+def _still(work: Work, now: float) -> float:
+    """How much longer a state is expected to last that has lasted too long already, s: as long again."""
+    if not work.begun or work.begun[-1].end is not None:
+        return 0.0
+    return max(0.0, now - work.begun[-1].start - work.tasks[len(work.begun) - 1].duration)
 
 
 def _key(job: Job) -> str:
