@@ -42,4 +42,4 @@ async def test_what_waits_is_planned_and_drawn(served: Served, tmp_path: Path) -
 async def test_what_only_a_protocol_has_is_not_asked_of_a_daemon(served: Served) -> None:
     async with served() as bench:
         refused = await labd(bench, "plan", "--cells", "4")
-        assert (refused.status, "name the protocol to be planned" in refused.err) == (2, True)
+        assert (refused.status, "name the protocol that is to be planned" in refused.err) == (2, True)

@@ -125,6 +125,7 @@ async def test_at_least_so_long_is_waited(bench: BenchMaker) -> None:
 
 async def test_a_window_that_expires_while_devices_are_waited_for(bench: BenchMaker) -> None:
     async with bench() as lab:
+        lab.engine.reservations.policy = None  # a plan would not have opened it
         first = await lab.start(protocol("  work:\n    steps: [{do: press.open}, {wait: 1 h}]\n    next: done\n"))
         states = STATES.replace("do: press.open", "do: arm.home")
         text = windowed("{from: work.start, to: crimp.start, within: 5 min, otherwise: scrap}", states)

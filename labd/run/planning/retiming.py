@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from labd.run.planning.bounds import lower_bound
 from labd.run.planning.model import Bench, Plan, Row, Work, stays_of
+from labd.run.planning.shop import broken_in
 
 SWEEPS = 60  # a system that needs more has no solution, or next to none
 MARGIN = 0.15  # of each window that is left unused, where that can be
@@ -66,6 +67,8 @@ class _Times:
 def retimed(plan: Plan, works: Sequence[Work], bench: Bench, now: float) -> Plan | None:
     """The same plan as of now; None where its order does not do any more, and it has to be planned anew.
 
+    Of windows only those break that are open already.
+
     Args:
         plan: of before.
         works: as they are now; those that have ended are left away, no other may be new.
@@ -76,10 +79,10 @@ def retimed(plan: Plan, works: Sequence[Work], bench: Bench, now: float) -> Plan
     for row in plan.rows:
         by_work[row.work].append(row)
     rows = {work.id: sorted(by_work[work.id], key=lambda row: row.task) for work in works}
-    if plan.broken or plan.unplanned or not all(_stands(work, rows[work.id], bench) for work in works):
+    if plan.unplanned or not all(_stands(work, rows[work.id], bench) for work in works):
         return None
-    for margin in (MARGIN, 0.0):
-        times = _timed(works, rows, bench, now, margin)
+    for margin, opened in ((MARGIN, True), (0.0, True), (MARGIN, False)):
+        times = _timed(works, rows, bench, now, margin, opened=opened)
         if times is not None:
             return _plan(plan, works, rows, times, bench, now)
     return None
@@ -99,12 +102,19 @@ def _units(row: Row) -> Iterator[str]:
 
 
 def _timed(
-    works: Sequence[Work], rows: Mapping[str, Sequence[Row]], bench: Bench, now: float, margin: float
+    works: Sequence[Work],
+    rows: Mapping[str, Sequence[Row]],
+    bench: Bench,
+    now: float,
+    margin: float,
+    *,
+    opened: bool,
 ) -> _Times | None:
+    """The times; None where there are none. Without `opened`, windows that are open already may break."""
     times = _Times()
     for work in works:
         _add_tasks(times, work, rows[work.id], bench, now)
-        _add_windows(times, work, margin)
+        _add_windows(times, work, margin, opened=opened)
     _add_turns(times, works, rows)
     planned = {(work.id, row.task): row.start for work in works for row in rows[work.id]}
     order = sorted(times.starts, key=lambda node: (planned[node], node[1]))
@@ -139,7 +149,7 @@ def _add_tasks(times: _Times, work: Work, rows: Sequence[Row], bench: Bench, now
             times.arcs[work.id, index - 1].append((node, times.lasts[work.id, index - 1]))
 
 
-def _add_windows(times: _Times, work: Work, margin: float) -> None:
+def _add_windows(times: _Times, work: Work, margin: float, *, opened: bool) -> None:
     """The time between two edges of a work's tasks."""
     for window in work.windows:
         (begin, begins), (finish, ends) = window.begin, window.finish
@@ -149,7 +159,8 @@ def _add_windows(times: _Times, work: Work, margin: float) -> None:
         shift = (times.lasts[one] if begins == "end" else 0.0) - (times.lasts[other] if ends == "end" else 0.0)
         if window.at_least is not None and one != other:
             times.arcs[one].append((other, window.at_least + shift))
-        if window.within is not None and one != other and other not in times.fixed:
+        kept = other not in times.fixed and (opened or one not in times.fixed)
+        if window.within is not None and one != other and kept:
             times.arcs[other].append((one, -(window.within * (1 - margin) + shift)))
 
 
@@ -201,4 +212,5 @@ def _plan(
         first[row.work] = min(row.start, first.get(row.work, row.start))
     found.sort(key=lambda row: (first[row.work], row.work, row.task))
     makespan = max((row.end for row in found), default=now) - now
-    return Plan(tuple(found), now, makespan, lower_bound(works, bench, now), plan.solver)
+    broken = [one for work in works for one in broken_in(work, [row for row in found if row.work == work.id])]
+    return Plan(tuple(found), now, makespan, lower_bound(works, bench, now), plan.solver, tuple(broken))
