@@ -1,8 +1,9 @@
 """Whole shifts on virtual time: 36 and 64 cells at the pace of AutoBASS and Aurora, with and without hiccups.
 
 Queue, stock, plan, runs and journal are labd's own; the machines take the time that theirs took (`_shift`). `of_bound`
-is the makespan over the busiest machine's work: the time for which states have it, as they were carried out. `of_serial`
-is the same over one cell at a time. With hiccups a person answers after two minutes, and every window that broke is counted with its cell's fate.
+is the makespan over the busiest machine's work: the time for which states had it, as they were carried out.
+`of_serial` is the same over one cell at a time. With hiccups a person answers after two minutes; every window that
+broke is counted, and its cell's fate is told.
 """
 
 from __future__ import annotations
