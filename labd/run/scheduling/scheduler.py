@@ -58,6 +58,7 @@ class Scheduler:
         self._works = Works(lab, reservations, self.visits, Recipes(self.durations))
         self._again = asyncio.Event()
         self._changed = False  # the queue, since it was planned
+        self._good = GOOD  # what the order that is followed comes to, over its bound: so long that is so, it is kept
         self._shut: dict[str, str] = {}  # by work: what it needs and nobody can have, in words
         self._better: asyncio.Task[None] | None = None
         self._solver: asyncio.Future[Plan] | None = None
@@ -113,7 +114,8 @@ class Scheduler:
     async def as_of_now(self) -> tuple[Plan, tuple[Work, ...]]:
         """The plan that is followed, as of now, and what it was made of; also where one work is all there is."""
         planned, now = await self._present()
-        return await asyncio.to_thread(_planned, self.plan, planned, now), planned.works
+        plan, _ = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
+        return plan, planned.works
 
     async def _present(self) -> tuple[Planned, float]:
         """What is to be planned, and the time at which that is so."""
@@ -129,7 +131,9 @@ class Scheduler:
         if len(planned.works) < 2:
             self._follow(None, planned)
             return
-        plan = await asyncio.to_thread(_planned, self.plan, planned, now)
+        plan, looked = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
+        if looked:
+            self._good = max(GOOD, plan.ratio * (1 + WORTH))
         self._follow(plan, planned)
         if plan.ratio > GOOD and available() and not clock.is_virtual():
             self._better = asyncio.create_task(self._improve(planned, plan), name="solver")
@@ -211,13 +215,20 @@ class Scheduler:
         return self._runs[run].machine.program if run in self._runs else None
 
 
-def _planned(before: Plan | None, planned: Planned, now: float) -> Plan:
-    """The plan of before as of now, or a new one where that does not do any more, or is much shorter."""
+def _planned(before: Plan | None, planned: Planned, now: float, good: float) -> tuple[Plan, bool]:
+    """The plan of before as of now, or a new one; and whether a new one was looked for.
+
+    Args:
+        before: the plan that is followed.
+        planned: what there is to do.
+        now: as of when.
+        good: what it may come to over its bound without another one being looked for.
+    """
     kept = retimed(before, planned.works, planned.bench, now) if before is not None else None
-    if kept is not None and kept.ratio <= GOOD:
-        return kept
+    if before is not None and kept is not None and kept.ratio <= good and len(kept.broken) <= len(before.broken):
+        return kept, False
     found = _close(greedy(planned.works, planned.bench, now), planned)
-    return found if kept is None or _better(found, kept) else kept
+    return (found if kept is None or _better(found, kept) else kept), True
 
 
 def _close(found: Plan, planned: Planned) -> Plan:
