@@ -36,10 +36,10 @@ bench-smoke: $(VENV)/.locked  ## the same, short: does every figure still come a
 	$(BIN)/python -m benchmarks.all --smoke $(ARGS)
 
 faults: $(VENV)/.locked  ## crashes and faults on purpose, one figure a line
-	$(BIN)/python -m benchmarks.faults $(ARGS)
+	$(BIN)/python -m benchmarks.faults --jobs 2 $(ARGS)
 
 faults-long: $(VENV)/.locked  ## the same, a night of it
-	$(BIN)/python -m benchmarks.faults --long $(ARGS)
+	$(BIN)/python -m benchmarks.faults --jobs 2 --long $(ARGS)
 	$(BIN)/python -m tests.run.histories 1000
 
 mutants: $(VENV)/.locked  ## mistakes made on purpose in protocols, and how many are told (ARGS=100 of each kind)
