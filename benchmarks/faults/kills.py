@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ class Killed:
     told: list[str] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)  # s from the process to its first answer
 
-    def tell(self, figures: Figures) -> None:
+    def tell(self, figures: Figures, wanted: int) -> None:
         """Its figures, and in words what fell short."""
-        figures.add("kill.kills", self.kills, "kills")
+        figures.add("kill.kills", self.kills, "kills", goal=wanted)
         for side in ("before", "after", "instant"):
             figures.add(f"kill.{side}", self.sides[side], "kills")
         figures.add("kill.boundaries", len(self.boundaries), "boundaries")
@@ -376,14 +376,27 @@ def plans(size: str) -> list[Plan]:
     return [*long, *(Plan(built, 1, 200, 0.5, 20 + number) for number in range(3))]
 
 
+WANTED = {"smoke": 4, "normal": 60, "long": 1000}
+"""Kills; labs whose cells are made before their share of them are followed by others."""
+
+MOST_LABS = 20  # beyond the first ones
+
+
 def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
+    size = "smoke" if smoke else "long" if long else "normal"
     found = Killed()
 
     def lane(plan: Plan) -> None:
         with tempfile.TemporaryDirectory() as directory:
             play(Path(directory), plan, found)
 
+    first = plans(size)
     with ThreadPoolExecutor(LANES) as lanes:
-        for _ in lanes.map(lane, plans("smoke" if smoke else "long" if long else "normal")):
+        for _ in lanes.map(lane, first):
             pass
-    found.tell(figures)
+    for number in range(MOST_LABS):
+        missing = WANTED[size] - found.kills
+        if missing <= 0:
+            break
+        lane(replace(first[0], kills=missing, seed=100 + number))
+    found.tell(figures, WANTED[size])
