@@ -44,6 +44,7 @@ class Commanding(Roll):
         self._closing = False
         self._settled = asyncio.Event()  # no run is being taken up
         self._early: list[_OrderToAll] = []  # orders to all that came meanwhile
+        self._unbegun: dict[str, list[_OrderToAll]] = {}  # holds that came while a run was being started
         self._orders_to_all = 0
         self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
 
@@ -116,8 +117,22 @@ class Commanding(Roll):
 
     def _give(self, order: _OrderToAll, runs: Iterable[Run]) -> None:
         for run in runs:
-            if order.command in run.lifecycle.allowed() and (order.devices is None or run.uses(order.devices)):
+            if order.devices is not None and not run.uses(order.devices):
+                continue
+            if order.command in run.lifecycle.allowed():
                 order.given[run.id] = self._tasks[run.id], run.command(order.command, order.by, order.cause)
+            elif order.command is Command.HOLD and run.lifecycle.at is State.IDLE:
+                order.given[run.id] = self._tasks[run.id], asyncio.get_running_loop().create_future()
+                self._unbegun.setdefault(run.id, []).append(order)
+
+    def _give_late(self, run: Run) -> None:
+        """A run that was being started takes commands now: it is told to hold before it does anything."""
+        for order in self._unbegun.pop(run.id, ()):
+            _, told = order.given[run.id]
+            self._give(order, (run,))
+            _, obeyed = order.given[run.id]
+            obeyed.add_done_callback(lambda _, told=told: told.done() or told.set_result(None))  # type: ignore[misc]
+            order.given[run.id] = self._tasks[run.id], told
 
     async def _ordered(self, then: Then, by: str, cause: str, devices: Collection[str] | None) -> list[str]:
         """What an interlock orders."""

@@ -265,7 +265,9 @@ class Engine(Commanding):
     async def _work(self, run: Run, events: Sequence[NewEvent], begun: asyncio.Event) -> None:
         """A run's task: from its durable start to its durable end, whoever asked for it still being there or not."""
         await self.journal.append(*events)
-        asyncio.get_running_loop().call_soon(begun.set)  # once it takes commands
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._give_late, run)  # once it takes commands
+        loop.call_soon(begun.set)
         await run.main()
         self.lab.inventory.release(run.id)
         self._past[run.id] = run.told()

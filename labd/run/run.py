@@ -23,6 +23,7 @@ from labd.run.forecast import Forecast
 from labd.run.identity import said_of
 from labd.run.lifecycle import PAUSED, CommandRefusedError
 from labd.run.performer import Performer
+from labd.run.planning.site import unit_name
 from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
 from labd.run.scheduling.claims import Needs
@@ -204,6 +205,8 @@ class Run(Acting):
         self.forecast.begin()
         bindings = {name: str(bound) for name, bound in self._bounds.items()}
         told = {"state": command.state, "visits": command.visit, "because": command.because, "bindings": bindings}
+        more = {name: [unit_name(*key) for key in bound.more] for name, bound in self._bounds.items() if bound.more}
+        told |= {"more": more} if more else {}
         self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
         self._feed(m.Entered(command.state, token=command.token))
 

@@ -49,9 +49,8 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
     """
     log.warning("ordered to the whole lab", command=command.value, by=by, cause=cause)
     ordered = [NewEvent("lab.ordered", {"command": command.value, "by": by, "cause": cause})]
-    if engine.queue.paused is None:
-        why = f"{command.value} of all runs"
-        ordered.append(engine.queue.stop_starting(by=by, why=f"{why}, {cause}" if cause else why))
+    why = f"{command.value} of all runs"
+    ordered.append(engine.queue.stop_starting(by=by, why=f"{why}, {cause}" if cause else why))
     runs, safe, told = await asyncio.gather(
         engine.command_all(command, by=by, cause=cause),
         make_all_safe(engine.lab, f"abort by {by}") if command is Command.ABORT else _nothing(),

@@ -185,8 +185,7 @@ class Booking(Shelf):
 
     def reason(self, job: Any) -> str | None:
         """Why a job (with `id` and `needs`) cannot be made now of what runs leave of the stock; None: it can."""
-        runs = {owner for owner in self.stock.reserved if owner.startswith("run-")}
-        free = self.free(job.id, only=runs).told()
+        free = self.left_by_runs.told()
         for kind, amounts in self._tellable(needs_of(job.needs)).items():
             for name, amount in amounts.items():
                 has = free[kind].get(name, 0.0)

@@ -32,6 +32,9 @@ class UnknownPlaceError(StockError):
     """The deck has no such place."""
 
 
+RUN = "run-"  # how the id of a run begins; those of jobs begin otherwise
+
+
 class Shelf:
     """What all parts of the inventory share: the stock, and the way to its journal.
 
@@ -52,6 +55,7 @@ class Shelf:
         self._devices = devices
         self._places = places
         self._journal: Journal | None = None
+        self._left_by_runs: tuple[dt.date, Needs] | None = None  # until something changes
         self._listeners: list[Callable[[], None]] = []
         self.sizes = {
             place: size for place, entry in self.deck.items() if (size := labware.tip_size(entry.labware)) is not None
@@ -64,6 +68,7 @@ class Shelf:
         """The stock as the journal has it; what lab.yaml says anew is loaded, and durable when this returns."""
         self._journal = journal
         self.stock = stock_of(await journal.events(kinds=READ))
+        self._left_by_runs = None
         gone: set[str] = set()
         if not self.stock.entries:  # a journal of before: its samples began on trays
             moves = await journal.events(kinds={"sample.moved"})
@@ -111,6 +116,7 @@ class Shelf:
         return lambda: self._listeners.remove(listener)
 
     def changed(self) -> None:
+        self._left_by_runs = None
         for listener in tuple(self._listeners):
             listener()
 
@@ -182,6 +188,14 @@ class Shelf:
         """What others than `own` still need; `only` of these."""
         others = (needs for id_, needs in self.stock.reserved.items() if id_ != own and (only is None or id_ in only))
         return total(others)
+
+    @property
+    def left_by_runs(self) -> Needs:
+        """What runs at work leave, jobs not counted. Kept until something changes: each job of a queue asks."""
+        if self._left_by_runs is None or self._left_by_runs[0] != self.today:
+            runs = {owner for owner in self.stock.reserved if owner.startswith(RUN)}
+            self._left_by_runs = self.today, self.free(only=runs)
+        return self._left_by_runs[1]
 
     def free(self, own: str | None = None, *, only: Collection[str] | None = None) -> Needs:
         """What is there and not reserved for others: materials by name and by place, µL; tips by size; parts."""

@@ -46,6 +46,7 @@ class Orders:
         self.line = Line()
         self._again = asyncio.Event()
         self._changing = asyncio.Lock()  # one start, or one change of the line
+        self._pausing = 0  # pauses that hold, and are not durable yet: no earlier word of going on undoes them
         self._last = QueueState((), 0, None)
 
     def reconsider(self) -> None:
@@ -127,6 +128,7 @@ class Orders:
     def stop_starting(self, *, by: str, why: str | None) -> NewEvent:
         """The same at once, without waiting; what is given is to be written by the caller."""
         event = NewEvent("queue.paused", {"by": by, "why": why})
+        self._pausing += 1
         self.line.apply(event.kind, event.data, clock.stamp())
         self.reconsider()
         return event

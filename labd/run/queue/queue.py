@@ -80,12 +80,14 @@ class Queue(Orders):
 
     Attributes:
         gates: each gives why a job may not be started now, or None; the first reason is told.
+        turns: those of them that only say whose turn it is.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.most_runs = engine.lab.config.queue.most_runs
         self.gates: list[Gate] = []
+        self.turns: list[Gate] = []  # those of them that only say whose turn it is
         self._submitting = asyncio.Lock()
         self._submissions: set[asyncio.Task[Submitted]] = set()
         self._refused: dict[str, str] = {}  # starts that the engine refused since the last look
@@ -165,7 +167,11 @@ class Queue(Orders):
         for job in self.order(self.line.pending):
             if job.state is JobState.HELD:
                 continue
-            why = self._reason(job, promised)
+            try:
+                why = self._reason(job, promised)
+            except Exception as error:
+                log.exception("nobody knows whether a job may start", job=job.id)
+                why = f"labd failed as it looked whether it may start: {error!r}; its log says where"
             self._mark(job, JobState.READY if why is None else JobState.WAITING, why)
             if why is None and first is None:
                 first = job
@@ -192,6 +198,30 @@ class Queue(Orders):
             if why is not None:
                 return why
         return None
+
+    def startable(self) -> list[Job]:
+        """The jobs that nothing keeps back but their turn, in line; none while the queue is paused."""
+        if self.line.paused is not None or self._lab.barriers.reason_for() is not None:
+            return []
+        room = max(0, self.most_runs - len(self._engine.working))
+        promised = {job.position for job in self.line.pending if job.position is not None}
+        found: list[Job] = []
+        for job in self.order(self.line.pending):
+            if len(found) >= room:
+                break
+            if job.state is not JobState.HELD and self._is_ready(job, promised):
+                found.append(job)
+        return found
+
+    def _is_ready(self, job: Job, promised: set[str]) -> bool:
+        """Whether it lacks neither place nor material, and was not refused."""
+        try:
+            self._home(job, promised)
+        except EngineError:
+            return False
+        return self._refused.get(job.id) is None and all(
+            gate(job) is None for gate in self.gates if gate not in self.turns
+        )
 
     def _too_many(self, _: Job) -> str | None:
         working = len(self._engine.working)

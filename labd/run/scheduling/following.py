@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from labd import clock
 from labd.protocol.program import Program
-from labd.run.planning.model import Plan, Row, Work
+from labd.run.planning.model import Broken, Plan, Row, Work
 from labd.run.scheduling.policy import Rank
 from labd.run.scheduling.visits import Visits
 
@@ -33,12 +33,12 @@ class Aims:
     Args:
         name: a run's name in plans.
         program: what a run executes.
-        begun: how many tasks of a work have begun by now.
+        begun: how many tasks have begun by now, of the works that have.
     """
 
     name: Callable[[str], str]
     program: Callable[[str], Program | None]
-    begun: Callable[[str], int]
+    begun: Callable[[], Mapping[str, int]]
 
 
 class Following:
@@ -53,7 +53,8 @@ class Following:
 
     def __init__(self, aims: Aims, visits: Visits, surprise: Callable[[], None], look: Callable[[], None]) -> None:
         self.plan: Plan | None = None
-        self._known: frozenset[str] = frozenset()  # works that were planned, or need no plan
+        self._free = False  # planning failed
+        self._came: dict[tuple[str, int], float] = {}  # since when it is the turn of a row, over all plans
         self._aims = aims
         self._visits = visits
         self._surprise = surprise
@@ -68,11 +69,12 @@ class Following:
     def follow(self, plan: Plan | None, works: Sequence[Work] = ()) -> None:
         """Follows this plan from now on; none where there is nobody to plan against."""
         self.plan = plan
-        self._known = frozenset(work.id for work in works)
+        self._free = False
         due, at_unit = defaultdict[str, list[Row]](list), defaultdict[str, list[Row]](list)
         self._lasting = {}
+        begun = self._aims.begun()
         for row in plan.rows if plan is not None else ():
-            if row.task < self._aims.begun(row.work):  # some of it while the plan was made
+            if row.task < begun.get(row.work, 0):  # some of it while the plan was made
                 self._lasting[row.work] = row
                 continue
             due[row.work].append(row)
@@ -82,6 +84,11 @@ class Following:
         self._at_unit = {unit: sorted(rows, key=lambda row: row.start) for unit, rows in at_unit.items()}
         self._opens = {
             (work.id, window.begin[0]) for work in works for window in work.windows if window.within is not None
+        }
+        self._came = {
+            key: since
+            for key, since in self._came.items()
+            if key in {(row.work, row.task) for rows in self._due.values() for row in rows}
         }
         self.close()
         for row in self._lasting.values():
@@ -93,9 +100,24 @@ class Following:
             timer.cancel()
         self._timers, self._overdue = {}, {}
 
-    def is_free(self, name: str) -> bool:
-        """Whether a work goes where it likes: there was nobody to plan it against."""
-        return self.plan is None and name in self._known
+    def do_without(self) -> None:
+        """There is no plan: everybody goes where it likes."""
+        self.follow(None)
+        self._free = True
+
+    @property
+    def is_free(self) -> bool:
+        """Whether everybody goes where it likes, for there is no plan."""
+        return self._free
+
+    def hopeless_windows(self, name: str) -> str:
+        """That the plan cannot keep windows of a work that are not open yet, in words; empty when it can."""
+        told = (one for one in (self.plan.broken if self.plan is not None else ()) if one.work == name)
+        which = "; ".join(str(one).partition(": ")[2] for one in told if not self._is_open(one))
+        return f"its time window cannot be kept: {which}" if which else ""
+
+    def _is_open(self, broken: Broken) -> bool:
+        return broken.window.begin[0] < self._aims.begun().get(broken.work, 0)
 
     def due(self, name: str) -> Row | None:
         """The next row of a work."""
@@ -112,12 +134,14 @@ class Following:
         return row.units.get(kind, ()) if row is not None else ()
 
     def objection(self, run: str, state: str, units: Collection[str]) -> str | None:
-        if self.is_free(self._aims.name(run)):
+        if self._free:
             return None
         row = self.due(self._aims.name(run))
         if row is None or row.state != state:
             return PLANNING if self._opens_window(run, state) and not self._hopeless(run) else None
         now = clock.monotonic()
+        if (row.work, row.task) in self._opens and (broken := self.hopeless_windows(row.work)):
+            return broken
         if (row.work, row.task) in self._opens and now < row.start - EARLY:
             self._look_at(row.start)
             return f"begins at {at_time(row.start)}, for its time window can be kept from then on"
@@ -129,8 +153,13 @@ class Following:
             for other in self._at_unit.get(unit, ()):
                 if other.start >= row.start:
                     break
-                if other.work != row.work and now < other.start + GRACE:
-                    self._look_at(other.start + GRACE)
+                if other.work == row.work:
+                    continue
+                lapses = self._came.get((other.work, other.task), other.start) + GRACE
+                if other.start <= now:
+                    self._came.setdefault((other.work, other.task), other.start)
+                if now < lapses:
+                    self._look_at(lapses)
                     return f"waits for its turn: {unit} goes to {other.work} first"
         return None
 
@@ -180,6 +209,9 @@ class Following:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _expect(self, row: Row) -> None:
         """What lasts much longer than planned is a surprise too, and not only once it has ended."""
+        before = self._overdue.pop(row.work, None)
+        if before is not None:
+            before.cancel()
         late = max(row.end, clock.monotonic()) + max(SURPRISE, SHARE * (row.end - row.start))
         self._overdue[row.work] = asyncio.get_running_loop().call_at(late, self._is_late, row)
 

@@ -13,7 +13,7 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.lab import Lab
 from labd.protocol.program import Program
 from labd.run.lifecycle import PAUSED
-from labd.run.planning import Plan, Work, available, greedy, retimed, solve, warm_up
+from labd.run.planning import Plan, Work, greedy, retimed, solve, warm_up
 from labd.run.planning.durations import KINDS, Durations
 from labd.run.planning.tasks import Recipes
 from labd.run.queue import Job, Queue
@@ -25,13 +25,27 @@ from labd.run.scheduling.works import Planned, Works
 
 log = structlog.get_logger(__name__)
 
-PLANNED = frozenset({"batch.submitted", "job.changed", "job.moved", "job.cancelled", "job.held", "job.released"})
+PLANNED = frozenset(
+    {
+        "batch.submitted",
+        "job.changed",
+        "job.moved",
+        "job.cancelled",
+        "job.held",
+        "job.released",
+        "queue.paused",
+        "queue.resumed",
+    }
+)
 """What changes the jobs that are planned."""
 
 SOLVER_LIMIT = 1.5  # s of the machine's
 PACE = 0.25  # s of the machine's; least time between two plans
 SETTLED = 0.4  # s of the machine's; so long a plan must stand before it is worth a solver
 GOOD = 1.02  # over its bound: a plan that is followed is kept
+PLAN = "plan"
+"""Of its alarm."""
+
 WORTH = 0.01  # by so much of its makespan a plan must be shorter to be taken instead of the one that is followed
 
 
@@ -58,7 +72,10 @@ class Scheduler:
         self._works = Works(lab, reservations, self.visits, Recipes(self.durations))
         self._again = asyncio.Event()
         self._changed = False  # the queue, since it was planned
+        self._solves = False
+        self._asked: set[str] = set()  # jobs that were missing in a plan, since runs or jobs have changed
         self._good = GOOD  # what the order that is followed comes to, over its bound: so long that is so, it is kept
+        self._unreadable: frozenset[str] = frozenset()  # jobs that do not hold here any more: their start tells why
         self._shut: dict[str, str] = {}  # by work: what it needs and nobody can have, in words
         self._better: asyncio.Task[None] | None = None
         self._solver: asyncio.Future[Plan] | None = None
@@ -70,6 +87,7 @@ class Scheduler:
         if lab.config.queue.plan:
             reservations.policy = self._following
             queue.gates.append(self.gate)
+            queue.turns.append(self.gate)
             queue.order = self.order
 
     @property
@@ -84,23 +102,31 @@ class Scheduler:
     # ── its task ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def take_up(self) -> Callable[[], None]:
         """Learns from the journal how long states take, and goes on to until what is given is called."""
-        self.durations.fold(await self._journal.events(kinds=KINDS))
-        return self._journal.on_commit(self._learn)
+        early: list[Event] = []
+        forget = self._journal.on_commit(early.extend)
+        past = await self._journal.events(kinds=KINDS)
+        self.durations.fold(past)
+        forget()
+        forget = self._journal.on_commit(self._learn)
+        self._learn([event for event in early if not past or event.seq > past[-1].seq])
+        return forget
 
     async def run(self) -> None:
         """Plans whenever there is reason to, until cancelled."""
         forget = self._lab.bus.subscribe(self._heard, DeviceState, RunState)
         self._lab.barriers.on_change(self.surprise)
         try:
-            if not clock.is_virtual():
-                await asyncio.to_thread(warm_up)
+            await self._warm_up()
             while True:
                 await self._again.wait()
                 self._again.clear()
                 if not self._lab.config.queue.plan:
                     continue
                 began = clock.monotonic()
-                await self._plan()
+                try:
+                    await self._plan()
+                except Exception as error:  # noqa: BLE001 - told in full, and the lab goes on
+                    self._do_without(error)
                 if not clock.is_virtual():  # where surprises come by the dozen, one plan answers several
                     took = clock.monotonic() - began
                     least, most = clock.of_machine(PACE), clock.of_machine(4 * PACE)
@@ -111,45 +137,68 @@ class Scheduler:
             if self._better is not None:
                 self._better.cancel()
 
+    async def _warm_up(self) -> None:
+        """Loads the solver, if there is one that loads; on virtual time none is asked."""
+        if clock.is_virtual():
+            return
+        try:
+            self._solves = await asyncio.to_thread(warm_up)
+        except Exception as error:
+            log.exception("the solver cannot be loaded; labd plans by its own means", problem=repr(error))
+
+    def _do_without(self, error: Exception) -> None:
+        """No plan is better than no lab: everybody goes in line, until something else has it tried anew."""
+        log.error("planning failed", exc_info=error)
+        text = f"planning failed ({error!r}): jobs go in line, and windows are not looked after; the log says where"
+        self._lab.alarms.tell(PLAN, "warning", "lab", text)
+        self._following.do_without()
+        self._look()
+
     async def as_of_now(self) -> tuple[Plan, tuple[Work, ...]]:
         """The plan that is followed, as of now, and what it was made of; also where one work is all there is."""
-        planned, now = await self._present()
+        planned, now = await self._present(self._queue.order(self._queue.line.pending))
         plan, _ = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
         return plan, planned.works
 
-    async def _present(self) -> tuple[Planned, float]:
-        """What is to be planned, and the time at which that is so."""
+    async def _present(self, jobs: Sequence[Job]) -> tuple[Planned, float]:
+        """The runs at work and some jobs as works, and the time at which that is so."""
         now = clock.monotonic()
-        runs, jobs = list(self._runs.values()), self._queue.order(self._queue.line.pending)
-        return await self._works.of(runs, jobs, now, self._name), now
+        return await self._works.of(list(self._runs.values()), jobs, now, self._name), now
 
     async def _plan(self) -> None:
+        if self._changed:
+            self._asked.clear()
         self._changed = False
-        planned, now = await self._present()
+        planned, now = await self._present(self._queue.startable())
         if self._better is not None:
             self._better.cancel()
-        if len(planned.works) < 2:
-            self._follow(None, planned)
-            return
         plan, looked = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
         if looked:
             self._good = max(GOOD, plan.ratio * (1 + WORTH))
         self._follow(plan, planned)
-        if plan.ratio > GOOD and available() and not clock.is_virtual():
+        self._lab.alarms.end(PLAN)
+        if plan.ratio > GOOD and self._solves:
             self._better = asyncio.create_task(self._improve(planned, plan), name="solver")
 
     async def _improve(self, planned: Planned, plan: Plan) -> None:
-        """Looks for a better plan while this one is followed; it is of use while nothing has come otherwise."""
+        """Looks for a better plan while this one is followed; it is of use while its order still does."""
         await asyncio.sleep(clock.of_machine(SETTLED))
         if self._solver is not None and not self._solver.done():
             await asyncio.wait([self._solver])  # one at a time: a thread goes on when who waits for it is cancelled
         solving = asyncio.to_thread(solve, planned.works, planned.bench, plan.now, SOLVER_LIMIT, plan)
         self._solver = asyncio.ensure_future(solving)
-        found = _close(await asyncio.shield(self._solver), planned)
-        if self.plan is plan and _better(found, plan):
-            self._follow(found, planned)
+        try:
+            found = await asyncio.shield(self._solver)
+            present, now = await self._present(self._queue.startable())
+            ours, theirs = (retimed(one, present.works, present.bench, now) for one in (plan, found))
+        except Exception:
+            log.exception("the solver failed; the plan without it is followed")
+            return
+        if self.plan is plan and theirs is not None and (ours is None or _better(theirs, ours)):
+            self._follow(theirs, present)
 
     def _follow(self, plan: Plan | None, planned: Planned) -> None:
+        self._unreadable = planned.unreadable
         self._shut = {work.id: "; ".join(planned.shut_for(work)) for work in planned.works}
         self._following.follow(plan, planned.works)
         self._look()
@@ -163,16 +212,26 @@ class Scheduler:
         """Why a job may not be started yet, in words, or None: its turn comes later, or its windows cannot be kept."""
         if self._changed:
             return PLANNING
-        if self._following.is_free(job.id):
+        if self._following.is_free or job.id in self._unreadable:
             return None
         row = self._following.due(job.id)
         if row is None:
-            why = self.plan.unplanned.get(job.id) if self.plan is not None else None
-            return PLANNING if why is None else self._shut.get(job.id) or why
-        if clock.monotonic() >= row.start - EARLY:
-            return None
+            return self._left_out(job)
+        why = self._shut.get(job.id) or self._following.hopeless_windows(job.id)
+        if why or clock.monotonic() >= row.start - EARLY:
+            return why or None
         self._following.look_at(row.start - EARLY)
         return f"its turn comes at {at_time(row.start)}"
+
+    def _left_out(self, job: Job) -> str:
+        """Why a job is not in the plan. One that nothing kept back but its turn is planned soon."""
+        why = self.plan.unplanned.get(job.id) if self.plan is not None else None
+        if why is not None:
+            return self._shut.get(job.id) or why
+        if job.id not in self._asked:
+            self._asked.add(job.id)
+            self.surprise()
+        return PLANNING
 
     def order(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs as the plan has them; what it does not know comes last, higher priorities first."""
@@ -193,6 +252,7 @@ class Scheduler:
                 self.surprise()
             if happening.ended is not None:
                 self._packml.pop(happening.run, None)
+                self._asked.clear()
 
     def _learn(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -207,9 +267,8 @@ class Scheduler:
         """What plans call a run: the job that it was, if it was one."""
         return self._queue.line.working.get(run, run)
 
-    def _begun(self, name: str) -> int:
-        run = next((run for run, job in self._queue.line.working.items() if job == name), name)
-        return len(self.visits.of(run))
+    def _begun(self) -> dict[str, int]:
+        return {self._name(run): len(self.visits.of(run)) for run in self._runs}
 
     def _program(self, run: str) -> Program | None:
         return self._runs[run].machine.program if run in self._runs else None

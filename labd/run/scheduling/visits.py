@@ -11,6 +11,8 @@ from labd import clock
 from labd.journal import Event
 from labd.run.planning.tasks import Past
 
+MOST = 48  # states of a run that are remembered: of one that goes round for months the last ones count
+
 
 @dataclass(slots=True)
 class Visits:
@@ -29,7 +31,10 @@ class Visits:
     def entered(self, run: str, state: str, units: Mapping[str, tuple[str, ...]]) -> None:
         """A run has entered a state."""
         self.left(run)
-        self._of[run].append(Past(state, clock.monotonic(), units))
+        visits = self._of[run]
+        if len(visits) >= MOST:
+            del visits[: MOST // 2]
+        visits.append(Past(state, clock.monotonic(), units))
 
     def forget(self, run: str) -> None:
         """A run has ended."""
@@ -55,8 +60,9 @@ class Visits:
             if visits:
                 visits[-1] = replace(visits[-1], end=at - float(data.get("waited") or 0.0))
             units: dict[str, tuple[str, ...]] = {}
+            more: Mapping[str, list[str]] = data.get("more") or {}
             for name, unit in data["bindings"].items():
                 kind = kinds.get(name, name)
-                units[kind] = (*units.get(kind, ()), unit)
+                units[kind] = (*units.get(kind, ()), unit, *more.get(name, ()))
             visits.append(Past(data["state"], at, units))
-        self._of[run] = visits
+        self._of[run] = visits[-MOST:]

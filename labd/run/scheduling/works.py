@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,20 +31,30 @@ KEPT = 64  # protocols that are kept compiled
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is to be planned now; `shut` says by unit why nobody can have it."""
+    """What is to be planned now.
+
+    Args:
+        works, bench: for the planner.
+        shut: by unit, why nobody can have it.
+        unreadable: jobs that do not hold in this lab any more.
+    """
 
     works: tuple[Work, ...]
     bench: Bench
     shut: Mapping[str, str]
+    unreadable: frozenset[str] = frozenset()
 
     def shut_for(self, work: Work) -> list[str]:
-        """Why a work cannot have some of what it needs."""
-        kinds = dict.fromkeys(role for task in work.tasks[len(work.begun) :] for role in task.roles)
-        return list(
-            dict.fromkeys(
-                self.shut[unit] for kind in kinds for unit in self.bench.units.get(kind, ()) if unit in self.shut
-            )
-        )
+        """Why a work cannot have all that it needs."""
+        needs: Counter[str] = Counter()
+        for task in work.tasks[len(work.begun) :]:
+            needs |= Counter(task.roles)
+        found: dict[str, None] = {}
+        for kind, count in needs.items():
+            units = self.bench.units.get(kind, ())
+            if sum(unit not in self.shut for unit in units) < count:
+                found |= dict.fromkeys(self.shut[unit] for unit in units if unit in self.shut)
+        return list(found)
 
 
 @dataclass(slots=True)
@@ -62,7 +73,7 @@ class Works:
     visits: Visits
     recipes: Recipes = field(default_factory=Recipes)
     _site: Site | None = None
-    _programs: dict[str, tuple[Protocol, Program] | None] = field(default_factory=dict)
+    _programs: dict[str, tuple[Protocol, Program]] = field(default_factory=dict)
 
     async def of(
         self, runs: Iterable[Run], jobs: Sequence[Job], now: float, names: Callable[[str], str] = str
@@ -79,10 +90,12 @@ class Works:
         moving = [run for run in runs if not run.over and run.lifecycle.at not in PAUSED]
         site = self.site
         works = [self._of_run(run, names(run.id), site, now) for run in moving]
-        works += [work for job in jobs if (work := self._of_job(job, site)) is not None]
+        found = {job.id: self._of_job(job, site) for job in jobs}
+        works += [work for work in found.values() if work is not None]
         samples = {run.sample for run in moving} | {job.sample for job in jobs}
         shut = self._shut({run.id for run in moving}, samples)
-        return Planned(tuple(works), Bench(site.bench.units, dict.fromkeys(shut, math.inf)), shut)
+        unreadable = frozenset(name for name, work in found.items() if work is None)
+        return Planned(tuple(works), Bench(site.bench.units, dict.fromkeys(shut, math.inf)), shut, unreadable)
 
     @property
     def site(self) -> Site:
@@ -124,14 +137,16 @@ class Works:
     async def _compile(self, jobs: Sequence[Job]) -> None:
         """Protocols that were not seen before, in a thread: a long one takes a second."""
         facts = None
-        for job in jobs:
-            key = _key(job)
+        wanted = {_key(job): job for job in jobs}
+        for key in [key for key in self._programs if key not in wanted][: max(0, len(self._programs) - KEPT)]:
+            del self._programs[key]
+        for key, job in wanted.items():
             if key in self._programs:
                 continue
             facts = facts or facts_of(self.lab)
-            while len(self._programs) >= KEPT:
-                del self._programs[next(iter(self._programs))]
-            self._programs[key] = await asyncio.to_thread(_compiled, job, facts)
+            program = await asyncio.to_thread(_compiled, job, facts)
+            if program is not None:  # one that does not hold may do so tomorrow
+                self._programs[key] = program
 
     # ── the bench ────────────────────────────────────────────────────────────────────────────────────────────────
     def _shut(self, moving: set[str], samples: set[str]) -> dict[str, str]:
