@@ -1,7 +1,8 @@
 """What is known of samples beside their runs: barcodes, active masses, and what people said of them.
 
-It is the fold of the journal's `sample.registered` and `sample.noted`. Each sample also keeps which events outside its
-runs speak of it, so that nothing of the journal need be searched for them.
+It is the fold of the journal's `sample.registered` and `sample.noted`, and of which samples runs have worked on: the
+name of one of those is nobody's barcode, registered or not. Each sample also keeps which events outside its runs speak
+of it, so that nothing of the journal need be searched for them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ SAMPLES = frozenset({"sample.registered", "sample.noted"})
 
 BESIDE = frozenset({"stock.spent", "stock.corrected", "sample.moved"})
 """The kinds of events that may speak of a sample without belonging to one of its runs."""
+
+NAMED = frozenset({"run.started", "sample.moved"})
+"""The kinds of events that name a sample which nobody need have registered."""
 
 LONGEST_BARCODE = 128
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -82,6 +86,7 @@ class Samples:
     """The samples of a lab by id and by barcode."""
 
     _known: dict[str, Registered] = field(default_factory=dict)
+    _named: set[str] = field(default_factory=set)  # all that there ever were, registered or not
     _owners: dict[str, str] = field(default_factory=dict)  # barcode -> sample
     _claimed: dict[str, str] = field(default_factory=dict)  # barcodes on their way into the journal
     _beside: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -107,9 +112,12 @@ class Samples:
         return known.specific_capacity if known is not None else None
 
     def called(self, text: str) -> str:
-        """The id of the sample that an id or a barcode means; what is neither is given back as an id."""
+        """The id of the sample that an id or a barcode means; what is neither is given back as an id.
+
+        The id of a sample is its own, also where it stands as a barcode on another.
+        """
         text = text.strip()
-        return text if text in self._known else self._owners.get(text, text)
+        return text if text in self._named else self._owners.get(text, text)
 
     def every(self) -> tuple[str, ...]:
         """The ids of all registered samples, in the order of their registration."""
@@ -127,7 +135,7 @@ class Samples:
         owner = self._owners.get(code) or self._claimed.get(code)
         if owner is not None and owner != sample:
             return f"barcode {code!r} of {sample} is on {owner} already; scan the right one, or correct {owner} first"
-        if code != sample and (code in self._known or GIVEN.fullmatch(code)):
+        if code != sample and (code in self._named or GIVEN.fullmatch(code)):
             return f"barcode {code!r} of {sample} is the name of another sample; give it another code"
         return None
 
@@ -161,7 +169,7 @@ class Samples:
         if not NAME.fullmatch(sample):
             raise SampleError(f"sample {sample!r}: write one to 64 of a-z, 0-9, - and _, or a barcode that is known")
         owner = self._owners.get(sample)
-        if owner not in (None, sample):
+        if owner not in (None, sample) and sample not in self._named:
             raise SampleError(f"{sample} is the barcode of {owner}; give the new sample another name")
         changes = dict(said.changes)
         barcode = changes.get("barcode")
@@ -194,7 +202,10 @@ class Samples:
         for event in events:
             if event.kind in SAMPLES:
                 self._say(event)
-            elif event.kind in BESIDE and event.run is None and event.data.get("sample"):
+                continue
+            if event.kind in NAMED and event.data.get("sample"):
+                self._named.add(str(event.data["sample"]))
+            if event.kind in BESIDE and event.run is None and event.data.get("sample"):
                 self._beside[str(event.data["sample"])].append(event.seq)
 
     def _say(self, event: Event) -> None:
@@ -208,6 +219,7 @@ class Samples:
             known = replace(known, active_mass=quantity_in(data["active_mass"], "g"))
         about = {**known.about, **(data.get("about") or {})}
         self._known[sample] = replace(known, about={name: value for name, value in about.items() if value is not None})
+        self._named.add(sample)
         self._beside[sample].append(event.seq)
 
     def _labelled(self, known: Registered, code: str | None) -> Registered:

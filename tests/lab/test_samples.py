@@ -136,6 +136,26 @@ async def test_what_cannot_be_is_refused_with_its_mend(
     assert await journal.events() == []
 
 
+async def test_the_name_of_a_sample_that_only_ran_is_no_barcode(journal: Journal) -> None:
+    samples = Samples()
+    started = said("run.started", 1, "run-0001", sample="x-1", home="ot2/6/A1")
+    moved = said("sample.moved", 2, "run-0002", sample="x-3", **{"from": None, "to": "ot2/6/A2"})
+    samples.take_up(journal, [started, moved])
+    for name in ("x-1", "x-3"):
+        with pytest.raises(SampleError, match=f"barcode '{name}' of x-2 is the name of another sample"):
+            await samples.note("x-2", Noted({"barcode": name}), by="mk")
+    assert samples.every() == ()
+
+
+async def test_the_id_of_a_sample_wins_over_the_same_barcode_on_another(journal: Journal) -> None:
+    """As journals have it that were written when such a barcode was taken."""
+    samples = Samples()
+    samples.take_up(journal, [registered("x-2", barcode="x-1"), said("run.started", 2, "run-0001", sample="x-1")])
+    assert samples.called("x-1") == "x-1"
+    assert samples.by_barcode("x-1") == "x-2"
+    assert (await samples.note("x-1", Noted({"barcode": "9"}), by="mk")).barcode == "9"
+
+
 async def test_of_two_who_give_one_barcode_at_once_the_second_is_refused(journal: Journal) -> None:
     samples = Samples()
     samples.take_up(journal, ())
