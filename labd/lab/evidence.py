@@ -78,6 +78,13 @@ class Witnesses:
         async with self._reading:
             return await self.ask("read_state", self.driver.read_state(), LOOK_LIMIT)
 
+    async def signal(self, unit: str, name: str) -> Any:
+        """A signal as it is now, read for this; None where the device cannot tell."""
+        try:
+            return getattr(self._of(unit, await self.read()), name, None)
+        except (DeviceError, TimeoutError):
+            return None
+
     async def before(self, action: Action, unit: str, parameters: Parameters) -> dict[str, JsonValue]:
         """What belongs into the intent's baseline; empty when nothing is to be proven. Raises DeviceError."""
         seen: dict[str, JsonValue] = {}

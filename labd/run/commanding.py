@@ -146,12 +146,7 @@ class Commanding(Roll):
 
     async def _clear(self, run_id: str, by: str) -> RunState:
         """Clears an aborted run; for any ended run, says that a person has taken its sample out of the lab."""
-        state = await self.state(run_id)
-        if state.ended is None:
-            raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
-        worker = self.worker(state.sample)
-        if worker is not None:
-            raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
+        state = await self._clearable(run_id)
         events = []
         if state.state == State.ABORTED.value:
             cycle = Lifecycle(State.ABORTED)
@@ -167,6 +162,7 @@ class Commanding(Roll):
             events += self.lab.inventory.left(place, by)
         gripper = self.lab.places.part_of(state.sample)
         if gripper is not None:
+            events += self.lab.inventory.let_go(gripper, by)
             told = {"sample": state.sample, "place": gripper, "held": False, "by": by}
             events.append(NewEvent("part.moved", dict(told), run_id))
         if not events:
@@ -179,6 +175,34 @@ class Commanding(Roll):
             self._past[run_id] = replace(state, state=State.STOPPED.value)
         await self.journal.append(*events)
         return await self.state(run_id)
+
+    async def _clearable(self, run_id: str) -> RunState:
+        """A run that may be cleared. Raises CommandRefusedError: it is at work, or an arm says that it holds it."""
+        held = await self._held_still((await self.state(run_id)).sample)
+        state = await self.state(run_id)
+        if state.ended is None:
+            raise CommandRefusedError(f"clear is not possible while {run_id} is {state.state}; stop or abort it first")
+        worker = self.worker(state.sample)
+        if worker is not None:
+            raise CommandRefusedError(f"{worker} works on {state.sample} now: clear that one, once it has ended")
+        if held is not None:
+            arm, _, _ = held.partition("/")
+            mend = f"take it out (of a simulated arm: labd unload {held}), then clear"
+            raise CommandRefusedError(f"{arm} still holds what {state.sample} has in it: {mend}")
+        return state
+
+    async def _held_still(self, sample: str) -> str | None:
+        """The gripper that holds the sample, or a part for it, by its own signal; None also where it cannot tell."""
+        places = self.lab.places
+        for device in self.lab.devices.values():
+            for unit in device.driver.units:
+                spot = self.lab.place_of(device, unit) if device.driver.role == "arm" else None
+                if spot is None or sample not in (places.sample_at(spot), places.part_for(spot)):
+                    continue
+                # What was read last may be of before a person took it out: it is read once more.
+                if device.live(unit).get("gripped") and await device.witnesses.signal(unit, "gripped") is not False:
+                    return spot
+        return None
 
     async def stop_all(self, by: str, cause: str) -> None:
         """Stops every run in order, and waits for their ends. No new run is taken."""

@@ -165,6 +165,8 @@ class Living:
     def _command(self, state: RunState, command: Command, fuse: int = 0, at: str | None = None) -> bool:
         """Gives a command; gives whether it was acknowledged."""
         by, live = self._by(), state.run in self.site.engine._runs
+        if command is Command.CLEAR:
+            self._take_out(state.sample)
         _say(f"{command.value} {state.run} in {state.state}" + (f" at {at}" if at else ""))
         try:
             limit = OBEYED if live else 40.0  # one that is not at work makes its devices safe first
@@ -175,6 +177,12 @@ class Living:
         if told is not None and command is not Command.CLEAR:
             self.promises.append({"kind": "command.accepted", "run": state.run, "by": by})
         return told is not None
+
+    def _take_out(self, sample: str) -> None:
+        """Whoever clears a run has taken what it has in the gripper out of it."""
+        places = self.site.lab.places
+        if sample in (places.sample_at("arm/gripper"), places.part_for("arm/gripper")):
+            self.world.emptied = len(self.world.of("arm"))
 
     def _start_text(self, text: str, fuse: int = 0) -> None:
         by, self.samples = self._by(), self.samples + 1

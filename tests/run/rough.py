@@ -71,6 +71,7 @@ class Rough:
         down: devices that cannot be reached.
         trouble: what goes wrong next, by device.
         reads: signals by device.
+        emptied: of the arm's orders, so many were there when somebody last took out what it held.
         safe: devices that were made safe, in order.
         safe_takes: seconds that making a device safe takes.
     """
@@ -81,6 +82,7 @@ class Rough:
     down: set[str] = field(default_factory=set)
     trouble: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     reads: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    emptied: int = 0
     safe: list[str] = field(default_factory=list)
     safe_takes: float = 0.0
     _links: dict[str, set[asyncio.Future[None]]] = field(default_factory=lambda: defaultdict(set))
@@ -252,7 +254,8 @@ class RoughPress(Real, ToyPress):
 
 class RoughArm(Real, ToyArm):
     async def read_state(self) -> Signals:
-        WORLD.reads[self.name]["gripped"] = WORLD.of(self.name)[-1:] != [] and "pick" in WORLD.of(self.name)[-1].what
+        orders = WORLD.of(self.name)
+        WORLD.reads[self.name]["gripped"] = len(orders) > WORLD.emptied and "pick" in orders[-1].what
         return await super().read_state()
 
     async def pick(self, call: Call, place: Place, force: Force = 0.02) -> PickResult:

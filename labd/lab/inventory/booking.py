@@ -87,11 +87,16 @@ class Booking(Shelf):
         place = picks(deed)
         if place is not None and getattr(result, "gripped", True) and self._places.sample_at(place) is None:
             self.post(picked(self.stock, deed, place, **more))
-        if deed.device.driver.role == "arm" and deed.action == "place" and getattr(result, "released", True):
+        if self._sets_down(deed) and getattr(result, "released", True):
             self.post(set_down(self.stock, deed, lies=self.lies_free(deed.text("place")), **more))
         if deed.action == REMADE:
             self.post(self._rack(f"{deed.device.id}/{deed.text('slot')}", deed.name, deed.run))
         self.tips_of(deed, str(getattr(result, "tip", "") or ""))
+
+    def _sets_down(self, deed: Deed) -> bool:
+        """Whether it puts a part for its sample, and not the sample itself, out of an arm's gripper."""
+        arm = deed.device.driver.role == "arm" and deed.action == "place"
+        return arm and deed.gripper is not None and self._places.part_for(deed.gripper) == deed.sample
 
     def tips_of(self, deed: Deed, tip: str = "") -> None:
         """Books the tips that a driver has used since; of one that cannot tell the tip that its result names."""
@@ -144,6 +149,13 @@ class Booking(Shelf):
         if not self.is_well(place):
             return []
         events = entries.taken_out(self.stock, place, {}, by, "its sample was taken out of the lab")
+        for event in events:
+            self.stock.apply(event)
+        return events
+
+    def let_go(self, gripper: str, by: str) -> list[NewEvent]:
+        """A part was taken out of a gripper, and out of the lab: as `born` is."""
+        events = entries.out_of_hand(self.stock, gripper, by, "it was taken out of the gripper")
         for event in events:
             self.stock.apply(event)
         return events

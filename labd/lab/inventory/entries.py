@@ -79,3 +79,9 @@ def taken_out(stock: Stock, place: str, sizes: Mapping[str, int], by: str, becau
         if here(at) and left
     ]
     return found
+
+
+def out_of_hand(stock: Stock, gripper: str, by: str, because: str) -> list[NewEvent]:
+    """The part that a gripper holds leaves."""
+    piece = stock.held.get(gripper)
+    return [] if piece is None else [parts("unloaded", gripper, piece, [gripper], by, because=because)]

@@ -115,15 +115,32 @@ class Inventory(Booking):
 
     # ── taking out, counting ─────────────────────────────────────────────────────────────────────────────────────
     async def unload(self, place: str, *, by: str) -> None:
-        """All that stood at a place, or in one well, was taken out; samples stay where they are."""
+        """All that stood at a place, or in one well or gripper, was taken out; samples stay where they are."""
         if place in self.stock.loose:
             await self.write([entries.loose("unloaded", place, self.stock.loose[place], by)])
+            return
+        held = self._in_hand(place, by)
+        if held:
+            await self.write(held)
             return
         self._at(place)
         events = entries.taken_out(self.stock, place, self.sizes, by, "it was taken out")
         if not events:
             raise StockError(f"nothing is at {place} as far as labd knows; `labd inventory` shows what is where")
         await self.write(events)
+
+    def _in_hand(self, place: str, by: str) -> list[NewEvent]:
+        """That a person has taken what a gripper holds out of it, its sample too; `labd clear` is said beside."""
+        if place in self.deck or not place.endswith("/gripper"):
+            return []
+        sample = self._places.sample_at(place)
+        owner = sample or self._places.part_for(place)
+        why = "it was taken out of the gripper"
+        events = entries.out_of_hand(self.stock, place, by, why)
+        if not events and owner is not None:
+            name = sample or f"part for {owner}"
+            events = [entries.parts("unloaded", place, Piece(name), [place], by, because=why)]
+        return events
 
     async def count(self, place: str, value: float, *, by: str) -> None:
         """A person has looked: so many µL, parts or tips are there. The difference is journaled.

@@ -195,6 +195,7 @@ def _unloaded(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
         case "part":
             for at in data["wells"]:
                 stock.parts.pop(at, None)
+                stock.held.pop(at, None)
         case "tips":
             stock.racks.setdefault(place, set()).difference_update(data["wells"])
         case "loose":
