@@ -184,3 +184,25 @@ async def test_counts_of_trays_racks_and_loose_parts(tmp_path: Path) -> None:
     assert differences == [-2, -1, -6, -4]
     with pytest.raises(StockError, match="9 is no count of pieces; say a whole number from 0 to 8"):
         await inventory.count("tray/lids", 9, by="anna")
+
+
+async def test_a_count_of_a_tray_of_several_lots_leaves_each_part_its_own(tmp_path: Path) -> None:
+    inventory, journal = await taken_up(tmp_path)
+    await inventory.load_parts("tray/lids", "lid", lot="L-1", by="anna")
+    for well in ("B4", "A4"):
+        await inventory.load_parts(f"tray/lids/{well}", "lid", lot="L-2", by="anna")
+    await inventory.count("tray/lids", 3, by="eva")
+    lots = {at.rpartition("/")[2]: piece.lot for at, piece in inventory.stock.parts.items() if at.startswith("tray/li")}
+    assert lots == {"B3": "L-1", "A4": "L-2", "B4": "L-2"}
+    told = [event.data for event in journal.written if event.kind == "stock.counted"]
+    found = [(one["lot"], one["before"], one["amount"], one["difference"]) for one in told]
+    assert found == [("L-1", 6, 1, -5), ("L-2", 2, 2, 0)]
+    assert stock_of(journal.written).parts == inventory.stock.parts  # type: ignore[arg-type]
+    await inventory.count("tray/lids", 4, by="eva")  # one more: nobody knows of which lot
+    assert sorted(str(piece.lot) for at, piece in inventory.stock.parts.items() if at.startswith("tray/li")) == [
+        "L-1",
+        "L-2",
+        "L-2",
+        "None",
+    ]
+    assert stock_of(journal.written).parts == inventory.stock.parts  # type: ignore[arg-type]

@@ -68,11 +68,8 @@ def taken_out(stock: Stock, place: str, sizes: Mapping[str, int], by: str, becau
         for at, well in stock.wells.items()
         if here(at) and well.portions
     ]
-    by_piece: dict[Piece, list[str]] = {}
-    for at, piece in stock.parts.items():
-        if here(at):
-            by_piece.setdefault(piece, []).append(at)
-    found += [parts("unloaded", place, piece, wells, by, because=because) for piece, wells in by_piece.items()]
+    lying = by_piece({at: piece for at, piece in stock.parts.items() if here(at)})
+    found += [parts("unloaded", place, piece, wells, by, because=because) for piece, wells in lying.items()]
     found += [
         tips("unloaded", at, sizes.get(at, 0), sorted(left), by, because=because)
         for at, left in stock.racks.items()
@@ -85,3 +82,11 @@ def out_of_hand(stock: Stock, gripper: str, by: str, because: str) -> list[NewEv
     """The part that a gripper holds leaves."""
     piece = stock.held.get(gripper)
     return [] if piece is None else [parts("unloaded", gripper, piece, [gripper], by, because=because)]
+
+
+def by_piece(lying: Mapping[str, Piece]) -> dict[Piece, list[str]]:
+    """The places of all parts that are of one kind and lot."""
+    found: dict[Piece, list[str]] = {}
+    for at, piece in lying.items():
+        found.setdefault(piece, []).append(at)
+    return found

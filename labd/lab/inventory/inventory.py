@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 from labd.journal import NewEvent
@@ -194,13 +195,24 @@ class Inventory(Booking):
         known = [self.stock.parts[at] for at in lying] or [Piece(name) for at in wells if (name := self._was(at))]
         if not known:
             raise StockError(f"labd knows of no parts at {place}; say which: labd load {place} --fill …")
-        left = (
-            lying[len(lying) - count :]
-            if count <= len(lying)
-            else [*lying, *[at for at in room if at not in lying]][:count]
-        )
-        told = _difference(len(lying), count)
-        await self.write([entries.parts("counted", place, known[0], left, by, **told)])
+        left = lying[max(0, len(lying) - count) :]
+        more = [at for at in room if at not in lying][: count - len(left)]
+        await self.write(list(self._counted(place, lying, left, more, known, by)))
+
+    def _counted(
+        self, place: str, lying: list[str], left: list[str], more: list[str], known: list[Piece], by: str
+    ) -> Iterator[NewEvent]:
+        """An entry a lot, so that each part keeps its own: those that are `left` of the `lying`, and `more` beside.
+
+        Of what lot more ones are is known where all are of one. The first entry clears the places of all.
+        """
+        before = entries.by_piece({at: self.stock.parts[at] for at in lying})
+        piece = known[0] if len(set(known)) == 1 else Piece(known[0].name)
+        now = entries.by_piece({**{at: self.stock.parts[at] for at in left}, **dict.fromkeys(more, piece)})
+        for number, one in enumerate(dict.fromkeys([*before, *now]) or [piece]):
+            wells = now.get(one, [])
+            told = {**_difference(len(before.get(one, ())), len(wells)), "also": number > 0}
+            yield entries.parts("counted", place, one, wells, by, **told)
 
     async def refill(self, shortage: Shortage, value: float | None, *, by: str) -> None:
         """A person says that what was missing is there again; a volume, µL, where it was asked for."""

@@ -210,7 +210,8 @@ def _counted(stock: Stock, data: Mapping[str, Any], _: str | None) -> None:
             stock.wells.setdefault(place, Well()).portions = _portions(data)
             _sure(stock, place)
         case "part":
-            for at in [at for at in stock.parts if at == place or at.startswith(f"{place}/")]:
+            was = [] if data.get("also") else [at for at in stock.parts if at == place or at.startswith(f"{place}/")]
+            for at in was:  # what another lot has left there was said just before
                 del stock.parts[at]
             for at in data["wells"]:
                 stock.parts[at] = Piece(data["name"], data["lot"])
