@@ -100,6 +100,8 @@ class PassageModel(_Model):
     run: str | None
     by: str
     because: str | None
+    before: float | None
+    difference: float | None
 
 
 def stock_routes(api: APIRouter, inventory: Inventory, journal: Journal) -> None:

@@ -35,7 +35,7 @@ def show_history(passages: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             short_time(one["at"]),
             one["kind"],
-            _amount(one["amount"], one["unit"]),
+            _amount(one["amount"], one["unit"]) + _against(one),
             one["name"],
             one["place"],
             one["to"] or "",
@@ -47,6 +47,14 @@ def show_history(passages: Sequence[Mapping[str, Any]]) -> None:
     console().print(table)
     samples = dict.fromkeys(one["sample"] for one in passages if one["sample"])
     say(f"{len(samples)} samples: {', '.join(samples)}" if samples else "no sample has any of it")
+
+
+def _against(one: Mapping[str, Any]) -> str:
+    """What a count has found to be more or less than was believed."""
+    if one["difference"] is None:
+        return ""
+    sign = "+" if one["difference"] >= 0 else ""
+    return f" ({sign}{_amount(one['difference'], one['unit'])}, {_amount(one['before'], one['unit'])} before)"
 
 
 def _amount(value: float, unit: str) -> str:

@@ -51,6 +51,7 @@ async def test_what_is_loaded_counted_and_taken_out_is_seen_with_its_author(serv
             ("unloaded", "eva"),
         ]
         assert [round(one["amount"]) for one in history] == [3000, 2000, 2000]
+        assert [(one["before"], one["difference"]) for one in history] == [(None, None), (15_000, -5_000), (None, None)]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,7 @@ async def test_the_command_line_shows_and_changes_it(served: Served) -> None:
         assert counted.json["rows"][0]["amount"] == 1500.0
         history = (await labd(bench, "inventory", "--history", "S-1")).out
         assert "counted" in history
+        assert "(-500 µL, 2 mL before)" in " ".join(history.split())
         assert "no sample has any of it" in history
         refused = await labd(bench, "load", "ot2/2/Q1", "--material", "EC", "--volume", "2mL")
         assert (refused.status, "has no well 'Q1'" in refused.err) == (2, True)

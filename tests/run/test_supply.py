@@ -78,6 +78,10 @@ async def test_an_answer_with_what_is_there_now_lets_it_go_on(tmp_path: Path) ->
         assert bench.lab.inventory.usable(VIAL) == pytest.approx(3965.0)
         counted = (await bench.journal.events(kinds={"stock.counted"}))[-1]
         assert (counted.data["by"], counted.data["difference"]) == ("anna", pytest.approx(3988.0))
+        (spent, _) = await bench.events(run, "stock.spent")
+        assert spent.data["lot"] == "L-1 + unknown"  # of the new bottle nobody told it
+        lots = {one.lot: one.amount for one in bench.lab.inventory.stock.wells[VIAL].portions}
+        assert lots[None] == pytest.approx(lots["L-1"] * 3988.0 / 1012.0)
 
 
 async def test_another_vial_with_enough_serves_at_once(tmp_path: Path) -> None:

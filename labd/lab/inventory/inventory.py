@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from labd.journal import NewEvent
@@ -12,7 +13,8 @@ from labd.lab.inventory import entries
 from labd.lab.inventory.booking import REMADE, Booking
 from labd.lab.inventory.shelf import StockError
 from labd.lab.inventory.shortage import Shortage, microlitres
-from labd.lab.inventory.stock import Piece, Portion, Well
+from labd.lab.inventory.stock import NOTHING, Piece, Portion, Well
+from labd.lab.inventory.using import merged
 from labd.lab.limit import Limit
 from labd.sdk import Call, DeviceError, labware
 
@@ -218,7 +220,7 @@ class Inventory(Booking):
         """A person says that what was missing is there again; a volume, µL, where it was asked for."""
         match shortage.thing:
             case "liquid" if value is not None:
-                await self.count(shortage.place, value, by=by)
+                await self._topped_up(shortage.place, value, by)
             case "tips":
                 await self.load_rack(shortage.place, by=by)
             case "part":
@@ -226,6 +228,19 @@ class Inventory(Booking):
                 if name is None:
                     raise StockError(f"say which part lies there: labd load {shortage.place} --fill …")
                 await self.load_parts(shortage.place, name, by=by)
+
+    async def _topped_up(self, place: str, volume: float, by: str) -> None:
+        """So much is in a well now, µL: of what was added nobody has told the lot, nor how long it is good."""
+        entry, now = self._well(place), self.stock.wells.get(place, Well())
+        added = volume - now.volume
+        if added <= NOTHING:
+            await self.count(place, volume, by=by)
+            return
+        self._fits(entry, place, volume, 0.0)
+        poured = now.share(added) or [replace(one, amount=added) for one in now.portions[:1]]
+        unknown = [replace(one, lot=None, expires=None) for one in poured]
+        told = {**_difference(now.volume, volume), "because": "it was topped up; nobody told the lot"}
+        await self.write([entries.liquid("counted", place, merged([*now.portions, *unknown]), by, **told)])
 
     # ── where ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _at(self, place: str) -> tuple[DeckEntry, str | None]:

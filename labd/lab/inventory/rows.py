@@ -35,7 +35,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One entry of the journal about a lot; the amount is that lot's own."""
+    """One entry of the journal about a lot; the amount is that lot's own.
+
+    Where a person has counted, `before` is what was believed to be there, of all lots, and `difference` what was found
+    to be more.
+    """
 
     at: str
     kind: str
@@ -49,6 +53,8 @@ class Passage:
     run: str | None
     by: str
     because: str | None
+    before: float | None = None
+    difference: float | None = None
 
 
 def rows(inventory: Inventory, lot: str | None = None) -> list[Row]:
@@ -161,6 +167,6 @@ def _passage(event: Event, lot: str) -> Passage | None:
     told = {key: data.get(key) for key in ("to", "sample", "because")}
     kind = event.kind.removeprefix("stock.")
     place, unit, by = data["place"], data["unit"], data["by"]
-    return Passage(
-        event.at, kind, place, told["to"], name, lot, amount, unit, told["sample"], event.run, by, told["because"]
-    )
+    who = told["sample"], event.run, by, told["because"]
+    counted = data.get("before"), data.get("difference")
+    return Passage(event.at, kind, place, told["to"], name, lot, amount, unit, *who, *counted)

@@ -46,8 +46,8 @@ def short_of_liquid(stock: Stock, place: str, volume: float, pending: float, tod
     if usable + NOTHING >= volume:
         return None
     has = microlitres(max(0.0, usable))
-    text = f"{what}: {has} usable in {place}, this needs {microlitres(volume)}; refill it and say so: {mend}, "
-    text += "or answer with how much is in it now"
+    text = f"{what}: {has} usable in {place}, this needs {microlitres(volume)}; refill it: a new bottle with {mend}; "
+    text += "or answer with how much is in it now, and what was added is booked without a lot"
     least = volume + pending + well.dead
     return Shortage("liquid", place, text, least if well.portions else None)
 

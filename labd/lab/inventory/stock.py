@@ -14,7 +14,7 @@ NOTHING = 1e-6
 """µL; less than that is rounding."""
 
 UNKNOWN = "unknown"
-"""The material of which more was drawn than anybody had told of."""
+"""The material of which more was drawn than anybody had told of; and the lot that nobody told, beside others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class Well:
 
     @property
     def lot(self) -> str | None:
-        return " + ".join(dict.fromkeys(portion.lot for portion in self.portions if portion.lot)) or None
+        """For people; None where nobody told any: `L-1 + unknown`."""
+        lots = dict.fromkeys(portion.lot or UNKNOWN for portion in self.portions)
+        return " + ".join(lots) if set(lots) - {UNKNOWN} else None
 
     @property
     def expires(self) -> dt.date | None:

@@ -68,7 +68,7 @@ def drawn(stock: Stock, deed: Deed, draw: Draw, *, fills: bool, **more: Any) -> 
         extra = replace(known, amount=lacks)
         why = "more was drawn than was booked"
         yield entries.liquid("corrected", draw.source, [extra], deed.name, deed.run, action_id=None, because=why)
-        portions = _merged([*portions, extra])
+        portions = merged([*portions, extra])
     told = {"to": draw.destination, "fills": fills, "sample": deed.sample, "action_id": deed.id}
     yield entries.liquid("spent", draw.source, portions, **{"by": deed.name, "run": deed.run, **told, **more})
 
@@ -95,7 +95,8 @@ def becomes(piece: Piece, place: str, sample: str, run: str, by: str) -> NewEven
     return entries.parts("spent", place, piece, [place], by, run, **told)
 
 
-def _merged(portions: list[Portion]) -> list[Portion]:
+def merged(portions: list[Portion]) -> list[Portion]:
+    """Each material, lot and day once."""
     well = Well()
     well.add(portions)
     return well.portions
