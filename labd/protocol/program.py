@@ -13,7 +13,7 @@ from labd.expr import Expression, Template, Type
 from labd.files.source import Path
 from labd.protocol.messages import Ending, Input
 from labd.protocol.values import Slot
-from labd.sdk import Action, Effect
+from labd.sdk import Action, Effect, units
 
 if TYPE_CHECKING:
     from labd.protocol.parameters import Declared
@@ -265,6 +265,14 @@ class WindowRule:
     @property
     def name(self) -> str:
         return f"{'.'.join(self.begin)} to {'.'.join(self.finish)}"
+
+    @property
+    def limit(self) -> str:
+        """Its `within` in words."""
+        if self.within is None:
+            return ""
+        expression = self.within.expression
+        return expression.text if expression is not None else units.plain(float(self.within.fixed), "s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ KINDS = frozenset(
         "run.started",
         "run.state",
         "run.ended",
+        "protocol.decided",
         "action.intended",
         "action.sent",
         "action.done",
@@ -94,6 +95,15 @@ def _state(trace: Trace, event: Event) -> None:
         trace.remarks.append({"at": event.at, "run": event.run, "text": text, "by": data.get("by")})
     elif data["to"] == "Execute":
         run["cause"] = None
+
+
+def _decided(trace: Trace, event: Event) -> None:
+    """A time window was broken: when, and which. Other decisions are the protocol's own affair."""
+    data = event.data
+    what = str(data.get("what") or "")
+    if what.startswith("window ") and data.get("value") == "expired":
+        text = f"{what}: {data.get('because') or 'expired'}"
+        trace.remarks.append({"at": event.at, "run": event.run, "text": text, "by": None})
 
 
 def _ended(trace: Trace, event: Event) -> None:
@@ -298,6 +308,7 @@ _FOLDS: dict[str, Callable[[Trace, Event], None]] = {
     "run.started": _started,
     "run.state": _state,
     "run.ended": _ended,
+    "protocol.decided": _decided,
     "action.intended": _intended,
     "action.sent": _sent,
     "action.done": _settled,

@@ -103,6 +103,7 @@ class ResumedRun(Run):
         self._deferred = [command_from_json(command) for command in position["deferred"]]
         self._machine_holds = position["machine_holds"]
         self._final = position["final"]
+        self._window = position.get("window")  # not in a position that an older labd kept
         if "forecast" in position:  # not in a position that an older labd kept
             self.forecast.take_up(position["forecast"], paused=self.lifecycle.at in PAUSED)
         self._desk.count_from(before.past.questions)

@@ -17,6 +17,7 @@ from labd.lab.limit import Limit
 from labd.protocol import messages as m
 from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
+from labd.protocol.machine.vigil import WINDOW
 from labd.run.acting import Acting
 from labd.run.agenda import Urgency
 from labd.run.forecast import Forecast
@@ -67,6 +68,7 @@ class Run(Acting):
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
         self._late: list[tuple[Urgency, m.Elapsed]] = []  # timers of watches and windows that ended while it was held
+        self._window: str | None = None  # the time window that has led it elsewhere, in words
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
         self._looking = False  # signals were read, and are looked at next
         self._same = False  # nothing has changed by what happens now
@@ -150,6 +152,7 @@ class Run(Acting):
     def _obey(self, command: m.Command) -> None:
         match command:
             case m.Enter():
+                self._led(command.because)
                 self._release()
                 self.forecast.enter(command.state, command.visit)
                 self._waits.call_off(ENTERING)
@@ -325,16 +328,25 @@ class Run(Acting):
             if command.over:
                 self._cleaned.set()
             return
+        self._led(command.because)
         self._final = command.outcome
         self._post("protocol.ended", state=command.state, outcome=command.outcome, because=command.because)
         self._waits.forget()
         self._agenda.forget_waiting()
+        why = f"the protocol ended in {command.state}" + (f": {self._window}" if self._window else "")
         if command.outcome == "aborted":
-            self._abort("protocol", f"the protocol ended in {command.state}")
+            self._abort("protocol", why)
         elif command.outcome == "stopped":
-            self._stop("protocol", f"the protocol ended in {command.state}")
+            self._stop("protocol", why)
         else:
+            if self._window is not None:
+                self.cause = self._window
             self._complete(clean=command.outcome == "scrapped" and self.machine.cleans)
+
+    def _led(self, because: str) -> None:
+        """A window that led it off its way is what it ended for, whatever came on that other way."""
+        if because.startswith(WINDOW) and self._window is None:
+            self._window = because
 
     async def _clean(self) -> None:
         if self._cleaning or self._cleaned.is_set() or not self.machine.cleans:
@@ -380,6 +392,7 @@ class Run(Acting):
             "times": times,
             "forecast": self.forecast.as_json(),
             "final": self._final,
+            "window": self._window,
             "unknown": list(self._unknown),
             "cleaned": self._cleaning or self._cleaned.is_set(),
         }

@@ -185,6 +185,15 @@ def test_what_its_fate_was(story: Story) -> None:
     assert [one["text"] for one in told["remarks"]] == ["held: lunch"]
 
 
+def test_a_broken_window_is_told_and_other_decisions_are_not(story: Story) -> None:
+    story.tell("protocol.decided", what="window dose.start to crimp.start", value="expired", because="30 min passed")
+    story.tell("protocol.decided", what="next", value=True, because="force 5 kN")
+    story.tell("run.ended", outcome="scrapped", cause="the time window dose.start to crimp.start has expired")
+    told = story.told()
+    assert [one["text"] for one in told["remarks"]] == ["window dose.start to crimp.start: 30 min passed"]
+    assert told["fate"]["because"] == "the time window dose.start to crimp.start has expired"
+
+
 def test_a_second_run_goes_on_where_the_first_left_it(story: Story) -> None:
     story.tell("run.ended", outcome="complete", cause=None)
     story.start("run-0002")

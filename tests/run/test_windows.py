@@ -42,6 +42,27 @@ async def test_an_expiry_waits_for_the_crimp_that_is_running_and_then_leads_else
         assert await lab.happened(run, "left") == ["left press.crimp"]
 
 
+async def test_a_run_that_a_window_led_to_its_end_says_so_also_after_a_restart(bench: BenchMaker) -> None:
+    late = "  late:\n    wait: 600 s\n    next: scrap\n"
+    said = "the time window work.start to crimp.start has expired: 90 s passed"
+    async with bench() as lab:
+        lab.toy("press").script["open"] = [50.0]
+        text = windowed("{from: work.start, to: crimp.start, within: 90 s, otherwise: late}", STATES + late)
+        run = await lab.start(text)
+        while (await lab.engine.state(run)).protocol_state != "late":
+            await asyncio.sleep(1)
+        await lab.engine.leave_all()
+    async with bench() as lab:
+        state = await lab.engine.wait(run)
+        assert (state.outcome, state.cause) == ("scrapped", said)
+        (ended,) = await lab.events(run, "run.ended")
+        assert ended.data["cause"] == said
+        expired = [one.data for one in await lab.events(run, "protocol.decided") if one.data["value"] == "expired"]
+        assert [(one["what"], one["because"]) for one in expired] == [
+            ("window work.start to crimp.start", "90 s passed")
+        ]
+
+
 async def test_in_time_nothing_happens(bench: BenchMaker) -> None:
     async with bench() as lab:
         run = await lab.start(windowed("{from: work.start, to: crimp.start, within: 70 s, otherwise: scrap}"))

@@ -16,6 +16,9 @@ from labd.protocol.machine.decider import Decider
 from labd.protocol.messages import Cancel, Command, Sleep
 from labd.protocol.program import Program, WatchRule, Way, WindowRule
 
+WINDOW = "the time window "
+"""So begins the reason of a way that a window has led."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -193,8 +196,9 @@ class Vigil:
     def _expired(self, index: int) -> Alarm:
         rule = self.program.windows[index]
         self.windows[index] = Opened()
-        self.known.decided(f"window {rule.name}", "expired")
-        return Alarm(rule.otherwise, f"the time window {rule.name} has expired")
+        passed = f"{rule.limit} passed"
+        self.known.decided(f"window {rule.name}", "expired", because=passed)
+        return Alarm(rule.otherwise, f"{WINDOW}{rule.name} has expired: {passed}")
 
     # ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────
     def elapsed(self, timer: str, state: str, *, able: bool) -> Alarm | None:
