@@ -109,7 +109,10 @@ class Asking(Life):
         asked = self._desk.settled(question)
         if asked is None:
             return  # the run was ended meanwhile
+        before = self.cause
         self._apply(asked, choice, asked.unsettled.result, {"by": by})
+        if self.lifecycle.at in (State.HOLDING, State.HELD) and self._desk.outcome is None and self.cause == before:
+            self.cause = f"settled; `labd unhold {self.id}` goes on"
 
     def _apply(self, asked: OpenOutcome, choice: str, known: Result | None, told: Mapping[str, Any]) -> None:
         """An action that nobody knew about is settled.

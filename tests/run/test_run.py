@@ -109,7 +109,8 @@ class TestUnknownOutcome:
             assert len(lab.toy("press").asked) == 3
             with pytest.raises(CommandRefusedError, match="answer first"):
                 await lab.engine.command(run, Command.UNHOLD, by="eva")
-            await lab.engine.answer(run, "done", by="eva")
+            told = await lab.engine.answer(run, "done", by="eva")
+            assert (told.state, told.cause) == ("Held", f"settled; `labd unhold {run}` goes on")
             await asyncio.sleep(100)
             assert (await lab.engine.state(run)).state == "Held"
             await lab.engine.command(run, Command.UNHOLD, by="eva")
