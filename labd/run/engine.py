@@ -33,11 +33,11 @@ from labd.run.roll import UnknownRunError, number_of
 from labd.run.run import Run
 from labd.run.safe_mode import units_going_on
 from labd.run.scheduling.scheduler import Scheduler
-from labd.run.taking_up import CannotGoOnError, last_end, performer_of, take_up, units_of
+from labd.run.taking_up import CannotGoOnError, last_end, performer_of, progress_of, take_up, units_of
 
 log = structlog.get_logger(__name__)
 
-NOT_YET = "not resumed: safe mode"
+NOT_YET = "not resumed: safe mode; `labd resume` takes the runs up"
 
 
 class Engine(Commanding):
@@ -73,7 +73,7 @@ class Engine(Commanding):
         history = fold(past)
         del past  # it would be kept for the daemon's life
         await self.guards.debts.take_up(lambda: units_going_on(self.journal, but=ENDING))
-        self._restore(history)
+        self._restore(history, await progress_of(self.journal))
         forget += [await self.queue.take_up(), await self.scheduler.take_up()]
         resumed = await self._take_up(history) if self._resumes else []
         forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed, DeviceState)]
@@ -90,7 +90,7 @@ class Engine(Commanding):
             for stop in forget:
                 stop()
 
-    def _restore(self, history: History) -> None:
+    def _restore(self, history: History, progress: Mapping[str, float]) -> None:
         """Puts samples where the journal left them; no run is taken up yet."""
         for sample, place in history.places.items():
             self.lab.places.move(sample, place)
@@ -100,7 +100,10 @@ class Engine(Commanding):
         self._numbers = itertools.count(last + 1)
         self._past = {run_id: state for run_id, state in history.runs.items() if state.ended is not None}
         why = None if self._resumes else NOT_YET
-        self._parked = {state.run: replace(state, cause=why or state.cause) for state in history.unfinished}
+        self._parked = {
+            state.run: replace(state, cause=why or state.cause, progress=progress.get(state.run, 0.0))
+            for state in history.unfinished
+        }
 
     async def _take_up(self, history: History) -> list[Run]:
         """The runs that the last daemon left unfinished, as they were. One that cannot go on waits for a person."""
@@ -112,7 +115,7 @@ class Engine(Commanding):
             except CannotGoOnError as error:
                 log.error("a run cannot go on", run=state.run, problem=str(error))  # noqa: TRY400 - the text says it all
                 cause = f"it cannot go on: {error}. Mend that and start labd again, or abort it"
-                self._parked[state.run] = replace(state, cause=cause)
+                self._parked[state.run] = replace(self._parked[state.run], cause=cause)
                 self.reservations.occupy(state.run, await units_of(self.lab, self.journal, state.run))
                 continue
             del self._parked[state.run]

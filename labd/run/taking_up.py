@@ -154,3 +154,10 @@ def _machine(started: Event, facts: Any, position: Mapping[str, Any] | None) -> 
         machine = Machine.restore(protocol, snapshot["parameters"], snapshot, facts)
     _ = machine.outlook  # worked out here, and not on the loop
     return machine
+
+
+async def progress_of(journal: Journal) -> dict[str, float]:
+    """How far the runs were that are not over, from 0 to 1, by their ids; of those that an older labd kept nothing."""
+    kept = await journal.kept(POSITIONS)
+    told = {name.removeprefix(POSITIONS): position.get("forecast") or {} for name, position in kept.items()}
+    return {run: float(forecast.get("shown", 0.0)) for run, forecast in told.items()}

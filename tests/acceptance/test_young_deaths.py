@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from labd.run.engine import NOT_YET
 from tests.acceptance.test_processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -124,8 +125,8 @@ def test_after_three_young_deaths_by_sigkill_outputs_are_safe_and_nothing_is_res
     assert "labd died 3 times in a row" in info["safe_mode"]
     site.until("a safe press", lambda: abs(site.ram() - up) < 0.1)
     state = site.told("show", run)["run"]
-    assert (state["ended"], state["cause"]) == (None, "not resumed: safe mode")
+    assert (state["ended"], state["cause"]) == (None, NOT_YET)
     assert site.labd("run", str(site.directory / "down.yaml")).returncode == 1  # nothing new either
     site.told("resume")
-    site.until("the run again", lambda: site.told("show", run)["run"]["cause"] != "not resumed: safe mode")
+    site.until("the run again", lambda: site.told("show", run)["run"]["cause"] != NOT_YET)
     assert site.status()["daemon"]["safe_mode"] is None

@@ -13,7 +13,7 @@ import pytest
 from labd.files import InputErrors, Problem
 from labd.lab.bus import Happening, QueueState
 from labd.run import engine as engine_module
-from labd.run.engine import EngineError
+from labd.run.engine import NOT_YET, EngineError
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.queue import Job, Submission, Submitted, UnknownJobError, rows_of
 from labd.run.urgent import order_all
@@ -412,7 +412,7 @@ async def test_runs_that_ended_in_a_later_life_are_their_jobs_ends(tmp_path: Pat
         await lab.engine.leave_all()
     async with at_work(tmp_path, DEVICES, resume=False, lab_yaml={"queue": IN_LINE}) as lab:
         assert states(lab) == {"job-0001": "Held", "job-0002": "Held"}
-        assert lab.engine.queue.job("job-0001").why == "not resumed: safe mode"
+        assert lab.engine.queue.job("job-0001").why == NOT_YET
         await lab.engine.command("run-0001", Command.ABORT, by="eva")
         assert states(lab)["job-0001"] == "Aborted"
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:

@@ -12,12 +12,12 @@ import pytest
 from labd.journal import Event, Journal, NewEvent, SignalStore
 from labd.lab.background import background
 from labd.lab.lab import Lab
-from labd.run.engine import Engine, EngineError
+from labd.run.engine import NOT_YET, Engine, EngineError
 from labd.run.history import open_units
 from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.safe_mode import AGAIN, SafeMode
 from labd.sdk import Unreachable
-from tests.run.conftest import ASSEMBLE
+from tests.run.conftest import ASSEMBLE, DEVICES, at_work
 from tests.toys import Toy, toy_lab
 
 DEAD = ("2026-01-01T08:00:00Z", "2026-01-01T08:00:10Z", "2026-01-01T08:00:20Z")
@@ -126,11 +126,24 @@ def test_only_what_has_no_outcome_is_open() -> None:
     assert open_units(told) == {("b", "1"), ("c", "1")}
 
 
+async def test_a_run_that_is_not_resumed_keeps_how_far_it_was(tmp_path: Path) -> None:
+    async with at_work(tmp_path, DEVICES) as lab:
+        run = await lab.start()
+        while (await lab.engine.state(run)).protocol_state != "crimp":
+            await asyncio.sleep(0.1)
+        await lab.engine.leave_all()
+        before = (await lab.engine.state(run)).progress
+    async with at_work(tmp_path, DEVICES, resume=False) as lab:
+        state = await lab.engine.state(run)
+        assert "labd resume" in str(state.cause)
+        assert 0 < state.progress == pytest.approx(before, abs=0.01)
+
+
 async def test_nothing_is_resumed_started_or_answered_and_it_says_why(tmp_path: Path) -> None:
     async with in_safe_mode(tmp_path, intended("press", "crimp", "stop")) as bench:
         await asyncio.sleep(600)
         state = await bench.engine.state("run-0001")
-        assert (state.state, state.ended, state.cause) == ("Execute", None, "not resumed: safe mode")
+        assert (state.state, state.ended, state.cause) == ("Execute", None, NOT_YET)
         assert bench.toy("press").happened == []
         with pytest.raises(EngineError, match=r"safe mode.*labd resume"):
             await bench.engine.start(ASSEMBLE, "assemble.yaml", {}, by="eva")
