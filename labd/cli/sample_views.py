@@ -125,11 +125,12 @@ def _made(sample: Mapping[str, Any]) -> Iterator[_Line]:
     for part in sample["parts"]:
         where = "" if part["on_sample"] else f" to {part['to']}"
         yield _Line(part["at"], "part", f"{part['what'] or 'a part'} from {part['source']}{where}", _lot(part))
-    for dose in sample["doses"]:
+    for dose in (*sample["doses"], *sample.get("transfers", ())):
         what = dose["what"] or dose["source"] or "a liquid"
+        into = f" into {dose['to']}" if dose.get("to") else ""
         asked = f"asked {value_text(dose['asked'])}" if dose["asked"] and dose["asked"] != dose["volume"] else ""
         more = ", ".join(filter(None, (asked, _lot(dose), _said(dose))))
-        yield _Line(dose["at"], "dose", f"{value_text(dose['volume'])} of {what}", more)
+        yield _Line(dose["at"], "dose", f"{value_text(dose['volume'])} of {what}{into}", more)
     for mass in sample["masses"]:
         unsure = "" if mass["stable"] in (None, True) else ", not at rest"
         yield _Line(mass["at"], "mass", f"weighed {value_text(mass['mass'])}{unsure}", f"{mass['state']}{_said(mass)}")

@@ -180,17 +180,18 @@ def _step(trace: Trace, action: Told) -> str:
 
 
 def _dose(trace: Trace, action: Told) -> str:
-    """A transfer into the place of the sample; any other is a rinse or a mixture."""
+    """A transfer into the place of the sample; any other is a rinse or a mixture, and told as that."""
     asked, result = action["parameters"], action["result"]
     destination = result.get("destination") or asked.get("destination")
-    if trace.place is not None and destination != trace.place:
-        return "other"
+    own = trace.place is None or destination == trace.place
     source = asked.get("source") or result.get("source")
     volume = result.get("volume") or asked.get("volume")
     ids = [action["action_id"]]
     more = {"what": None, "lot": None, "lot_by": None, "source": source, "action_ids": ids}
-    _keep(trace, "doses", action, **more, asked=asked.get("volume"), volume=volume)
-    return "dose"
+    if not own:
+        more["to"] = destination
+    _keep(trace, "doses" if own else "transfers", action, **more, asked=asked.get("volume"), volume=volume)
+    return "dose" if own else "other"
 
 
 def _weighed(trace: Trace, action: Told) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 Told = dict[str, Any]
 
 
+_LISTS = ("parts", "masses", "doses", "transfers", "forces", "cycling")
+
+
 @dataclass(frozen=True, slots=True)
 class Stocked:
     """What lies or stands at a place by lab.yaml, for runs whose journal does not say which lot was used."""
@@ -30,7 +33,7 @@ class Trace:
         lifted: by gripper, the part that it holds for the sample.
         last: by arm, its last pick or place that was done.
         spent: what the stock says was used.
-        found: the lists that are told: parts, masses, doses, forces, cycling, measurements.
+        found: the lists that are told: parts, masses, doses, transfers to elsewhere, forces, cycling, measurements.
     """
 
     sample: str
@@ -50,8 +53,8 @@ class Trace:
     remarks: list[Told] = field(default_factory=list)
 
     def told(self) -> Told:
-        lists = {name: self.found.get(name, []) for name in ("parts", "masses", "doses", "forces", "cycling")}
-        for entry in (*lists["parts"], *lists["doses"]):
+        lists = {name: self.found.get(name, []) for name in _LISTS}
+        for entry in (*lists["parts"], *lists["doses"], *lists["transfers"]):
             self._name(entry)
         measured = self.found.get("measurements", [])
         return {

@@ -73,6 +73,8 @@ def test_a_transfer_to_another_place_is_no_dose(story: Story) -> None:
     assert (one["what"], one["lot"], one["lot_by"]) == ("LP57", "L-1", "lab.yaml")
     assert (one["asked"], one["volume"]) == (micro(20.0), micro(19.8))
     assert [step["kind"] for step in told["steps"]] == ["other", "dose"]
+    (other,) = told["transfers"]
+    assert (other["what"], other["volume"], other["to"]) == ("LP57", micro(19.8), "waste/A1")
 
 
 def test_a_dose_that_a_person_vouched_for_counts_and_says_so(story: Story) -> None:
