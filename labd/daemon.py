@@ -154,6 +154,7 @@ class Daemon:
         simulated = [name for name, device in self.config.devices.items() if device.simulator is not None]
         if not simulated or not self._with_simulators:
             return {}
+        from simulators._kit.hands import Hands
         from simulators._kit.host import HostError, SimulatorHost
 
         raw = self.config.model_dump(mode="json", exclude={"base"})
@@ -163,6 +164,8 @@ class Daemon:
         except HostError as error:
             raise LabError(str(error)) from error
         stack.push_async_callback(self.host.stop)
+        # What people say that they have loaded or taken out is so for the simulators as well.
+        stack.callback(self.journal.on_commit(Hands(self.host.world).do))
         return overrides
 
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:

@@ -324,6 +324,19 @@ async def test_safe_mode_stands_until_a_person_ends_it_and_what_is_resumed_has_t
             await daemon.resume("eva")
 
 
+async def test_what_a_person_loads_is_there_for_the_simulators_too(tmp_path: Path) -> None:
+    path = write_lab(tmp_path)
+    deck = "deck: [{place: tray/lids, labware: lid_tray_8, fill: lid}]\n"
+    path.write_text(path.read_text() + deck)
+    async with Daemon(load_lab(path)).open() as daemon:
+        world = daemon.host.world
+        world.take("tray/lids/A1")
+        await daemon.lab.inventory.load_parts("tray/lids", "lid", by="eva")
+        assert world.item("tray/lids/A1").name == "lid"
+        await daemon.lab.inventory.unload("tray/lids/B1", by="eva")
+        assert world.item("tray/lids/B1") is None
+
+
 async def test_a_daemon_that_fails_has_died_although_it_says_so_in_the_journal(tmp_path: Path) -> None:
     config = load_lab(write_lab(tmp_path))
     with pytest.raises(BaseExceptionGroup):

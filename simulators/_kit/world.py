@@ -246,6 +246,19 @@ class World:
                 self._state.wells.setdefault(place, Well(material=material, volume=0.0)).pour(material, volume)
         self._changed()
 
+    def fill(self, place: str, liquid: Mapping[str, float], dead: float | None = None) -> None:
+        """A person pours liquid (µL by material) into a well; `dead` µL cannot be drawn (None: as before)."""
+        for material, volume in liquid.items():
+            self._state.wells.setdefault(place, Well(material=material, volume=0.0)).pour(material, volume)
+        if dead is not None and place in self._state.wells:
+            self._state.wells[place].dead = dead
+        self._changed()
+
+    def empty(self, place: str) -> None:
+        """A person takes all liquid out of a well."""
+        self._state.wells.pop(place, None)
+        self._changed()
+
     def _is_of_cell(self, place: str) -> bool:
         there = self._state.items.get(place)
         return isinstance(there, Cell) or (there is not None and there.name in (LID, *PARTS))
@@ -273,6 +286,11 @@ class World:
                         volume=microlitres(content["volume"]),
                         dead=microlitres(content.get("dead", 0)),
                     )
+        self._changed()
+
+    def lay(self, place: str, name: str) -> None:
+        """A person lays a part there, in place of what lay there."""
+        self._stock(place, name)
         self._changed()
 
     def _stock(self, place: str, name: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from simulators._kit.hands import Hands
 from simulators._kit.stack import Worth, worth
 from simulators._kit.world import HALF_CELL, LID, Cell, Part, World
 
@@ -175,3 +177,56 @@ def test_nothing_lies_on_a_closed_stack_or_on_a_part_that_is_no_case() -> None:
 )
 def test_what_a_stack_is_worth_follows_from_what_lies_where(parts: tuple[str, ...], found: Worth) -> None:
     assert worth(parts) is found
+
+
+class TestHands:
+    """What people tell labd that they did."""
+
+    def told(self, kind: str, **data: object) -> SimpleNamespace:
+        return SimpleNamespace(kind=kind, data={"by": "eva", **data})
+
+    def test_parts_are_laid_and_taken_out(self) -> None:
+        world = World()
+        world.furnish(DECK)
+        hands = Hands(world)
+        world.take("tray/lids/A1")
+        hands.do([self.told("stock.unloaded", thing="part", wells=["tray/lids/B1"])])
+        assert (world.item("tray/lids/A1"), world.item("tray/lids/B1")) == (None, None)
+        laid = {"thing": "part", "name": LID, "wells": ["tray/lids/A1", "tray/lids/B1"]}
+        hands.do([self.told("stock.loaded", **laid)])
+        assert [getattr(world.item(f"tray/lids/{well}"), "name", "") for well in ("A1", "B1")] == [LID, LID]
+        hands.do([self.told("stock.loaded", thing="part", name=HALF_CELL, wells=["tray/cells/A1"])])
+        assert isinstance(world.item("tray/cells/A1"), Cell)
+
+    def test_liquids_are_poured_topped_up_and_emptied(self) -> None:
+        world = World()
+        world.furnish(DECK)
+        hands = Hands(world)
+        portion = {"material": "LP57", "lot": "L-2", "amount": 3000.0, "expires": None}
+        liquid = {"thing": "liquid", "place": "ot2/2/A1", "portions": [portion], "amount": 3000.0}
+        hands.do([self.told("stock.unloaded", **liquid), self.told("stock.loaded", **liquid, dead=500.0)])
+        well = world.well("ot2/2/A1")
+        assert well is not None
+        assert (well.volume, well.dead) == (3000.0, 500.0)
+        hands.do([self.told("stock.counted", **liquid)])
+        assert well.volume == 3000.0  # who only looks changes nothing
+        hands.do([self.told("stock.counted", **liquid, poured=1000.0)])
+        assert well.volume == 4000.0
+        hands.do([self.told("stock.unloaded", **liquid)])
+        assert world.well("ot2/2/A1") is None
+
+    def test_what_lab_yaml_says_is_furnished_and_not_poured_once_more(self) -> None:
+        world = World()
+        world.furnish(DECK)
+        portion = {"material": "LP57", "lot": None, "amount": 12_000.0, "expires": None}
+        liquid = {"thing": "liquid", "place": "ot2/2/A1", "portions": [portion], "amount": 12_000.0, "dead": 0.0}
+        Hands(world).do([self.told("stock.loaded", **{**liquid, "by": "lab.yaml"})])
+        well = world.well("ot2/2/A1")
+        assert well is not None
+        assert well.volume == 12_000.0
+
+    def test_a_sample_that_is_cleared_leaves_the_world(self) -> None:
+        world = World()
+        world.furnish(DECK)
+        Hands(world).do([self.told("sample.moved", **{"sample": "a", "from": "tray/cells/A1", "to": None})])
+        assert world.item("tray/cells/A1") is None

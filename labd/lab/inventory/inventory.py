@@ -239,7 +239,8 @@ class Inventory(Booking):
         self._fits(entry, place, volume, 0.0)
         poured = now.share(added) or [replace(one, amount=added) for one in now.portions[:1]]
         unknown = [replace(one, lot=None, expires=None) for one in poured]
-        told = {**_difference(now.volume, volume), "because": "it was topped up; nobody told the lot"}
+        why = "it was topped up; nobody told the lot"
+        told = {**_difference(now.volume, volume), "poured": added, "because": why}
         await self.write([entries.liquid("counted", place, merged([*now.portions, *unknown]), by, **told)])
 
     # ── where ────────────────────────────────────────────────────────────────────────────────────────────────────
