@@ -154,6 +154,15 @@ async def _load(inventory: Inventory, request: LoadRequest) -> None:
     place, by = request.place, request.by
     if request.material is not None and request.fill is not None:
         raise StockError("a liquid, or parts: say --material or --fill, not both")
+    of_liquids = {
+        "volume": request.volume,
+        "expires": request.expires,
+        "dead": request.dead,
+        "add": request.add or None,
+    }
+    said = [f"--{name}" for name, value in of_liquids.items() if value is not None]
+    if request.material is None and said and (request.fill is not None or request.count is not None):
+        raise StockError(f"{' and '.join(said)}: only for a liquid; leave it out, or say --material")
     if request.material is not None:
         if request.volume is None:
             raise StockError(f"how much {request.material} is in {place}? Say --volume, such as 12mL")

@@ -39,6 +39,8 @@ def pair(
     from labd.lab.pairing import PairingError, read_electrodes, rows_of, write_rows
     from labd.lab.pairing import pair as pair_up
 
+    if anodes.resolve() == cathodes.resolve():
+        raise CliError(f"{anodes} is given twice: name the anodes' table, then the cathodes'", BAD_INPUT)
     problems: list[Problem] = []
     tables: list[list[Electrode]] = []
     for path in (anodes, cathodes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -93,6 +94,11 @@ def load(
 
     A run that waits for it goes on by itself.
     """
+    if expires is not None:
+        try:
+            dt.date.fromisoformat(expires)
+        except ValueError:
+            raise CliError(f"--expires {expires!r} is no day; write one like 2027-01-31", BAD_INPUT) from None
     body: dict[str, object] = {"place": place, "material": material, "lot": lot, "volume": volume, "expires": expires}
     body |= {"dead": dead, "fill": fill, "count": number, "add": add, "by": login_name()}
     _tell(Client(socket, lab).post("/inventory/load", body), as_json=as_json)

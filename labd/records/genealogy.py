@@ -294,6 +294,7 @@ def _joined(names: Iterable[Any]) -> str | None:
 def _asked(trace: Trace, event: Event) -> None:
     data = event.data
     told = {name: data.get(name) for name in ("kind", "text", "choices")}
+    told["unit"] = (data.get("input") or {}).get("unit") or None
     more = {"answered": None, "end": None, "choice": None, "value": None, "by": None}
     trace.questions[data["question_id"]] = {"id": data["question_id"], "run": event.run, "at": event.at, **told, **more}
 
@@ -302,6 +303,8 @@ def _answered(trace: Trace, event: Event) -> None:
     question = trace.questions.get(str(event.data.get("question_id")))
     if question is not None:
         told = {name: event.data.get(name) for name in ("choice", "value", "by")}
+        if question["unit"] and isinstance(told["value"], (int, float)):
+            told["value"] = {"v": told["value"], "u": question["unit"]}
         question.update(told, answered=event.at, end=event.kind.partition(".")[2])
 
 

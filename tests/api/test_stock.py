@@ -95,3 +95,19 @@ async def test_the_command_line_shows_and_changes_it(served: Served) -> None:
         assert (await labd(bench, "unload", "ot2/2/B1")).status == 0
         (row,) = (await labd(bench, "inventory", "--lot", "L-1", "--json")).json["rows"]
         assert row["place"] == "ot2/2/A1"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tray/lids", "--count", "3"], "labd load tray/lids --fill PART"),
+        (["tray/lids", "--fill", "spacer", "--dead", "1mL"], "--dead: only for a liquid"),
+        (["ot2/2/B1", "--material", "EC", "--volume", "2mL", "--expires", "tomorrow"], "write one like 2027-01-31"),
+    ],
+)
+async def test_what_does_not_belong_together_is_refused_with_its_mend(
+    served: Served, words: list[str], told: str
+) -> None:
+    async with served(deck=DECK) as bench:
+        refused = await labd(bench, "load", *words)
+        assert (refused.status, told in " ".join(refused.err.split())) == (2, True), refused.err

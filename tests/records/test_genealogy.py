@@ -212,3 +212,11 @@ def test_a_sample_without_a_run_has_its_notes() -> None:
     told = story.told()
     assert told["notes"][0]["said"]["active_mass"] == {"v": 0.0123, "u": "g"}
     assert (told["fate"]["outcome"], told["runs"], told["steps"], told["intervals"]) == (None, [], [], [])
+
+
+def test_an_answered_value_has_the_unit_that_was_asked_for(story: Story) -> None:
+    asked = {"type": "quantity", "unit": "µL", "min": 1.0, "max": None}
+    story.tell("question.asked", question_id="q1", kind="supply", text="How much?", choices=[], input=asked)
+    story.tell("question.answered", question_id="q1", choice="", value=5000.0, by="jd")
+    (question,) = story.told()["questions"]
+    assert question["value"] == {"v": 5000.0, "u": "µL"}

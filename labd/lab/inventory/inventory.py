@@ -261,6 +261,9 @@ class Inventory(Booking):
         return entry
 
     def _loose_part(self, name: str) -> None:
+        if name in self.deck or name.rpartition("/")[0] in self.deck:
+            mend = f"say what lies on it, labd load {name} --fill PART; or how many you have found, labd count {name} N"
+            raise StockError(f"{name} is a place of the deck, and --count is for parts that lie on no tray; {mend}")
         if name not in self.stock.loose:
             raise self.unknown_place(name)
 
