@@ -48,7 +48,7 @@ class Question:
     def checked(self, choice: str, value: Any) -> Any:
         """The value of an answer in its type. Raises CommandRefusedError: it is none that the question takes."""
         if self.choices and not choice:
-            raise CommandRefusedError(f"it asks for a choice and not for a value: say one of {', '.join(self.choices)}")
+            raise CommandRefusedError(f"it asks for a choice: say one of: {', '.join(self.choices)}")
         if self.choices and choice not in self.choices:
             raise CommandRefusedError(f"{choice!r} is none of: {', '.join(self.choices)}")
         if self.input is None:

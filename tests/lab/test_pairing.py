@@ -252,3 +252,11 @@ def test_a_cell_of_electrodes_that_were_not_weighed_has_no_active_mass() -> None
     (row,) = rows_of(pair(electrodes(2.2), electrodes(2.0), 1.1, 0.05), "p")
     assert "active_mass" not in row
     assert row["# capacity"] == "2 mAh"
+
+
+def test_a_table_is_not_paired_with_itself(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("id,mass\n")
+    ended = CliRunner().invoke(app, ["pair", str(table), str(table)])
+    assert ended.exit_code == 2
+    assert "is given twice" in ended.stderr

@@ -474,3 +474,13 @@ async def test_what_the_inventory_lacks_is_told_by_row_and_what_it_has_is_kept_f
 def test_a_job_says_what_it_is() -> None:
     job = Job("job-0012", "batch-0001", "c1", "p", "1", "p.yaml", "", {}, {}, None, 0, {}, "eva", "t")
     assert (job.number, job.pending) == (12, True)
+
+
+async def test_a_batch_that_is_not_there_is_called_a_batch(bench: BenchMaker) -> None:
+    async with bench() as lab:
+        for name, told in (
+            ("batch-0009", "there is no batch 'batch-0009'"),
+            ("job-0009", "there is no job 'job-0009'"),
+        ):
+            with pytest.raises(UnknownJobError, match=told):
+                await lab.engine.queue.cancel(name, by="eva")

@@ -107,6 +107,8 @@ class TestUnknownOutcome:
             assert question["choices"] == ["done", "not done", "scrap"]
             assert "press.crimp" in str((await lab.engine.state(run)).cause)
             assert len(lab.toy("press").asked) == 3
+            with pytest.raises(CommandRefusedError, match="asks for a choice: say one of: done, not done, scrap"):
+                await lab.engine.answer(run, "", value="5", by="eva")
             with pytest.raises(CommandRefusedError, match="answer first"):
                 await lab.engine.command(run, Command.UNHOLD, by="eva")
             told = await lab.engine.answer(run, "done", by="eva")

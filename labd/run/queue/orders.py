@@ -153,7 +153,8 @@ class Orders:
     def job(self, job_id: str) -> Job:
         """One job as it stands. Raises UnknownJobError."""
         if job_id not in self.line.jobs:
-            raise UnknownJobError(f"there is no job {job_id!r}")
+            kind = "batch" if job_id.startswith("batch-") else "job"
+            raise UnknownJobError(f"there is no {kind} {job_id!r}")
         return as_job_stands(self.line.jobs[job_id], self._engine)
 
     def jobs(self, *, ended: bool = False) -> list[Job]:
