@@ -175,7 +175,8 @@ class Engine(Commanding):
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
         self._check_open()
-        facts = facts_of(self.lab, job.id if job is not None else None)
+        # what later jobs need is no reason against an earlier one; who starts a run by hand leaves them theirs
+        facts = facts_of(self.lab) if job is None else facts_of(self.lab, job.id, only=self.lab.inventory.runs())
         orders = self._orders_to_all
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile

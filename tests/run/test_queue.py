@@ -325,14 +325,14 @@ async def test_a_job_that_does_not_hold_any_more_is_held_with_its_text_and_a_way
         real = engine_module.read
 
         def refuses(*_: object) -> None:
-            raise InputErrors([Problem("P502", "more LP57 than the lab has")])
+            raise InputErrors([Problem("P208", "more than the press can")])
 
         monkeypatch.setattr(engine_module, "read", refuses)
         await submit(lab, {})
         await when(lab, lambda: states(lab) == {"job-0001": "Held"})
         why = lab.engine.queue.job("job-0001").why
         assert why == (
-            "it does not hold in this lab any more: P502 more LP57 than the lab has\n"
+            "it does not hold in this lab any more: P208 more than the press can\n"
             "mend that, then `labd queue release job-0001`, or `labd cancel job-0001`"
         )
         await asyncio.sleep(3600)

@@ -19,6 +19,7 @@ from labd.run.homes import EngineError
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
 from labd.run.queue.orders import Orders, UnknownJobError
 from labd.run.queue.rows import Known
+from labd.run.queue.shortages import Shortages, of_supply
 from labd.run.queue.submitting import Checked, batch_events, check_submission
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Queue(Orders):
         self._submitting = asyncio.Lock()
         self._submissions: set[asyncio.Task[Submitted]] = set()
         self._refused: dict[str, str] = {}  # starts that the engine refused since the last look
+        self._short = Shortages(engine.lab.inventory)
         self._seen: dict[str, str] = {}  # how runs of jobs stood when that was told last
         self._early: list[Event] = []  # of the journal, before it was taken up
         self._taken_up = False
@@ -186,7 +188,7 @@ class Queue(Orders):
         """Why a job may not be started now, in words, or None."""
         if self.line.paused is not None:
             return f"{self.line.paused}; `labd queue resume` lets it go on"
-        why = self._lab.barriers.reason_for() or self._refused.get(job.id)
+        why = self._lab.barriers.reason_for() or self._refused.get(job.id) or self._short.reason(job.id)
         if why is not None:
             return why
         try:
@@ -219,9 +221,8 @@ class Queue(Orders):
             self._home(job, promised)
         except EngineError:
             return False
-        return self._refused.get(job.id) is None and all(
-            gate(job) is None for gate in self.gates if gate not in self.turns
-        )
+        refused = self._refused.get(job.id) or self._short.reason(job.id)
+        return refused is None and all(gate(job) is None for gate in self.gates if gate not in self.turns)
 
     def _too_many(self, _: Job) -> str | None:
         working = len(self._engine.working)
@@ -243,6 +244,7 @@ class Queue(Orders):
             if not self.line.jobs[job.id].pending or self.line.paused is not None:
                 return
             promised = {other.position for other in self.line.pending if other.position is not None}
+            self._short.forget(job.id)
             try:
                 position = self._home(job, promised) or None
                 await self._engine.start(
@@ -258,6 +260,9 @@ class Queue(Orders):
             except EngineError as error:
                 self._refused[job.id] = str(error)
             except InputErrors as errors:
+                if of_supply(errors.problems):
+                    self._short.add(job.id, errors.problems)
+                    return
                 await self._hold(job, f"it does not hold in this lab any more: {errors}")
             except JournalError:
                 raise

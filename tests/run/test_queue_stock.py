@@ -1,0 +1,95 @@
+"""Jobs and the stock: what waits for want of it, and which rows ask for what is not there, or not free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labd.files import InputErrors, Problem
+from labd.run import engine as engine_module
+from labd.run.queue import Submission, Submitted, rows_of
+from tests.run.conftest import Bench
+from tests.run.pipetting import DOSE, lab
+from tests.run.test_queue import states, when
+
+VIAL = "robot/2/A1"
+LINE: dict[str, Any] = {"queue": {"plan": False, "most_runs": 1}}
+
+
+async def submit(bench: Bench, *rows: Mapping[str, Any], source: str = DOSE, **more: Any) -> Submitted:
+    """Queues rows just as they are."""
+    found = rows_of(rows, range(2, len(rows) + 2))
+    asked = {"table": "cells.csv", "name": "asked.yaml", "by": "eva", **more}
+    return await bench.engine.queue.submit(Submission(source, rows=found, **asked))
+
+
+def places(count: int) -> list[dict[str, Any]]:
+    return [{"position": f"tray/cells/A{number + 1}"} for number in range(count)]
+
+
+async def refusals(bench: Bench, *rows: Mapping[str, Any], **more: Any) -> list[Problem]:
+    """What is said against rows."""
+    with pytest.raises(InputErrors) as found:
+        await submit(bench, *rows, **more)
+    return list(found.value.problems)
+
+
+async def test_what_later_jobs_need_does_not_hold_those_that_can_be_made(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        await bench.lab.inventory.load_liquid(VIAL, "LP57", 1110.0, by="anna")
+        await bench.engine.queue.pause(by="eva")
+        await submit(bench, *places(3))  # 105 µL of 110
+        await bench.lab.inventory.count(VIAL, 1075.0, by="anna")  # enough for two
+        await bench.engine.queue.resume(by="eva")
+        done = {"job-0001": "Completed", "job-0002": "Completed", "job-0003": "Waiting"}
+        await when(bench, lambda: states(bench) == done)
+        why = str(bench.engine.queue.job("job-0003").why)
+        assert why.startswith("35 µL LP57 is needed, 5 µL is left that nobody else needs: refill it")
+        await bench.lab.inventory.count(VIAL, 1040.0, by="anna")
+        await when(bench, lambda: states(bench)["job-0003"] == "Completed")
+
+
+async def test_a_job_that_is_short_when_it_is_started_waits_until_more_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+    real = engine_module.read
+
+    def refuses(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise InputErrors([Problem("P502", "this needs 50 µL LP57 on the worst path", mend="fill up LP57")])
+
+    async with lab(tmp_path, **LINE) as bench:
+        monkeypatch.setattr(engine_module, "read", refuses)
+        await submit(bench, *places(1))
+        await when(bench, lambda: bench.engine.queue.job("job-0001").why is not None)
+        job = bench.engine.queue.job("job-0001")
+        assert (job.state, job.why) == ("Waiting", "this needs 50 µL LP57 on the worst path: fill up LP57")
+        bench.engine.queue.reconsider()
+        await bench.lab.inventory.count(VIAL, 1090.0, by="anna")
+        await asyncio.sleep(600)
+        assert tries == 1  # less is there than before
+        monkeypatch.setattr(engine_module, "read", real)
+        await bench.lab.inventory.count(VIAL, 1900.0, by="anna")
+        await when(bench, lambda: states(bench) == {"job-0001": "Completed"})
+
+
+async def test_all_held_jobs_of_a_batch_are_released_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine_module.read
+
+    def refuses(*_: object) -> None:
+        raise InputErrors([Problem("P208", "more than the robot can")])
+
+    async with lab(tmp_path, **LINE) as bench:
+        monkeypatch.setattr(engine_module, "read", refuses)
+        await submit(bench, *places(2))
+        await when(bench, lambda: set(states(bench).values()) == {"Held"})
+        monkeypatch.setattr(engine_module, "read", real)
+        released = await bench.engine.queue.release_batch("batch-0001", by="eva")
+        assert [job.id for job in released] == ["job-0001", "job-0002"]
+        await when(bench, lambda: set(states(bench).values()) == {"Completed"})
