@@ -48,6 +48,9 @@ class Homes:
             there = self.lab.places.sample_at(position)
             if there is not None:
                 raise EngineError(f"{position} is occupied by {there}")
+            wrong = self.lab.inventory.no_cell(position)
+            if wrong is not None:
+                raise EngineError("; ".join(wrong))
             return position
         for place in self._tray_wells():
             free = place not in promised and self.lab.places.sample_at(place) is None

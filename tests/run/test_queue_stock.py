@@ -11,9 +11,10 @@ import pytest
 
 from labd.files import InputErrors, Problem
 from labd.run import engine as engine_module
+from labd.run.homes import EngineError
 from labd.run.queue import Submission, Submitted, rows_of
 from tests.run.conftest import Bench
-from tests.run.pipetting import DOSE, lab
+from tests.run.pipetting import DECK, DOSE, lab
 from tests.run.test_queue import states, when
 
 VIAL = "robot/2/A1"
@@ -93,3 +94,39 @@ async def test_all_held_jobs_of_a_batch_are_released_at_once(tmp_path: Path, mon
         released = await bench.engine.queue.release_batch("batch-0001", by="eva")
         assert [job.id for job in released] == ["job-0001", "job-0002"]
         await when(bench, lambda: set(states(bench).values()) == {"Completed"})
+
+
+CELLS = [entry for entry in DECK if entry["place"] != "tray/cells"]
+FILLED = [*CELLS, {"place": "tray/cells", "labware": "cell_tray_36", "fill": "half_cell"}]
+
+
+async def test_a_position_without_its_half_cell_and_a_bottle_are_refused_with_row_and_mend(tmp_path: Path) -> None:
+    async with lab(tmp_path, FILLED, **LINE) as bench:
+        await bench.lab.inventory.count("tray/cells/A1", 0, by="anna")
+        gone, bottle = await refusals(bench, *places(2), {"position": VIAL})
+        assert (gone.code, gone.line, gone.column, gone.mend) == (
+            "T105",
+            2,
+            1,
+            "labd load tray/cells/A1 --fill half_cell",
+        )
+        assert gone.message == "row 2, column `position`: no half cell lies at tray/cells/A1 any more"
+        assert bottle.message == "row 4, column `position`: robot/2/A1 holds LP57, no cell"
+        with pytest.raises(EngineError, match="no half cell lies at tray/cells/A1 any more; labd load tray/cells/A1"):
+            await bench.start(DOSE)
+        with pytest.raises(EngineError, match="robot/2/A1 holds LP57, no cell"):
+            await bench.start(DOSE, position=VIAL)
+        await bench.lab.inventory.load_parts("tray/cells/A1", "half_cell", by="anna")
+        await submit(bench, *places(1))
+        await when(bench, lambda: states(bench) == {"job-0001": "Completed"})
+
+
+async def test_a_job_whose_half_cell_was_taken_meanwhile_waits_for_another(tmp_path: Path) -> None:
+    async with lab(tmp_path, FILLED, **LINE) as bench:
+        await bench.engine.queue.pause(by="eva")
+        await submit(bench, *places(1))
+        await bench.lab.inventory.count("tray/cells/A1", 0, by="anna")
+        await bench.engine.queue.resume(by="eva")
+        await when(bench, lambda: "no half cell lies" in str(bench.engine.queue.job("job-0001").why))
+        await bench.lab.inventory.load_parts("tray/cells/A1", "half_cell", by="anna")
+        await when(bench, lambda: states(bench) == {"job-0001": "Completed"})

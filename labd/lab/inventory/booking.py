@@ -139,6 +139,22 @@ class Booking(Shelf):
         self.stock.apply(event)
         return [event]
 
+    def no_cell(self, place: str) -> tuple[str, str] | None:
+        """Why no sample can begin at a place, with the mend: its part was taken, or it is a well of stock.
+
+        None where that cannot be told: a sample is there, or nothing was ever told of what lies there.
+        """
+        if self._places.sample_at(place) is not None:
+            return None
+        if place in self.stock.known and place not in self.stock.parts:
+            part = self._was(place) or "half_cell"
+            mend = f"labd load {place} --fill {part}"
+            return f"no {part.replace('_', ' ')} lies at {place} any more", mend
+        well = self.stock.wells.get(place)
+        if well is not None and well.volume > NOTHING:
+            return f"{place} holds {well.name}, no cell", "say where its sample stands"
+        return None
+
     def left(self, place: str, by: str) -> list[NewEvent]:
         """A sample was taken out of the lab, and with it the vial that it was: as `born` is."""
         if not self.is_well(place):

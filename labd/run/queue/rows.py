@@ -46,10 +46,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a lab has already: samples, and why they are known; the samples of barcodes."""
+    """What a lab has already: samples, and why they are known; the samples of barcodes; where no sample can begin."""
 
     samples: Mapping[str, str] = field(default_factory=dict)
     barcode: Callable[[str], str | None] = lambda _: None
+    no_cell: Callable[[str], tuple[str, str] | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +265,8 @@ class _Checking:
         if self.facts.places is not None and text not in self.facts.places:
             mend = did_you_mean(text, self.facts.places, "it has")
             self._of_cell("T105", row, column, f"the lab has no place `{text[:60]}`", mend)
-        else:
-            self._once(row, column, text, "T105")
+        elif self._once(row, column, text, "T105") and (wrong := self.known.no_cell(text)) is not None:
+            self._of_cell("T105", row, column, *wrong)
         return text
 
     def _priority(self, row: Row) -> int:
