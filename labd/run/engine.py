@@ -22,7 +22,7 @@ from labd.protocol.parameters import told
 from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
-from labd.run.homes import EngineError, Homes
+from labd.run.homes import EngineError, Homes, asks_where
 from labd.run.identity import unsaid
 from labd.run.lifecycle import ENDING, CommandRefusedError
 from labd.run.needing import needed
@@ -193,7 +193,7 @@ class Engine(Commanding):
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
-        home = self.homes.home_of(sample, position)
+        home = self.homes.home_of(sample, position, taken=asks_where((source, *protocol.texts.values())))
         performer = performer_of(self.lab, self.journal, self.signals, run_id)
         run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {

@@ -14,7 +14,7 @@ from labd.run import engine as engine_module
 from labd.run.homes import EngineError
 from labd.run.queue import Submission, Submitted, rows_of
 from tests.run.conftest import Bench
-from tests.run.pipetting import DECK, DOSE, lab
+from tests.run.pipetting import CRIMP, DECK, DOSE, lab
 from tests.run.test_queue import states, when
 
 VIAL = "robot/2/A1"
@@ -130,3 +130,13 @@ async def test_a_job_whose_half_cell_was_taken_meanwhile_waits_for_another(tmp_p
         await when(bench, lambda: "no half cell lies" in str(bench.engine.queue.job("job-0001").why))
         await bench.lab.inventory.load_parts("tray/cells/A1", "half_cell", by="anna")
         await when(bench, lambda: states(bench) == {"job-0001": "Completed"})
+
+
+async def test_a_run_that_needs_no_cell_takes_no_half_cell(tmp_path: Path) -> None:
+    async with lab(tmp_path, FILLED, **LINE) as bench:
+        await bench.engine.wait((await bench.engine.start(CRIMP, "crimp.yaml", {}, by="eva")).id)
+        await submit(bench, {}, source=CRIMP)
+        await when(bench, lambda: states(bench) == {"job-0001": "Completed"})
+        assert bench.lab.inventory.parts()["half_cell"] == 36
+        await bench.engine.wait((await bench.engine.start(DOSE, "dose.yaml", {}, by="eva")).id)
+        assert bench.lab.inventory.parts()["half_cell"] == 35

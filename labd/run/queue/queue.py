@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from labd.files.tables import Row
 from labd.journal import Event, JournalError, NewEvent
 from labd.lab.bus import Happening, RunState
 from labd.lab.samples import SAMPLES
-from labd.run.homes import EngineError
+from labd.run.homes import EngineError, asks_where
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
 from labd.run.queue.orders import Orders, UnknownJobError
 from labd.run.queue.rows import Known
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from labd.run.engine import Engine
 
 log = structlog.get_logger(__name__)
-
-_PLACED = re.compile(r"sample\.(position|home)")
-"""What a protocol says for which it matters where its sample is."""
 
 Gate = Callable[[Job], str | None]
 
@@ -232,8 +228,9 @@ class Queue(Orders):
 
     def _home(self, job: Job, promised: set[str]) -> str:
         """Where its sample will be; "" where that does not matter. Raises EngineError: it cannot be there now."""
-        home = self._engine.homes.home_of(job.sample, job.position, promised)
-        if not home and self._engine.homes.trays and any(map(_PLACED.search, _texts(job))):
+        placed = asks_where((job.source, *job.called.values()))
+        home = self._engine.homes.home_of(job.sample, job.position, promised, taken=placed)
+        if not home and placed and self._engine.homes.trays:
             trays = ", ".join(self._engine.homes.trays)
             raise EngineError(f"no unused well is left in {trays}; say where its sample stands with a `position`")
         return home
@@ -327,10 +324,6 @@ class Queue(Orders):
         samples |= {state.sample: f"{state.run} was for it" for state in self._engine.known()}
         samples |= {job.sample: f"{job.id} is for it" for job in self.line.pending}
         return Known(samples, self._lab.samples.by_barcode, self._lab.inventory.no_cell)
-
-
-def _texts(job: Job) -> tuple[str, ...]:
-    return (job.source, *job.called.values())
 
 
 __all__ = ["Queue", "Submission", "Submitted", "UnknownJobError"]
