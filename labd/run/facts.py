@@ -44,6 +44,7 @@ def facts_of(lab: Lab, own: str | None = None, *, only: Collection[str] | None =
         parts={name: int(count) for name, count in free.parts.items()},
         stock={place: piece.name for place, piece in inventory.stock.parts.items()},
         gone=frozenset(inventory.gone()),
+        trays=_trays(lab),
         name=lab.config.lab,
     )
 
@@ -112,6 +113,13 @@ def _places(lab: Lab) -> frozenset[str]:
         places |= set(device.driver.setup.positions)
         places |= {place for unit in device.driver.units if (place := lab.place_of(device, unit))}
     return frozenset(places)
+
+
+def _trays(lab: Lab) -> frozenset[str]:
+    """Places where parts and cells lie; a unit's own place is a station, whatever stands on it."""
+    units = {lab.place_of(device, unit) for device in lab.devices.values() for unit in device.driver.units}
+    trays = [entry for entry in lab.config.deck if labware.holds_parts(entry.labware)]
+    return frozenset(f"{entry.place}/{well}" for entry in trays for well in entry.wells) - units
 
 
 def _capacities(lab: Lab) -> dict[str, float]:

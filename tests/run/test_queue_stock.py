@@ -140,3 +140,76 @@ async def test_a_run_that_needs_no_cell_takes_no_half_cell(tmp_path: Path) -> No
         assert bench.lab.inventory.parts()["half_cell"] == 36
         await bench.engine.wait((await bench.engine.start(DOSE, "dose.yaml", {}, by="eva")).id)
         assert bench.lab.inventory.parts()["half_cell"] == 35
+
+
+CARRY = """\
+labd: 1
+protocol: lidded
+version: 1.0.0
+summary: Wait, and lay a lid on the cell.
+parameters:
+  lid: {type: position}
+  store_at: {type: position, default: tray/cells/F6}
+roles: {arm: arm}
+start: wait
+states:
+  wait: {summary: Wait., wait: 60 s, next: take}
+  take:
+    summary: Take it.
+    steps:
+      - {do: arm.pick, with: {place: =lid}}
+      - {do: arm.place, with: {place: =sample.position}}
+      - {do: arm.pick, with: {place: =sample.position}}
+      - {do: arm.place, with: {place: =store_at}}
+    next: done
+  done: {end: complete}
+"""
+
+
+def lidded(position: int, lid: int, store: int) -> dict[str, Any]:
+    return {
+        "position": f"tray/cells/A{position}",
+        "lid": f"tray/lids/A{lid}",
+        "store_at": f"tray/cells/F{store}",
+    }
+
+
+async def test_places_of_jobs_and_runs_are_nobody_elses(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        await bench.engine.queue.pause(by="eva")
+        await submit(bench, lidded(1, 1, 1), source=CARRY)
+        rows = lidded(1, 2, 2), lidded(2, 1, 3), lidded(3, 3, 1), lidded(4, 4, 4)
+        told = [
+            "row 2, column `position`: tray/cells/A1 is kept for job-0001",
+            "row 3, column `lid`: tray/lids/A1 is kept for job-0001",
+            "row 4, column `store_at`: tray/cells/F1 is kept for job-0001",
+        ]
+        found = await refusals(bench, *rows, source=CARRY)
+        assert [(problem.code, problem.message) for problem in found] == [("T105", text) for text in told]
+        by_hand = {"lid": "tray/lids/A1", "store_at": "tray/cells/F2"}
+        with pytest.raises(EngineError, match="tray/lids/A1 is kept for job-0001; name another place"):
+            await bench.engine.start(CARRY, "carry.yaml", by_hand, position="tray/cells/A5", by="eva")
+        await bench.engine.queue.resume(by="eva")
+        await when(bench, lambda: states(bench) == {"job-0001": "Running"})
+        found = await refusals(bench, *rows, source=CARRY)
+        assert [problem.message for problem in found] == [text.replace("job-0001", "run-0002") for text in told[1:]]
+        await when(bench, lambda: states(bench) == {"job-0001": "Completed"})
+        (there,) = await refusals(bench, lidded(2, 2, 1), source=CARRY)
+        assert there.message == "row 2, column `store_at`: tray/cells/F1 is occupied by batch-0001-01"
+        assert len((await submit(bench, lidded(1, 2, 2), source=CARRY)).jobs) == 1
+
+
+async def test_places_are_kept_over_a_restart_and_free_when_the_job_is_cancelled(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        await bench.engine.queue.pause(by="eva")
+        await submit(bench, lidded(1, 1, 1), source=CARRY)
+    async with lab(tmp_path, **LINE) as bench:
+        assert len(await refusals(bench, lidded(2, 1, 2), source=CARRY)) == 1
+        await bench.engine.queue.cancel("job-0001", by="eva")
+        assert len((await submit(bench, lidded(1, 1, 1), source=CARRY)).jobs) == 1
+
+
+async def test_two_rows_do_not_put_their_cells_at_one_place(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        (told,) = await refusals(bench, lidded(1, 1, 1), lidded(2, 2, 1), source=CARRY)
+        assert told.message == "row 3, column `store_at`: `tray/cells/F1` stands in row 2 already"

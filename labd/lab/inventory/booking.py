@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from labd.journal import NewEvent
 from labd.lab.inventory import entries
 from labd.lab.inventory.needs import Needs, needs_of
-from labd.lab.inventory.shelf import Shelf
+from labd.lab.inventory.shelf import RUN, Shelf
 from labd.lab.inventory.shortage import (
     Shortage,
     microlitres,
@@ -184,6 +184,33 @@ class Booking(Shelf):
         """What was set aside is there for others again."""
         if self.stock.reserved.pop(owner, None) is not None:
             self.changed()
+
+    def kept(
+        self, place: str, sample: str | None, own: str | None = None, *, only: Collection[str] | None = None
+    ) -> str | None:
+        """For whom a place of a tray is kept, or what occupies it, in words; None: it is free for a sample.
+
+        Args:
+            place: which.
+            sample: for which it is asked; None: a new one.
+            own: the job or run for which is asked.
+            only: the others that count; None: all of them.
+        """
+        there = self._places.sample_at(place)
+        if there is not None and there == sample:
+            return None
+        for owner, needs in self.stock.reserved.items():
+            if owner == own or (only is not None and owner not in only):
+                continue
+            if there is not None and owner.startswith(RUN):
+                continue  # its sample stands there as yet
+            if place in needs.places and (sample is None or needs.places[place] != sample):
+                return f"{place} is kept for {owner}"
+        return f"{place} is occupied by {there}" if there is not None else None
+
+    def promised(self) -> set[str]:
+        """All places that are kept for jobs and runs."""
+        return {place for needs in self.stock.reserved.values() for place in needs.places}
 
     def problems(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, str, str]]:
         """Which rows of a table cannot be made of what is free, with why and how to mend it, in their order."""

@@ -28,10 +28,12 @@ SAMPLE = "sample"
 class Key(NamedTuple):
     """One thing that is counted: drawn of a material or from a place, put into a place, tips, picks where parts lie.
 
+    `put` is where an arm sets something down.
+
     `tips` are all of them; `tip` are those of one size, whose µL are the name.
     """
 
-    kind: Literal["material", "place", "into", "tips", "tip", "pick"]
+    kind: Literal["material", "place", "into", "tips", "tip", "pick", "put"]
     name: str = ""
 
 
@@ -207,6 +209,9 @@ class Ledger:
             found = [Key("pick", name) for name in names if name in (self.facts.stock or {}) or name in self.facts.gone]
             share = Use(Interval(1, 1), 1, (*op.path, "with", "place"))
             yield from self._shared(found, share, len(names))
+        if op.action.name == "place" and "place" in op.parameters:
+            put = Use(Interval(0, 1), 1, (*op.path, "with", "place"))
+            yield from ((Key("put", name), put) for name in self._names(op.parameters["place"], place))
 
     def _sized(self, volume: Slot, use: Use, place: tuple[str, int]) -> Iterator[tuple[Key, Use]]:
         """The tips of each size that one action may take; nothing where several robots could serve."""

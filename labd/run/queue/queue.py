@@ -323,7 +323,8 @@ class Queue(Orders):
         samples = dict.fromkeys(self.line.registered, "it was registered")
         samples |= {state.sample: f"{state.run} was for it" for state in self._engine.known()}
         samples |= {job.sample: f"{job.id} is for it" for job in self.line.pending}
-        return Known(samples, self._lab.samples.by_barcode, self._lab.inventory.no_cell)
+        inventory = self._lab.inventory
+        return Known(samples, self._lab.samples.by_barcode, inventory.no_cell, inventory.kept)
 
 
 __all__ = ["Queue", "Submission", "Submitted", "UnknownJobError"]

@@ -113,7 +113,7 @@ def batch_events(
             "position": entry.position,
             "parameters": dict(entry.parameters),
             "priority": entry.priority,
-            "needs": dict(entry.needs),
+            "needs": {**entry.needs, **({"places": dict.fromkeys(entry.places, sample)} if entry.places else {})},
         }
         for job, sample, entry in zip(ids, samples, checked.entries, strict=True)
     ]
