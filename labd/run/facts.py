@@ -29,6 +29,7 @@ def facts_of(lab: Lab, own: str | None = None, *, only: Collection[str] | None =
     kinds = {device.driver.role for device in lab.devices.values()} | set(lab.config.roles)
     roles = {kind: role for kind in kinds if (role := _role(lab, kind)) is not None}
     inventory = lab.inventory
+    trays = _trays(lab)
     wells, free = inventory.stock.wells, inventory.free(own, only=only)
     return LabFacts(
         roles,
@@ -44,7 +45,8 @@ def facts_of(lab: Lab, own: str | None = None, *, only: Collection[str] | None =
         parts={name: int(count) for name, count in free.parts.items()},
         stock={place: piece.name for place, piece in inventory.stock.parts.items()},
         gone=frozenset(inventory.gone()),
-        trays=_trays(lab),
+        trays=trays,
+        bare=_bare(lab, trays),
         name=lab.config.lab,
     )
 
@@ -120,6 +122,12 @@ def _trays(lab: Lab) -> frozenset[str]:
     units = {lab.place_of(device, unit) for device in lab.devices.values() for unit in device.driver.units}
     trays = [entry for entry in lab.config.deck if labware.holds_parts(entry.labware)]
     return frozenset(f"{entry.place}/{well}" for entry in trays for well in entry.wells) - units
+
+
+def _bare(lab: Lab, trays: frozenset[str]) -> frozenset[str]:
+    """Of the places of trays those where nothing lies or will; none where nobody keeps a book of parts on trays."""
+    known = lab.inventory.stock.known
+    return trays - known - set(lab.places.occupied()) - lab.inventory.promised() if known else frozenset()
 
 
 def _capacities(lab: Lab) -> dict[str, float]:

@@ -213,3 +213,27 @@ async def test_two_rows_do_not_put_their_cells_at_one_place(tmp_path: Path) -> N
     async with lab(tmp_path, **LINE) as bench:
         (told,) = await refusals(bench, lidded(1, 1, 1), lidded(2, 2, 1), source=CARRY)
         assert told.message == "row 3, column `store_at`: `tray/cells/F1` stands in row 2 already"
+
+
+async def test_a_part_is_picked_only_where_one_lies(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        (told,) = await refusals(bench, {**lidded(1, 1, 1), "lid": "tray/cells/C3"}, source=CARRY)
+        assert (told.code, told.message) == ("T105", "row 2, column `lid`: nothing lies at tray/cells/C3")
+        await bench.lab.inventory.count("tray/lids/A2", 0, by="anna")
+        (told,) = await refusals(bench, lidded(1, 1, 1), lidded(2, 2, 2), source=CARRY)
+        text = "row 3, column `lid`: this picks at tray/lids/A2, where nothing lies any more"
+        assert (told.code, told.message) == ("T105", text)
+        values = {"lid": "tray/cells/C3", "store_at": "tray/cells/F2"}
+        with pytest.raises(InputErrors, match="P504 nothing lies at tray/cells/C3"):
+            await bench.engine.start(CARRY, "carry.yaml", values, position="tray/cells/A5", by="eva")
+
+
+async def test_a_run_picks_what_it_has_put_down_itself(tmp_path: Path) -> None:
+    built = CARRY.replace(
+        "      - {do: arm.pick, with: {place: =sample.position}}\n      - {do: arm.place, with: {place: =store_at}}\n",
+        "",
+    ).replace("{place: =sample.position}", "{place: =store_at}")
+    built = built.replace("    next: done\n", "      - {do: arm.pick, with: {place: =store_at}}\n    next: done\n")
+    async with lab(tmp_path, **LINE) as bench:
+        found = await submit(bench, lidded(1, 1, 1), source=built, dry_run=True)
+        assert found.rows == 1

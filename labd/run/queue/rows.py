@@ -147,7 +147,7 @@ class _Checking:
         self._belongs(row, sample, barcode)
         if len(self.problems) > before or not self.sound:
             return None
-        parameters, used, places = self._proven(row.number, values)
+        parameters, used, places = self._proven(row, values)
         self._free(row, sample, places)
         own = tuple(dict.fromkeys([*places, *([position] if position in self.facts.trays else [])]))
         about = {
@@ -204,14 +204,14 @@ class _Checking:
                 self.problems.append(Problem("T105", said, self.asked.file, line, mend=OTHER_PLACE))
 
     def _proven(
-        self, row: int, values: Mapping[str, Any]
+        self, row: Row, values: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any], Mapping[str, Any], Sequence[str]]:
         """The row's values as they are told, what they need, and the places; the same values are proven once."""
         try:
             bound = bind_parameters(self.protocol, values, self.facts)
         except InputErrors as errors:
             for problem in errors.problems:
-                self.unproven[problem].append(row)
+                self.unproven[problem].append(row.number)
             return {}, {}, ()
         key = repr(sorted(bound.items()))
         if key not in self.proofs:
@@ -219,8 +219,20 @@ class _Checking:
             self.proofs[key] = (found, {}, ()) if found else (found, *self._used(bound))
         wrong, used, places = self.proofs[key]
         for problem in wrong:
-            self.unproven[problem].append(row)
+            if not self._of_place(row, problem, bound):
+                self.unproven[problem].append(row.number)
         return told(self.protocol, bound), used, places
+
+    def _of_place(self, row: Row, problem: Problem, bound: Mapping[str, Any]) -> bool:
+        """Whether a problem was told as one of a cell: a part is not where the cell says that it lies."""
+        if problem.code != "P504":
+            return False
+        for column in self.columns.all:
+            place = bound.get(column.name)
+            if place in self.facts.bare | self.facts.gone and str(place) in re.split(r"[\s,]", problem.message):
+                self._of_cell("T105", row, column, problem.message, problem.mend)
+                return True
+        return False
 
     def _used(self, bound: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[str]]:
         found = needs(self._program(), self.facts, bound)
