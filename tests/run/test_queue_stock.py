@@ -237,3 +237,23 @@ async def test_a_run_picks_what_it_has_put_down_itself(tmp_path: Path) -> None:
     async with lab(tmp_path, **LINE) as bench:
         found = await submit(bench, lidded(1, 1, 1), source=built, dry_run=True)
         assert found.rows == 1
+
+
+async def test_a_second_batch_that_needs_more_parts_than_are_left_is_told_row_by_row(tmp_path: Path) -> None:
+    async with lab(tmp_path, **LINE) as bench:
+        await bench.engine.queue.pause(by="eva")
+        lids = ["A1", "A2", "A3", "A4", "B1", "B2"]
+        everything = [{**lidded(at, 1, at), "lid": f"tray/lids/{lid}"} for at, lid in enumerate(lids, 1)]
+        await submit(bench, *everything, source=CARRY)
+        await bench.lab.inventory.count("tray/lids", 7, by="anna")
+        spare = CARRY.replace("{place: =lid}", "{place: tray/lids/B4}").replace("  lid: {type: position}\n", "")
+        rows = [{"position": f"tray/cells/C{number}", "store_at": f"tray/cells/E{number}"} for number in (1, 2)]
+        (told,) = await refusals(bench, *rows, source=spare)
+        assert (told.code, told.line) == ("T107", 3)
+        text = "1 of `lid` are needed, 0 are left: 7 lie there, 6 are kept for job-0001 and 5 others"
+        assert told.message == f"row 3: {text}"
+        await bench.lab.inventory.count("tray/lids", 6, by="anna")
+        row = {**lidded(1, 1, 6), "position": "tray/cells/C1", "lid": "tray/lids/B4", "store_at": "tray/cells/E1"}
+        (told,) = await refusals(bench, row, source=CARRY)
+        assert (told.code, told.line, told.column) == ("T107", 2, 2)
+        assert told.message.startswith("row 2, column `lid`: 1 of `lid` are needed, 0 are left: 6 lie there, 6 are")

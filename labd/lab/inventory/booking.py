@@ -222,7 +222,8 @@ class Booking(Shelf):
                 for name, amount in amounts.items():
                     has = left[kind].get(name, 0.0)
                     if has + NOTHING < amount:
-                        found.append((row, *self._lacks(kind, name, amount, has)))
+                        text, mend = self._lacks(kind, name, amount, has)
+                        found.append((row, text + (self._held_back(name) if kind == "parts" else ""), mend))
                     left[kind][name] = max(0.0, has - amount)
         return found
 
@@ -247,6 +248,15 @@ class Booking(Shelf):
         }
         told["tips"] = {size: amount for size, amount in told["tips"].items() if size}
         return told
+
+    def _held_back(self, part: str) -> str:
+        """How many lie there, and for whom they are kept; empty where they are for nobody."""
+        owners = {owner: needs.parts[part] for owner, needs in self.stock.reserved.items() if part in needs.parts}
+        if not owners:
+            return ""
+        first, *others = owners
+        more = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
+        return f": {self.parts()[part]} lie there, {sum(owners.values()):g} are kept for {first}{more}"
 
     def _lacks(self, kind: str, name: str, needs: float, has: float) -> tuple[str, str]:
         """What is missing, and the mend."""

@@ -19,6 +19,7 @@ from labd.protocol.proofs.material import Needs
 from labd.protocol.values import BadValue
 from labd.run.needing import places_named
 from labd.run.queue.columns import Column, Columns, columns_of
+from labd.run.queue.shortages import SUPPLY
 from labd.sdk import UnitError, units
 
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -74,6 +75,7 @@ class Entry:
     parameters: Mapping[str, Any]
     needs: Mapping[str, Any]
     places: tuple[str, ...] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)  # the one that names a part's place, by the part
 
 
 def check_rows(protocol: Protocol, asked: Asked, facts: LabFacts, known: Known) -> list[Entry]:
@@ -126,7 +128,7 @@ class _Checking:
     def _tell_unproven(self) -> None:
         """What the checker says: once where it is of all rows, else with the rows."""
         for problem, rows in self.unproven.items():
-            if len(rows) == len(self.asked.rows):
+            if len(rows) == len(self.asked.rows) and not (self.asked.file and problem.code in SUPPLY):
                 self.problems.append(problem)
                 continue
             names = ", ".join(map(str, rows[:ALL_ROWS])) + (", …" if len(rows) > ALL_ROWS else "")
@@ -153,7 +155,9 @@ class _Checking:
         about = {
             one.name: cell for one in self.columns.all if one.note and (cell := row.cells.get(one.header)) is not None
         }
-        return Entry(row.number, sample, barcode, position, priority, mass, about, parameters, used, own)
+        return Entry(
+            row.number, sample, barcode, position, priority, mass, about, parameters, used, own, self._of_parts(row)
+        )
 
     def _fixed(self) -> None:
         """The values for all rows; what is wrong with one is told once."""
@@ -233,6 +237,12 @@ class _Checking:
                 self._of_cell("T105", row, column, problem.message, problem.mend)
                 return True
         return False
+
+    def _of_parts(self, row: Row) -> dict[str, Column]:
+        """The columns that name the place of a part, by the part."""
+        stock = self.facts.stock or {}
+        named = [(str(row.cells.get(one.header)), one) for one in self.columns.all if one.name in self.types]
+        return {stock[place]: column for place, column in named if place in stock}
 
     def _used(self, bound: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[str]]:
         found = needs(self._program(), self.facts, bound)
@@ -358,14 +368,6 @@ def needs_of(found: Needs) -> dict[str, Any]:
     }
 
 
-def of_stock(file: str, found: Iterable[tuple[int, str, str]]) -> list[Problem]:
-    """What the inventory says: row, text and mend."""
-    return [
-        Problem("T107", f"row {row}: {text}" if file else text, file, row if file else 0, mend=mend)
-        for row, text, mend in found
-    ]
-
-
 def _with_unit(cell: Cell, unit: str | None) -> Cell:
     """A cell with its header's unit, where it says none itself."""
     number = _number(cell)
@@ -380,4 +382,4 @@ def _number(cell: Cell) -> str | None:
     return text if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text) else None
 
 
-__all__ = ["Asked", "Entry", "Known", "check_rows", "needs_of", "of_stock"]
+__all__ = ["Asked", "Entry", "Known", "check_rows", "needs_of"]
