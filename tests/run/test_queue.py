@@ -251,7 +251,7 @@ async def test_an_order_to_the_whole_lab_keeps_the_queue_from_starting_what_wait
         assert states(lab) == {"job-0001": "Aborted", "job-0002": "Waiting"}
         assert lab.engine.queue.paused == "the queue is paused by eva: stop of all runs, smoke"
         await order_all(lab.engine, Command.ABORT, by="mk")
-        assert lab.engine.queue.paused == "the queue is paused by eva: abort of all runs"
+        assert lab.engine.queue.paused == "the queue is paused by mk: abort of all runs"
     async with at_work(tmp_path, DEVICES, lab_yaml={"queue": IN_LINE}) as lab:
         assert lab.engine.queue.paused is not None
         await asyncio.sleep(3600)

