@@ -435,7 +435,7 @@ async def test_what_is_kept_for_one_job_is_not_there_for_another_and_goes_to_its
         await lab.engine.queue.pause(by="eva")
         await submit(lab, *rows, source=CLOSE)
         assert list(reserved) == ["job-0001", "job-0002"]
-        with pytest.raises(InputErrors, match="needs 1 of `lid`, the lab has 0"):
+        with pytest.raises(InputErrors, match="row 1, column `lid`: tray/lids/A2 is kept for job-0002"):
             await submit(lab, {"lid": "tray/lids/A2", "position": PLACES[7]}, source=CLOSE)
         await lab.engine.queue.cancel("job-0001", by="eva")
         assert list(reserved) == ["job-0002"]
