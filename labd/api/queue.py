@@ -15,6 +15,7 @@ from labd.api.queue_models import (
     PauseRequest,
     PriorityRequest,
     QueueModel,
+    ReleasedModel,
 )
 from labd.run.queue import Queue
 
@@ -78,6 +79,12 @@ def _job_routes(api: APIRouter, queue: Queue) -> None:
     async def cancel_batch(batch_id: str, request: CancelRequest) -> CancelledModel:
         """Cancels what waits of a batch; durable when this answers. Runs at work go on."""
         return await _cancel(queue, batch_id, request)
+
+    @api.post("/batches/{batch_id}/commands/release")
+    async def release_batch(batch_id: str, request: ByRequest) -> ReleasedModel:
+        """Lets all held jobs of a batch wait for their start again."""
+        jobs = await queue.release_batch(batch_id, by=request.by)
+        return ReleasedModel(released=[job.id for job in jobs])
 
     @api.post("/jobs/{job_id}/commands/move")
     async def move(job_id: str, request: MoveRequest) -> JobModel:

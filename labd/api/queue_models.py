@@ -144,6 +144,12 @@ class BatchModel(_Model):
     paused: str | None
 
 
+class ReleasedModel(_Model):
+    """The held jobs that wait for their start again."""
+
+    released: list[str]
+
+
 class CancelledModel(_Model):
     """The jobs that were cancelled; `running` are those of the batch that were not, with their runs."""
 

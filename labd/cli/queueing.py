@@ -190,8 +190,18 @@ def priority(
 
 
 @queue_app.command()
-def release(job: JobId, *, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
-    """Let a held job wait for its start again, once what held it is mended."""
+def release(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, or a batch: all of it that is held.")],
+    *,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Let a held job, or those of a batch, wait for their start again, once what held them is mended."""
+    if job.startswith("batch-"):
+        path = f"/batches/{quoted(job)}/commands/release"
+        _show_released(Client(socket, lab).post(path, {"by": login_name()}), as_json=as_json)
+        return
     _order(Client(socket, lab), job, "release", {}, as_json=as_json)
 
 
@@ -216,6 +226,15 @@ def _order(client: Client, job: str, verb: str, body: dict[str, object], *, as_j
         views.show_json(found)
     else:
         queue_views.show_job(found)
+
+
+def _show_released(found: dict[str, Any], *, as_json: bool) -> None:
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(found)
+    else:
+        views.say(f"released: {', '.join(found['released'])}", "green")
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

@@ -102,7 +102,7 @@ CODES: dict[str, str] = {
     "T102": "a column that is missing, unknown, or stands twice",
     "T103": "a cell whose value does not fit: empty, of another unit or type, or out of bounds",
     "T104": "a sample or a barcode that stands twice, or that the lab has already",
-    "T105": "a place that the lab does not have, or that is given twice",
+    "T105": "a place that the lab does not have, that is given twice, or where what is needed does not lie",
     "T106": "a row that the lab cannot make: the protocol does not hold with its values",
     "T107": "more than the lab has, or what has expired",
 }

@@ -49,6 +49,8 @@ class LabFacts:
         parts: how many there are of each part, on trays and in stock.
         stock: which part lies at a place.
         gone: places of trays whose part was taken.
+        trays: all places of trays, where parts and cells lie.
+        bare: those of them where nothing lies, and never did; none where no part on a tray was ever told of.
         name: what the lab is called; empty where no lab is known.
     """
 
@@ -65,6 +67,8 @@ class LabFacts:
     parts: Mapping[str, int] | None = None
     stock: Mapping[str, str] | None = None
     gone: frozenset[str] = frozenset()
+    trays: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
     name: str = ""
 
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -19,13 +20,14 @@ from labd.lab.lab import Lab
 from labd.lab.samples import BESIDE, NAME, SAMPLES
 from labd.protocol import Protocol
 from labd.protocol.parameters import told
+from labd.protocol.proofs.material import needs as counted
 from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
-from labd.run.homes import EngineError, Homes
+from labd.run.homes import EngineError, Homes, asks_where
 from labd.run.identity import unsaid
 from labd.run.lifecycle import ENDING, CommandRefusedError
-from labd.run.needing import needed
+from labd.run.needing import needed, places_named
 from labd.run.planning.varying import varying
 from labd.run.queue import Job, Queue
 from labd.run.reading import read
@@ -178,12 +180,13 @@ class Engine(Commanding):
             EngineError: no place for the sample, a sample that another run works on, or the engine is closing.
         """
         self._check_open()
-        facts = facts_of(self.lab, job.id if job is not None else None)
+        # what later jobs need is no reason against an earlier one; who starts a run by hand leaves them theirs
+        facts = facts_of(self.lab) if job is None else facts_of(self.lab, job.id, only=self.lab.inventory.runs())
         orders = self._orders_to_all
         async with self._reading:
             # a long protocol takes a second: in a thread, so that a stop is heard meanwhile
             machine, values = await asyncio.to_thread(read, source, name, called or {}, parameters, facts)
-            needs = await asyncio.to_thread(needed, machine.program, facts, values)
+            found = await asyncio.to_thread(counted, machine.program, facts, values)
         protocol = machine.protocol
         self._check_open()
         if orders != self._orders_to_all:
@@ -195,7 +198,14 @@ class Engine(Commanding):
         if position is not None and facts.places is not None and position not in facts.places:
             mend = did_you_mean(position, facts.places, "it has")
             raise EngineError(f"the lab has no place {position!r}; {mend}")
-        home = self.homes.home_of(sample, position)
+        placed = asks_where((source, *protocol.texts.values()))
+        promised = self.lab.inventory.promised() if job is None else ()
+        home = self.homes.home_of(sample, position, promised, taken=placed)
+        named = places_named(found, facts, values)
+        if home in facts.trays:
+            named.append(home)
+        self._check_free(named, sample, job)
+        needs: dict[str, Any] = needed(found) | ({"places": dict.fromkeys(named, sample)} if named else {})
         performer = performer_of(self.lab, self.journal, self.signals, run_id)
         run = Run(run_id, number, machine, sample, home, performer, self.reservations)
         data = {
@@ -231,6 +241,15 @@ class Engine(Commanding):
         missing = unsaid(self.lab.samples, sample, protocol)
         if missing is not None:
             raise EngineError(f"{protocol.name}: {missing}")
+
+    def _check_free(self, places: Sequence[str], sample: str, job: Job | None) -> None:
+        """Raises EngineError where a place is kept for another run, or for a job where none is started now."""
+        inventory = self.lab.inventory
+        for place in places:
+            only = None if job is None else inventory.runs()
+            kept = inventory.kept(place, sample, None if job is None else job.id, only=only)
+            if kept is not None:
+                raise EngineError(f"{kept}; name another place, or wait until that one is free")
 
     def _check_open(self) -> None:
         """Raises EngineError where no run is started now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import create_model
@@ -16,7 +16,7 @@ from labd.sdk.quantities import bounds_of
 FREE = Bounds()
 
 
-def facts_of(lab: Lab, own: str | None = None) -> LabFacts:
+def facts_of(lab: Lab, own: str | None = None, *, only: Collection[str] | None = None) -> LabFacts:
     """The roles that a lab's devices serve, with what holds on all of them; its places, materials, tips and parts.
 
     Of these what is really left, less what is reserved for others.
@@ -24,11 +24,13 @@ def facts_of(lab: Lab, own: str | None = None) -> LabFacts:
     Args:
         lab: the lab.
         own: the job or run for which is asked: what is reserved for it is there for it.
+        only: the others for which reservations count; None: all of them.
     """
     kinds = {device.driver.role for device in lab.devices.values()} | set(lab.config.roles)
     roles = {kind: role for kind in kinds if (role := _role(lab, kind)) is not None}
     inventory = lab.inventory
-    wells, free = inventory.stock.wells, inventory.free(own)
+    trays = _trays(lab)
+    wells, free = inventory.stock.wells, inventory.free(own, only=only)
     return LabFacts(
         roles,
         _places(lab),
@@ -38,11 +40,13 @@ def facts_of(lab: Lab, own: str | None = None) -> LabFacts:
         contents_at={place: well.volume for place, well in wells.items()},
         usable_at={place: free.materials.get(place, 0.0) for place in wells},
         material_at={place: well.material for place, well in wells.items() if well.material is not None},
-        tips=_tips(lab, own),
+        tips=_tips(lab, own, only),
         tip_ranges={name: found for name, device in lab.devices.items() if (found := device.driver.tips_by_volume())},
         parts={name: int(count) for name, count in free.parts.items()},
         stock={place: piece.name for place, piece in inventory.stock.parts.items()},
         gone=frozenset(inventory.gone()),
+        trays=trays,
+        bare=_bare(lab, trays),
         name=lab.config.lab,
     )
 
@@ -113,6 +117,19 @@ def _places(lab: Lab) -> frozenset[str]:
     return frozenset(places)
 
 
+def _trays(lab: Lab) -> frozenset[str]:
+    """Places where parts and cells lie; a unit's own place is a station, whatever stands on it."""
+    units = {lab.place_of(device, unit) for device in lab.devices.values() for unit in device.driver.units}
+    trays = [entry for entry in lab.config.deck if labware.holds_parts(entry.labware)]
+    return frozenset(f"{entry.place}/{well}" for entry in trays for well in entry.wells) - units
+
+
+def _bare(lab: Lab, trays: frozenset[str]) -> frozenset[str]:
+    """Of the places of trays those where nothing lies or will; none where nobody keeps a book of parts on trays."""
+    known = lab.inventory.stock.known
+    return trays - known - set(lab.places.occupied()) - lab.inventory.promised() if known else frozenset()
+
+
 def _capacities(lab: Lab) -> dict[str, float]:
     """What the wells of the deck take, µL, and a cell wherever one is worked on."""
     found = {
@@ -128,12 +145,12 @@ def _capacities(lab: Lab) -> dict[str, float]:
     return found
 
 
-def _tips(lab: Lab, own: str | None) -> dict[str, dict[int, int]]:
+def _tips(lab: Lab, own: str | None, only: Collection[str] | None) -> dict[str, dict[int, int]]:
     """Tips that are left and nobody else needs, by device and size; a robot without a rack has none."""
     found: dict[str, dict[int, int]] = {
         device.id: {} for device in lab.devices.values() if device.driver.role == "pipetting_robot"
     }
-    taken = dict(lab.inventory.reserved(own).tips)
+    taken = dict(lab.inventory.reserved(own, only=only).tips)
     for place, left in lab.inventory.tips().items():
         size, device = lab.inventory.sizes[place], place.partition("/")[0]
         if device in lab.devices:

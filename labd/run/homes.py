@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from labd.lab.deck import DeckEntry
@@ -10,6 +11,14 @@ from labd.lab.lab import Lab
 
 TRAYS = ("cell_tray",)
 """Labware whose wells may be the home of a sample."""
+
+
+_PLACED = re.compile(r"sample\.(position|home)")
+
+
+def asks_where(texts: Iterable[str]) -> bool:
+    """Whether the texts of a protocol, and of those that it calls, say anything of where its sample is."""
+    return any(map(_PLACED.search, texts))
 
 
 class EngineError(Exception):
@@ -28,13 +37,14 @@ class Homes:
     lab: Lab
     worker: Callable[[str], str | None]
 
-    def home_of(self, sample: str, position: str | None, promised: Collection[str] = ()) -> str:
+    def home_of(self, sample: str, position: str | None, promised: Collection[str] = (), *, taken: bool = True) -> str:
         """Where a new run of a sample begins; "" where that does not matter. Raises EngineError: it cannot be there.
 
         Args:
             sample: which.
             position: where it is, where that was said.
             promised: places that are kept for other samples.
+            taken: whether one on a tray is taken where nobody has said one.
         """
         worker = self.worker(sample)
         if worker is not None:
@@ -48,8 +58,11 @@ class Homes:
             there = self.lab.places.sample_at(position)
             if there is not None:
                 raise EngineError(f"{position} is occupied by {there}")
+            wrong = self.lab.inventory.no_cell(position)
+            if wrong is not None:
+                raise EngineError("; ".join(wrong))
             return position
-        for place in self._tray_wells():
+        for place in self._tray_wells() if taken else ():
             free = place not in promised and self.lab.places.sample_at(place) is None
             if free and place in self.lab.inventory.stock.parts:
                 return place

@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from labd.protocol.facts import LabFacts
-from labd.protocol.program import Program
-from labd.protocol.proofs.material import SAMPLE, Key, needs
+from labd.protocol.proofs.material import SAMPLE, Key, Needs
 
 
-def needed(program: Program, facts: LabFacts, values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def needed(found: Needs) -> dict[str, dict[str, float]]:
     """Materials in µL by name or by place, tips by the µL that they take, parts by name.
 
     Args:
-        program: compiled, with all that it calls.
-        facts: of the lab.
-        values: of its parameters, as `ready` gave them.
+        found: what was counted, with the values of the run's parameters.
     """
-    found = needs(program, facts, values)
     materials: dict[str, float] = {}
     tips: dict[str, float] = {}
     for key, amount in found.amounts.items():
@@ -30,3 +26,16 @@ def needed(program: Program, facts: LabFacts, values: Mapping[str, Any]) -> dict
             tips[key.name] = amount.expected
     parts = {name: amount.expected for name, amount in found.parts.items() if amount.expected > 0}
     return {"materials": materials, "tips": tips, "parts": parts}
+
+
+def places_named(found: Needs, facts: LabFacts, values: Mapping[str, Any]) -> list[str]:
+    """The places of trays, of those that a run's parameters name, where it takes a part or puts something down.
+
+    Args:
+        found: what was counted of it.
+        facts: of the lab.
+        values: of its parameters.
+    """
+    named = [value for value in values.values() if isinstance(value, str) and value in facts.trays]
+    used = {key.name for key in found.amounts if key.kind in ("pick", "put")}
+    return [place for place in dict.fromkeys(named) if place in used]

@@ -147,6 +147,9 @@ async def test_the_line_is_changed_from_the_command_line(served: Served, tmp_pat
         assert (await labd(bench, "queue", "priority", "job-0001", "9", "--json")).json["priority"] == 9
         unheld = await labd(bench, "queue", "release", "job-0001")
         assert (unheld.status, "is not held" in unheld.err) == (1, True)
+        none = await labd(bench, "queue", "release", "batch-0001")
+        assert (none.status, "no job of batch-0001 is held without a run" in none.err) == (1, True)
+        assert (await labd(bench, "queue", "release", "batch-0009")).status == 2
         one = await labd(bench, "cancel", "job-0001", "--why", "no lids")
         assert (one.status, one.out) == (0, "cancelled: job-0001\n")
         assert (await labd(bench, "cancel", "batch-0001", "--json")).json["cancelled"] == ["job-0002", "job-0003"]

@@ -325,14 +325,14 @@ async def test_a_job_that_does_not_hold_any_more_is_held_with_its_text_and_a_way
         real = engine_module.read
 
         def refuses(*_: object) -> None:
-            raise InputErrors([Problem("P502", "more LP57 than the lab has")])
+            raise InputErrors([Problem("P208", "more than the press can")])
 
         monkeypatch.setattr(engine_module, "read", refuses)
         await submit(lab, {})
         await when(lab, lambda: states(lab) == {"job-0001": "Held"})
         why = lab.engine.queue.job("job-0001").why
         assert why == (
-            "it does not hold in this lab any more: P502 more LP57 than the lab has\n"
+            "it does not hold in this lab any more: P208 more than the press can\n"
             "mend that, then `labd queue release job-0001`, or `labd cancel job-0001`"
         )
         await asyncio.sleep(3600)
@@ -435,7 +435,7 @@ async def test_what_is_kept_for_one_job_is_not_there_for_another_and_goes_to_its
         await lab.engine.queue.pause(by="eva")
         await submit(lab, *rows, source=CLOSE)
         assert list(reserved) == ["job-0001", "job-0002"]
-        with pytest.raises(InputErrors, match="needs 1 of `lid`, the lab has 0"):
+        with pytest.raises(InputErrors, match="row 1, column `lid`: tray/lids/A2 is kept for job-0002"):
             await submit(lab, {"lid": "tray/lids/A2", "position": PLACES[7]}, source=CLOSE)
         await lab.engine.queue.cancel("job-0001", by="eva")
         assert list(reserved) == ["job-0002"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from labd.journal import NewEvent
 from labd.lab.inventory import entries
 from labd.lab.inventory.needs import Needs, needs_of
-from labd.lab.inventory.shelf import Shelf
+from labd.lab.inventory.shelf import RUN, Shelf
 from labd.lab.inventory.shortage import (
     Shortage,
     microlitres,
@@ -144,6 +144,22 @@ class Booking(Shelf):
         self.stock.apply(event)
         return [event]
 
+    def no_cell(self, place: str) -> tuple[str, str] | None:
+        """Why no sample can begin at a place, with the mend: its part was taken, or it is a well of stock.
+
+        None where that cannot be told: a sample is there, or nothing was ever told of what lies there.
+        """
+        if self._places.sample_at(place) is not None:
+            return None
+        if place in self.stock.known and place not in self.stock.parts:
+            part = self._was(place) or "half_cell"
+            mend = f"labd load {place} --fill {part}"
+            return f"no {part.replace('_', ' ')} lies at {place} any more", mend
+        well = self.stock.wells.get(place)
+        if well is not None and well.volume > NOTHING:
+            return f"{place} holds {well.name}, no cell", "say where its sample stands"
+        return None
+
     def left(self, place: str, by: str) -> list[NewEvent]:
         """A sample was taken out of the lab, and with it the vial that it was: as `born` is."""
         if not self.is_well(place):
@@ -181,6 +197,33 @@ class Booking(Shelf):
         if self.stock.reserved.pop(owner, None) is not None:
             self.changed()
 
+    def kept(
+        self, place: str, sample: str | None, own: str | None = None, *, only: Collection[str] | None = None
+    ) -> str | None:
+        """For whom a place of a tray is kept, or what occupies it, in words; None: it is free for a sample.
+
+        Args:
+            place: which.
+            sample: for which it is asked; None: a new one.
+            own: the job or run for which is asked.
+            only: the others that count; None: all of them.
+        """
+        there = self._places.sample_at(place)
+        if there is not None and there == sample:
+            return None
+        for owner, needs in self.stock.reserved.items():
+            if owner == own or (only is not None and owner not in only):
+                continue
+            if there is not None and owner.startswith(RUN):
+                continue  # its sample stands there as yet
+            if place in needs.places and (sample is None or needs.places[place] != sample):
+                return f"{place} is kept for {owner}"
+        return f"{place} is occupied by {there}" if there is not None else None
+
+    def promised(self) -> set[str]:
+        """All places that are kept for jobs and runs."""
+        return {place for needs in self.stock.reserved.values() for place in needs.places}
+
     def problems(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, str, str]]:
         """Which rows of a table cannot be made of what is free, with why and how to mend it, in their order."""
         free = self.free()
@@ -191,7 +234,8 @@ class Booking(Shelf):
                 for name, amount in amounts.items():
                     has = left[kind].get(name, 0.0)
                     if has + NOTHING < amount:
-                        found.append((row, *self._lacks(kind, name, amount, has)))
+                        text, mend = self._lacks(kind, name, amount, has)
+                        found.append((row, text + (self._held_back(name) if kind == "parts" else ""), mend))
                     left[kind][name] = max(0.0, has - amount)
         return found
 
@@ -216,6 +260,15 @@ class Booking(Shelf):
         }
         told["tips"] = {size: amount for size, amount in told["tips"].items() if size}
         return told
+
+    def _held_back(self, part: str) -> str:
+        """How many lie there, and for whom they are kept; empty where they are for nobody."""
+        owners = {owner: needs.parts[part] for owner, needs in self.stock.reserved.items() if part in needs.parts}
+        if not owners:
+            return ""
+        first, *others = owners
+        more = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
+        return f": {self.parts()[part]} lie there, {sum(owners.values()):g} are kept for {first}{more}"
 
     def _lacks(self, kind: str, name: str, needs: float, has: float) -> tuple[str, str]:
         """What is missing, and the mend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NOTHING = 1e-9
@@ -11,11 +11,15 @@ NOTHING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Materials in µL by name or by place, tips by the µL that they take, parts by name."""
+    """Materials in µL by name or by place, tips by the µL that they take, parts by name.
+
+    And places of trays that are for it alone, each with the sample that it is for.
+    """
 
     materials: Mapping[str, float] = field(default_factory=dict)
     tips: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, float] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def told(self) -> dict[str, dict[str, float]]:
         return {"materials": dict(self.materials), "tips": dict(self.tips), "parts": dict(self.parts)}
@@ -25,11 +29,14 @@ class Needs:
         match spent["thing"]:
             case "liquid":
                 keys = (spent["place"], spent["name"])
-                return Needs(_less(self.materials, keys, spent["amount"]), self.tips, self.parts)
+                return replace(self, materials=_less(self.materials, keys, spent["amount"]))
             case "tips":
-                return Needs(self.materials, _less(self.tips, (spent["name"],), spent["amount"]), self.parts)
+                return replace(self, tips=_less(self.tips, (spent["name"],), spent["amount"]))
             case _:
-                return Needs(self.materials, self.tips, _less(self.parts, (spent["name"],), spent["amount"]))
+                # its sample's own place stays its own: there it may come back to
+                taken = spent["wells"] if spent["action_id"] is not None else ()
+                places = {place: sample for place, sample in self.places.items() if place not in taken}
+                return replace(self, parts=_less(self.parts, (spent["name"],), spent["amount"]), places=places)
 
 
 def needs_of(told: Mapping[str, Any] | None) -> Needs:
@@ -39,6 +46,7 @@ def needs_of(told: Mapping[str, Any] | None) -> Needs:
         {str(name): float(amount) for name, amount in (given.get("materials") or {}).items()},
         {str(size): float(amount) for size, amount in (given.get("tips") or {}).items()},
         {str(name): float(amount) for name, amount in (given.get("parts") or {}).items()},
+        dict(given.get("places") or {}),
     )
 
 

@@ -189,12 +189,15 @@ class Shelf:
         others = (needs for id_, needs in self.stock.reserved.items() if id_ != own and (only is None or id_ in only))
         return total(others)
 
+    def runs(self) -> set[str]:
+        """The runs for which something is reserved."""
+        return {owner for owner in self.stock.reserved if owner.startswith(RUN)}
+
     @property
     def left_by_runs(self) -> Needs:
         """What runs at work leave, jobs not counted. Kept until something changes: each job of a queue asks."""
         if self._left_by_runs is None or self._left_by_runs[0] != self.today:
-            runs = {owner for owner in self.stock.reserved if owner.startswith(RUN)}
-            self._left_by_runs = self.today, self.free(only=runs)
+            self._left_by_runs = self.today, self.free(only=self.runs())
         return self._left_by_runs[1]
 
     def free(self, own: str | None = None, *, only: Collection[str] | None = None) -> Needs:

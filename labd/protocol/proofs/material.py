@@ -28,10 +28,12 @@ SAMPLE = "sample"
 class Key(NamedTuple):
     """One thing that is counted: drawn of a material or from a place, put into a place, tips, picks where parts lie.
 
+    `put` is where an arm sets something down.
+
     `tips` are all of them; `tip` are those of one size, whose µL are the name.
     """
 
-    kind: Literal["material", "place", "into", "tips", "tip", "pick"]
+    kind: Literal["material", "place", "into", "tips", "tip", "pick", "put"]
     name: str = ""
 
 
@@ -129,7 +131,7 @@ class Ledger:
                 materials[name] = _both(materials.get(name), amount)
         parts: dict[str, Amount] = {}
         for key, amount in amounts.items():
-            if key.kind == "pick" and key.name not in self.facts.gone:
+            if key.kind == "pick" and key.name in (self.facts.stock or {}):
                 part = (self.facts.stock or {})[key.name]
                 parts[part] = _both(parts.get(part), amount)
         return Needs(materials, amounts.get(TIPS, Amount(0, 0, 0)), parts, amounts, paths)
@@ -182,7 +184,9 @@ class Ledger:
             inner = Ledger(op.program, self.facts, ranges, usual).needs()
             for key, amount in inner.amounts.items():
                 most = math.inf if amount.greatest is None else amount.greatest
-                yield key, Use(Interval(amount.least, most), amount.expected, op.path)
+                use = Use(Interval(amount.least, most), amount.expected, op.path)
+                slot = op.parameters.get(key.name.removeprefix("=")) if key.kind == "put" else None
+                yield from ((one, use) for one in ([key] if slot is None else self._puts(slot, place)))
 
     def _action(self, place: tuple[str, int], op: DoOp) -> Iterator[tuple[Key, Use]]:
         again = 1 + op.retry.times if op.retry is not None and _after_a_result(op) else 1
@@ -204,9 +208,25 @@ class Ledger:
                 yield from self._sized(volume, use, place)
         if op.action.name == "pick" and "place" in op.parameters:
             names = self._names(op.parameters["place"], place)
-            found = [Key("pick", name) for name in names if name in (self.facts.stock or {}) or name in self.facts.gone]
+            found = [Key("pick", name) for name in names if self._lies(name) or name in self.facts.gone]
             share = Use(Interval(1, 1), 1, (*op.path, "with", "place"))
             yield from self._shared(found, share, len(names))
+        if op.action.name == "place" and "place" in op.parameters:
+            put = Use(Interval(0, 1), 1, (*op.path, "with", "place"))
+            yield from ((key, put) for key in self._puts(op.parameters["place"], place))
+
+    def _puts(self, slot: Slot, place: tuple[str, int]) -> Iterator[Key]:
+        """Where an arm sets something down on a tray: not at its sample's own place, nor at that of a unit."""
+        known = self.program.assigned | self.program.parameters
+        for name in self._names(slot, place):
+            head, dot, rest = name.removeprefix("=").partition(".")
+            of_unit = name.startswith("=") and dot and rest == "place" and head not in known
+            if name != SAMPLE and not name.startswith("=sample.") and not of_unit:
+                yield Key("put", name)
+
+    def _lies(self, name: str) -> bool:
+        """Whether a part lies at a place, or none does where one might."""
+        return name in (self.facts.stock or {}) or name in self.facts.bare
 
     def _sized(self, volume: Slot, use: Use, place: tuple[str, int]) -> Iterator[tuple[Key, Use]]:
         """The tips of each size that one action may take; nothing where several robots could serve."""

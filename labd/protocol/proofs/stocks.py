@@ -74,6 +74,11 @@ def _picks(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Probl
         mend = f"lay a part there: `labd load {key.name} --fill …`, or pick elsewhere"
         yield case.problem("P504", message, found.paths[key], mend)
         return
+    if key.name in case.facts.bare:
+        if not _filled(found, key.name):
+            mend = f"name a place where one lies, or lay one there: `labd load {key.name} --fill …`"
+            yield case.problem("P504", f"nothing lies at {key.name}", found.paths[key], mend)
+        return
     part = (case.facts.stock or {})[key.name]
     if amount.expected > 1 + SLACK:
         message = f"this picks {amount.expected:g} of `{part}` at {key.name}, where one lies"
@@ -84,6 +89,12 @@ def _picks(case: Case, found: Needs, key: Key, amount: Amount) -> Iterator[Probl
     if has is not None and needed is not None and needed > has + SLACK:
         message = f"this needs {needed:g} of `{part}`, the lab has {has}"
         yield case.problem("P504", message, found.paths[key], f"put more of `{part}` there")
+
+
+def _filled(found: Needs, place: str) -> bool:
+    """Whether the run itself may have set something down at a place: also at one that is only known in a run."""
+    put = {key.name for key in found.amounts if key.kind == "put"}
+    return place in put or any(name.startswith("=") for name in put)
 
 
 def _tips(case: Case, found: Needs, amount: Amount) -> Iterator[Problem]:

@@ -119,6 +119,22 @@ class Orders:
             await self._journal.append(NewEvent("job.released", {"job": job_id, "by": by}))
         return self.job(job_id)
 
+    async def release_batch(self, batch: str, *, by: str) -> list[Job]:
+        """The same for all held jobs of a batch.
+
+        Raises:
+            UnknownJobError: no such batch.
+            CommandRefusedError: none of its jobs is held.
+        """
+        async with self._changing:
+            if batch not in self.line.batches:
+                raise UnknownJobError(f"there is no batch {batch!r}")
+            jobs = [job for job in self._of(batch) if job.pending and job.state is JobState.HELD]
+            if not jobs:
+                raise CommandRefusedError(f"no job of {batch} is held without a run")
+            await self._journal.append(*(NewEvent("job.released", {"job": job.id, "by": by}) for job in jobs))
+        return [self.job(job.id) for job in jobs]
+
     async def pause(self, *, by: str, why: str | None = None) -> None:
         """Starts no job from now on, over restarts, until `resume`; durable when this returns."""
         event = self.stop_starting(by=by, why=why)

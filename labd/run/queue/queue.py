@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,19 +14,17 @@ from labd.files.tables import Row
 from labd.journal import Event, JournalError, NewEvent
 from labd.lab.bus import Happening, RunState
 from labd.lab.samples import SAMPLES
-from labd.run.homes import EngineError
+from labd.run.homes import EngineError, asks_where
 from labd.run.queue.jobs import QUEUED, Job, JobState, line_of
 from labd.run.queue.orders import Orders, UnknownJobError, by_priority
 from labd.run.queue.rows import Known
+from labd.run.queue.shortages import Shortages, of_supply
 from labd.run.queue.submitting import Checked, batch_events, check_submission
 
 if TYPE_CHECKING:
     from labd.run.engine import Engine
 
 log = structlog.get_logger(__name__)
-
-_PLACED = re.compile(r"sample\.(position|home)")
-"""What a protocol says for which it matters where its sample is."""
 
 Gate = Callable[[Job], str | None]
 
@@ -91,6 +88,7 @@ class Queue(Orders):
         self._submitting = asyncio.Lock()
         self._submissions: set[asyncio.Task[Submitted]] = set()
         self._refused: dict[str, str] = {}  # starts that the engine refused since the last look
+        self._short = Shortages(engine.lab.inventory)
         self._seen: dict[str, str] = {}  # how runs of jobs stood when that was told last
         self._early: list[Event] = []  # of the journal, before it was taken up
         self._taken_up = False
@@ -186,7 +184,7 @@ class Queue(Orders):
         """Why a job may not be started now, in words, or None."""
         if self.line.paused is not None:
             return f"{self.line.paused}; `labd queue resume` lets it go on"
-        why = self._lab.barriers.reason_for() or self._refused.get(job.id)
+        why = self._lab.barriers.reason_for() or self._refused.get(job.id) or self._short.reason(job.id)
         if why is not None:
             return why
         try:
@@ -219,9 +217,8 @@ class Queue(Orders):
             self._home(job, promised)
         except EngineError:
             return False
-        return self._refused.get(job.id) is None and all(
-            gate(job) is None for gate in self.gates if gate not in self.turns
-        )
+        refused = self._refused.get(job.id) or self._short.reason(job.id)
+        return refused is None and all(gate(job) is None for gate in self.gates if gate not in self.turns)
 
     def _too_many(self, _: Job) -> str | None:
         working = len(self._engine.working)
@@ -231,8 +228,9 @@ class Queue(Orders):
 
     def _home(self, job: Job, promised: set[str]) -> str:
         """Where its sample will be; "" where that does not matter. Raises EngineError: it cannot be there now."""
-        home = self._engine.homes.home_of(job.sample, job.position, promised)
-        if not home and self._engine.homes.trays and any(map(_PLACED.search, _texts(job))):
+        placed = asks_where((job.source, *job.called.values()))
+        home = self._engine.homes.home_of(job.sample, job.position, promised, taken=placed)
+        if not home and placed and self._engine.homes.trays:
             trays = ", ".join(self._engine.homes.trays)
             raise EngineError(f"no unused well is left in {trays}; say where its sample stands with a `position`")
         return home
@@ -243,6 +241,7 @@ class Queue(Orders):
             if not self.line.jobs[job.id].pending or self.line.paused is not None:
                 return
             promised = {other.position for other in self.line.pending if other.position is not None}
+            self._short.forget(job.id)
             try:
                 position = self._home(job, promised) or None
                 await self._engine.start(
@@ -258,6 +257,9 @@ class Queue(Orders):
             except EngineError as error:
                 self._refused[job.id] = str(error)
             except InputErrors as errors:
+                if of_supply(errors.problems):
+                    self._short.add(job.id, errors.problems)
+                    return
                 await self._hold(job, f"it does not hold in this lab any more: {errors}")
             except JournalError:
                 raise
@@ -321,11 +323,8 @@ class Queue(Orders):
         samples = dict.fromkeys(self.line.registered, "it was registered")
         samples |= {state.sample: f"{state.run} was for it" for state in self._engine.known()}
         samples |= {job.sample: f"{job.id} is for it" for job in self.line.pending}
-        return Known(samples, self._lab.samples.by_barcode)
-
-
-def _texts(job: Job) -> tuple[str, ...]:
-    return (job.source, *job.called.values())
+        inventory = self._lab.inventory
+        return Known(samples, self._lab.samples.by_barcode, inventory.no_cell, inventory.kept)
 
 
 __all__ = ["Queue", "Submission", "Submitted", "UnknownJobError"]

@@ -15,12 +15,16 @@ from labd.lab.samples import LONGEST_BARCODE
 from labd.protocol import LabFacts, Protocol, check, compiled, needs
 from labd.protocol.parameters import Declared, bind_parameters, parameter_types, told, value_of
 from labd.protocol.program import Program
+from labd.protocol.proofs.material import Needs
 from labd.protocol.values import BadValue
+from labd.run.needing import places_named
 from labd.run.queue.columns import Column, Columns, columns_of
+from labd.run.queue.shortages import SUPPLY
 from labd.sdk import UnitError, units
 
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST = 1000  # of a priority, up and down
+OTHER_PLACE = "name another place, or wait until that one is free"
 ALL_ROWS = 3
 """So many rows are named where a problem is of several."""
 
@@ -46,10 +50,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a lab has already: samples, and why they are known; the samples of barcodes."""
+    """What a lab has already: samples, and why they are known; the samples of barcodes; where none can begin.
+
+    `kept` says for whom a place is kept, given the sample for which is asked.
+    """
 
     samples: Mapping[str, str] = field(default_factory=dict)
     barcode: Callable[[str], str | None] = lambda _: None
+    no_cell: Callable[[str], tuple[str, str] | None] = lambda _: None
+    kept: Callable[[str, str | None], str | None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class Entry:
     about: Mapping[str, Cell]
     parameters: Mapping[str, Any]
     needs: Mapping[str, Any]
+    places: tuple[str, ...] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)  # the one that names a part's place, by the part
 
 
 def check_rows(protocol: Protocol, asked: Asked, facts: LabFacts, known: Known) -> list[Entry]:
@@ -90,7 +101,7 @@ class _Checking:
     seen: dict[tuple[str, str], int] = field(
         default_factory=dict
     )  # the row that had a value first, by column and value
-    proofs: dict[str, tuple[list[Problem], Mapping[str, Any]]] = field(default_factory=dict)
+    proofs: dict[str, tuple[list[Problem], Mapping[str, Any], Sequence[str]]] = field(default_factory=dict)
     unproven: dict[Problem, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def entries(self) -> list[Entry]:
@@ -117,7 +128,7 @@ class _Checking:
     def _tell_unproven(self) -> None:
         """What the checker says: once where it is of all rows, else with the rows."""
         for problem, rows in self.unproven.items():
-            if len(rows) == len(self.asked.rows):
+            if len(rows) == len(self.asked.rows) and not (self.asked.file and problem.code in SUPPLY):
                 self.problems.append(problem)
                 continue
             names = ", ".join(map(str, rows[:ALL_ROWS])) + (", …" if len(rows) > ALL_ROWS else "")
@@ -138,11 +149,15 @@ class _Checking:
         self._belongs(row, sample, barcode)
         if len(self.problems) > before or not self.sound:
             return None
-        parameters, used = self._proven(row.number, values)
+        parameters, used, places = self._proven(row, values)
+        self._free(row, sample, places)
+        own = tuple(dict.fromkeys([*places, *([position] if position in self.facts.trays else [])]))
         about = {
             one.name: cell for one in self.columns.all if one.note and (cell := row.cells.get(one.header)) is not None
         }
-        return Entry(row.number, sample, barcode, position, priority, mass, about, parameters, used)
+        return Entry(
+            row.number, sample, barcode, position, priority, mass, about, parameters, used, own, self._of_parts(row)
+        )
 
     def _fixed(self) -> None:
         """The values for all rows; what is wrong with one is told once."""
@@ -177,22 +192,61 @@ class _Checking:
         if isinstance(kind.type, Text) and kind.type.names == "place" and str(cell) in (self.facts.stock or {}):
             self._once(row, column, str(cell), "T105")  # one part lies there
 
-    def _proven(self, row: int, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The row's values as they are told, and what they need; the same values are proven once."""
+    def _free(self, row: Row, sample: str | None, places: Iterable[str]) -> None:
+        """Places that its run takes parts from, or puts something down at, are nobody else's."""
+        named = {str(row.cells[one.header]): one for one in self.columns.all if one.name in self.types}
+        for place in places:
+            column = named.get(place)
+            kept = self.known.kept(place, sample)
+            if kept is None and column is not None:
+                self._once(row, column, place, "T105")
+            elif kept is not None and column is not None:
+                self._of_cell("T105", row, column, kept, OTHER_PLACE)
+            elif kept is not None:
+                said = f"row {row.number}: {kept}" if self.asked.file else kept
+                line = row.number if self.asked.file else 0
+                self.problems.append(Problem("T105", said, self.asked.file, line, mend=OTHER_PLACE))
+
+    def _proven(
+        self, row: Row, values: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any], Sequence[str]]:
+        """The row's values as they are told, what they need, and the places; the same values are proven once."""
         try:
             bound = bind_parameters(self.protocol, values, self.facts)
         except InputErrors as errors:
             for problem in errors.problems:
-                self.unproven[problem].append(row)
-            return {}, {}
+                self.unproven[problem].append(row.number)
+            return {}, {}, ()
         key = repr(sorted(bound.items()))
         if key not in self.proofs:
             found = [one for one in check(self.protocol, self.facts, bound) if one.severity == "error"]
-            self.proofs[key] = found, {} if found else needs_of(self._program(), self.facts, bound)
-        wrong, used = self.proofs[key]
+            self.proofs[key] = (found, {}, ()) if found else (found, *self._used(bound))
+        wrong, used, places = self.proofs[key]
         for problem in wrong:
-            self.unproven[problem].append(row)
-        return told(self.protocol, bound), used
+            if not self._of_place(row, problem, bound):
+                self.unproven[problem].append(row.number)
+        return told(self.protocol, bound), used, places
+
+    def _of_place(self, row: Row, problem: Problem, bound: Mapping[str, Any]) -> bool:
+        """Whether a problem was told as one of a cell: a part is not where the cell says that it lies."""
+        if problem.code != "P504":
+            return False
+        for column in self.columns.all:
+            place = bound.get(column.name)
+            if place in self.facts.bare | self.facts.gone and str(place) in re.split(r"[\s,]", problem.message):
+                self._of_cell("T105", row, column, problem.message, problem.mend)
+                return True
+        return False
+
+    def _of_parts(self, row: Row) -> dict[str, Column]:
+        """The columns that name the place of a part, by the part."""
+        stock = self.facts.stock or {}
+        named = [(str(row.cells.get(one.header)), one) for one in self.columns.all if one.name in self.types]
+        return {stock[place]: column for place, column in named if place in stock}
+
+    def _used(self, bound: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[str]]:
+        found = needs(self._program(), self.facts, bound)
+        return needs_of(found), places_named(found, self.facts, bound)
 
     def _program(self) -> Program:
         """Compiled once for all rows."""
@@ -264,9 +318,17 @@ class _Checking:
         if self.facts.places is not None and text not in self.facts.places:
             mend = did_you_mean(text, self.facts.places, "it has")
             self._of_cell("T105", row, column, f"the lab has no place `{text[:60]}`", mend)
-        else:
-            self._once(row, column, text, "T105")
+        elif self._once(row, column, text, "T105") and (wrong := self.known.no_cell(text)) is not None:
+            self._of_cell("T105", row, column, *wrong)
+        elif (kept := self._position_kept(row, text)) is not None:
+            self._of_cell("T105", row, column, kept, OTHER_PLACE)
         return text
+
+    def _position_kept(self, row: Row, place: str) -> str | None:
+        """For whom it is kept; a sample that stands there without that only has to go first."""
+        found = self._cell(row, "sample")
+        kept = self.known.kept(place, found[1] if found is not None else None)
+        return kept if kept is not None and " is kept for " in kept else None
 
     def _priority(self, row: Row) -> int:
         found = self._cell(row, "priority")
@@ -296,23 +358,14 @@ class _Checking:
         return mass
 
 
-def needs_of(program: Program, facts: LabFacts, bound: Mapping[str, Any]) -> dict[str, Any]:
+def needs_of(found: Needs) -> dict[str, Any]:
     """What a run is expected to use up, as a Job has it."""
-    found = needs(program, facts, bound)
     tips = {key.name: amount.expected for key, amount in found.amounts.items() if key.kind == "tip"}
     return {
         "materials": {name: round(amount.expected, 6) for name, amount in found.materials.items()},
         "tips": tips or ({"": found.tips.expected} if found.tips.expected else {}),
         "parts": {name: amount.expected for name, amount in found.parts.items()},
     }
-
-
-def of_stock(file: str, found: Iterable[tuple[int, str, str]]) -> list[Problem]:
-    """What the inventory says: row, text and mend."""
-    return [
-        Problem("T107", f"row {row}: {text}" if file else text, file, row if file else 0, mend=mend)
-        for row, text, mend in found
-    ]
 
 
 def _with_unit(cell: Cell, unit: str | None) -> Cell:
@@ -329,4 +382,4 @@ def _number(cell: Cell) -> str | None:
     return text if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text) else None
 
 
-__all__ = ["Asked", "Entry", "Known", "check_rows", "needs_of", "of_stock"]
+__all__ = ["Asked", "Entry", "Known", "check_rows", "needs_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from labd.lab.samples import Registered, Samples
 from labd.protocol import LabFacts, Protocol, load
 from labd.run.facts import facts_of
 from labd.run.identity import HOW, asked_of
-from labd.run.queue.rows import Asked, Entry, Known, check_rows, of_stock
+from labd.run.queue.columns import Column
+from labd.run.queue.rows import Asked, Entry, Known, check_rows
 from labd.run.shipped import library
 
 if TYPE_CHECKING:
@@ -56,14 +57,14 @@ def _tidy(cell: Cell) -> Cell:
 
 async def check_submission(asked: Submission, lab: Lab, known: Known) -> Checked:
     """Reads and checks it against a lab. Raises InputErrors with all that does not hold."""
-    facts = facts_of(lab)
+    facts = facts_of(lab, only=())  # what is kept for others is looked at row by row
     # sixty rows take seconds: in a thread, so that the lab goes on meanwhile
     checked = await asyncio.to_thread(read_submission, asked, facts, known)
     unsaid = of_samples(checked, lab.samples, asked.table)
     if unsaid:
         raise InputErrors(unsaid)
     lacks = lab.inventory.problems([(entry.row, entry.needs) for entry in checked.entries])
-    problems = of_stock(asked.table, lacks)
+    problems = of_stock(asked.table, lacks, {entry.row: entry.columns for entry in checked.entries})
     if problems:
         raise InputErrors(problems)
     return checked
@@ -82,6 +83,22 @@ def of_samples(checked: Checked, samples: Samples, file: str) -> list[Problem]:
                 mend = f"add a column {COLUMNS[name]}, or register it: labd sample ID {HOW[name]}"
                 found.append(Problem("T106", said, file, entry.row if file else 0, mend=mend))
     return found
+
+
+def of_stock(
+    file: str, found: Iterable[tuple[int, str, str]], columns: Mapping[int, Mapping[str, Column]]
+) -> list[Problem]:
+    """What the inventory says: row, text and mend; with the column that names a part's place, by row and part."""
+    problems = []
+    for row, text, mend in found:
+        if not file:
+            problems.append(Problem("T107", text, mend=mend))
+            continue
+        column = next((one for part, one in columns.get(row, {}).items() if f"`{part}`" in text), None)
+        where = f"row {row}, column `{column.header}`" if column is not None else f"row {row}"
+        number = column.number if column is not None else 0
+        problems.append(Problem("T107", f"{where}: {text}", file, row, number, mend=mend))
+    return problems
 
 
 def read_submission(asked: Submission, facts: LabFacts, known: Known) -> Checked:
@@ -113,7 +130,7 @@ def batch_events(
             "position": entry.position,
             "parameters": dict(entry.parameters),
             "priority": entry.priority,
-            "needs": dict(entry.needs),
+            "needs": {**entry.needs, **({"places": dict.fromkeys(entry.places, sample)} if entry.places else {})},
         }
         for job, sample, entry in zip(ids, samples, checked.entries, strict=True)
     ]
