@@ -88,6 +88,7 @@ class Queue(Orders):
         self._submitting = asyncio.Lock()
         self._submissions: set[asyncio.Task[Submitted]] = set()
         self._refused: dict[str, str] = {}  # starts that the engine refused since the last look
+        self._told: dict[str, str] = {}  # and before: what is told of a job while its next turn is worked out
         self._short = Shortages(engine.lab.inventory)
         self._seen: dict[str, str] = {}  # how runs of jobs stood when that was told last
         self._early: list[Event] = []  # of the journal, before it was taken up
@@ -194,7 +195,7 @@ class Queue(Orders):
         for gate in (self._too_many, *self.gates):
             why = gate(job)
             if why is not None:
-                return why
+                return self._told.get(job.id, why) if gate in self.turns else why
         return None
 
     def startable(self) -> list[Job]:
@@ -255,7 +256,7 @@ class Queue(Orders):
                     job=job,
                 )
             except EngineError as error:
-                self._refused[job.id] = str(error)
+                self._refused[job.id] = self._told[job.id] = str(error)
             except InputErrors as errors:
                 if of_supply(errors.problems):
                     self._short.add(job.id, errors.problems)
@@ -266,6 +267,8 @@ class Queue(Orders):
             except Exception as error:
                 log.exception("a job could not be started", job=job.id)
                 await self._hold(job, f"labd failed as it was started: {error!r}; its log says where")
+            else:
+                self._told.pop(job.id, None)
 
     async def _hold(self, job: Job, why: str) -> None:
         way = f"mend that, then `labd queue release {job.id}`, or `labd cancel {job.id}`"
