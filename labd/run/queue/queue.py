@@ -192,10 +192,14 @@ class Queue(Orders):
             self._home(job, promised)
         except EngineError as error:
             return str(error)
-        for gate in (self._too_many, *self.gates):
+        for gate in (self._too_many, *(gate for gate in self.gates if gate not in self.turns)):
             why = gate(job)
             if why is not None:
-                return self._told.get(job.id, why) if gate in self.turns else why
+                return why
+        for gate in self.turns:  # these come last: what lacks something has no turn
+            why = gate(job)
+            if why is not None:
+                return self._told.get(job.id, why)
         return None
 
     def startable(self) -> list[Job]:
