@@ -41,11 +41,12 @@ STATIONS = 2  # trays of 36 of each part
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A protocol with its parts, its pace, and what its window begins with."""
+    """A protocol with its parts, its pace, and where a cell goes on whose crimp a person vouches for."""
 
     protocol: str
     parts: Mapping[str, str]  # part by parameter
     pace: Mapping[str, float]
+    crimped: str
 
 
 KINDS = {
@@ -62,6 +63,7 @@ KINDS = {
             "cathode_case": "cathode_case",
         },
         AUTOBASS,
+        "retrieve",
     ),
     "aurora": Kind(
         "aurora_cr2032",
@@ -76,6 +78,7 @@ KINDS = {
             "top": "cr2032_top",
         },
         AURORA,
+        "return",
     ),
 }
 
@@ -151,7 +154,7 @@ async def at_work(config: LabConfig, path: Path) -> AsyncIterator[Engine]:
         yield engine
 
 
-async def person(engine: Engine) -> None:
+async def person(engine: Engine, crimped: str) -> None:
     """Looks every two minutes: says that what is asked about was done, keeps cells, and lets runs go on."""
     while True:
         await asyncio.sleep(A_PERSON)
@@ -161,8 +164,12 @@ async def person(engine: Engine) -> None:
                 if state.question is not None:
                     choice = "done" if state.question["kind"] == "outcome" else next(iter(state.question["choices"]))
                     await engine.answer(run, choice, by="person")
-                if (await engine.state(run)).state == "Held":
-                    await engine.command(run, Command.UNHOLD, by="person")
+            state = await engine.state(run)
+            if state.state == "Held":
+                # a crimp that a person vouches for has no result that `next` could look at: the cell goes on behind it
+                at = crimped if "has no value" in str(state.cause) else None
+                with contextlib.suppress(CommandRefusedError):
+                    await engine.command(run, Command.UNHOLD, by="person", at=at)
 
 
 async def shift(name: str, cells: int, seed: int, *, hiccups: bool, serial: bool) -> Shift:
@@ -172,7 +179,7 @@ async def shift(name: str, cells: int, seed: int, *, hiccups: bool, serial: bool
     with tempfile.TemporaryDirectory(prefix="labd-shift-") as folder:
         path = Path(folder)
         async with at_work(lab_of(kind, 1 if serial else cells, path), path) as engine:
-            helper = asyncio.create_task(person(engine))
+            helper = asyncio.create_task(person(engine, kind.crimped))
             began = clock.monotonic()
             source = find_protocol(kind.protocol).read_text(encoding="utf-8")
             rows = rows_of(table(kind, cells), range(1, cells + 1))
