@@ -65,6 +65,6 @@ def test_plots_and_data_lie_where_they_are_said_to(whole: Played) -> None:
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
-    first, again, other = (played(tmp_path / name, seed, cells=2) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+    first, again, other = (played(tmp_path / name, seed, cells=1) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
     assert first.rows == again.rows
     assert first.rows != other.rows
