@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from labd import clock
 from tests.telemetry.parts import Watcher
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
@@ -48,7 +49,7 @@ class Mosquitto:
         config.write_text("\n".join(text) + "\n")
         command = (program("mosquitto", "mosquitto"), "-c", str(config))
         self.process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(clock.of_machine(20)):
             while not await self._answers():
                 await asyncio.sleep(0.02)
 
@@ -100,7 +101,7 @@ async def subscribed(port: int, *options: str) -> AsyncIterator[Watcher]:
     task = asyncio.create_task(read())
     try:
         publish = program("mosquitto_pub", "mosquitto-clients")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(clock.of_machine(20)):
             while not ready.is_set():
                 said = await asyncio.create_subprocess_exec(publish, "-p", str(port), "-t", "ready", "-m", "x")
                 await said.wait()

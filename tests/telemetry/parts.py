@@ -61,7 +61,7 @@ class Watcher:
         self._more.set()
 
     async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(clock.of_machine(seconds)):
             while not true():
                 self._more.clear()
                 await self._more.wait()
@@ -119,7 +119,7 @@ async def telling(config: Mqtt, bus: Bus, journal: Journal, boot_id: str = "boot
 
 async def connected(telemetry: Telemetry) -> int:
     """Waits for a connection, and gives the broker's port."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(clock.of_machine(120)):
         await telemetry.connected.wait()
     assert telemetry.address is not None
     return telemetry.address[1]
