@@ -40,7 +40,7 @@ class Bound:
         return (self.key, *self.more)
 
     def __str__(self) -> str:
-        return f"{self.device.id}.{self.unit}" if self.unit else self.device.id
+        return unit_name(*self.key)
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class Following:
         self._overdue: dict[str, asyncio.TimerHandle] = {}  # by work
 
     def follow(self, plan: Plan | None, works: Sequence[Work] = ()) -> None:
-        """Follows this plan from now on; none where there is nobody to plan against."""
+        """Follows this plan from now on."""
         self.plan = plan
         self._free = False
         due, at_unit = defaultdict[str, list[Row]](list), defaultdict[str, list[Row]](list)
@@ -143,7 +143,7 @@ class Following:
         if (row.work, row.task) in self._opens and (broken := self.hopeless_windows(row.work)):
             return broken
         if (row.work, row.task) in self._opens and now < row.start - EARLY:
-            self._look_at(row.start)
+            self.look_at(row.start)
             return f"begins at {at_time(row.start)}, for its time window can be kept from then on"
         return self._turn_of(row, units, now)
 
@@ -159,7 +159,7 @@ class Following:
                 if other.start <= now:
                     self._came.setdefault((other.work, other.task), other.start)
                 if now < lapses:
-                    self._look_at(lapses)
+                    self.look_at(lapses)
                     return f"waits for its turn: {unit} goes to {other.work} first"
         return None
 
@@ -212,14 +212,14 @@ class Following:
         before = self._overdue.pop(row.work, None)
         if before is not None:
             before.cancel()
-        late = max(row.end, clock.monotonic()) + max(SURPRISE, SHARE * (row.end - row.start))
+        late = max(row.end, clock.monotonic()) + _leeway(row)
         self._overdue[row.work] = asyncio.get_running_loop().call_at(late, self._is_late, row)
 
     def _is_late(self, row: Row) -> None:
         if self._lasting.get(row.work) is row:
             self._surprise()
 
-    def _look_at(self, when: float) -> None:
+    def look_at(self, when: float) -> None:
         """Has those who wait looked at again then; once for each moment."""
         if when not in self._timers:
             self._timers[when] = asyncio.get_running_loop().call_at(when, self._ring, when)
@@ -228,17 +228,18 @@ class Following:
         self._timers.pop(when, None)
         self._look()
 
-    def look_at(self, when: float) -> None:
-        """The same, for others who wait for the plan."""
-        self._look_at(when)
-
 
 def _units(row: Row) -> tuple[str, ...]:
     return tuple(unit for units in row.units.values() for unit in units)
 
 
+def _leeway(row: Row) -> float:
+    """By how many seconds a row may come otherwise than planned before that is a surprise."""
+    return max(SURPRISE, SHARE * (row.end - row.start))
+
+
 def _far(seconds: float, row: Row) -> bool:
-    return abs(seconds) > max(SURPRISE, SHARE * (row.end - row.start))
+    return abs(seconds) > _leeway(row)
 
 
 def at_time(when: float) -> str:

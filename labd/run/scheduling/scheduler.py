@@ -97,7 +97,7 @@ class Scheduler:
 
     @property
     def plan(self) -> Plan | None:
-        """The one that is followed; None while there are not two works to plan."""
+        """The one that is followed; None before the first one, and where planning failed."""
         return self._following.plan
 
     def surprise(self) -> None:
@@ -160,7 +160,7 @@ class Scheduler:
         self._look()
 
     async def as_of_now(self) -> tuple[Plan, tuple[Work, ...]]:
-        """The plan that is followed, as of now, and what it was made of; also where one work is all there is."""
+        """The plan that is followed, as of now, and what it was made of; here with all jobs that wait."""
         planned, now = await self._present(by_priority(self._queue.line.pending))
         plan, _ = await asyncio.to_thread(_planned, self.plan, planned, now, self._good)
         return plan, planned.works

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeAlias
 
 from labd.files import InputErrors
 from labd.files.library import Library
@@ -27,6 +26,9 @@ from labd.run.scheduling.visits import Visits
 from labd.run.shipped import library
 
 KEPT = 64  # protocols that are kept compiled
+
+Texts: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A protocol's text, and those that it calls, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Works:
     visits: Visits
     recipes: Recipes = field(default_factory=Recipes)
     _site: Site | None = None
-    _programs: dict[str, tuple[Protocol, Program]] = field(default_factory=dict)
+    _programs: dict[Texts, tuple[Protocol, Program]] = field(default_factory=dict)
 
     async def of(
         self, runs: Iterable[Run], jobs: Sequence[Job], now: float, names: Callable[[str], str] = str
@@ -178,9 +180,9 @@ def _still(work: Work, now: float) -> float:
     return max(0.0, now - work.begun[-1].start - work.tasks[len(work.begun) - 1].duration)
 
 
-def _key(job: Job) -> str:
-    texts: list[Any] = [job.source, sorted(job.called.items())]
-    return hashlib.sha256(repr(texts).encode()).hexdigest()
+def _key(job: Job) -> Texts:
+    """The same for all jobs of a batch, whose texts are the same objects: compared at once, and hashed only once."""
+    return job.source, tuple(sorted(job.called.items()))
 
 
 def _compiled(job: Job, facts: LabFacts) -> tuple[Protocol, Program] | None:
