@@ -15,10 +15,12 @@ from pathlib import Path
 import structlog
 
 from benchmarks._figures import RESULTS, Figures
+from benchmarks.faults.watch import ends_within
 
 PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks", "disk", "power")
 LONG = ("links", "kills", "lost")  # these take the most time
-
+LIMIT = {"smoke": 300.0, "long": 6 * 3600.0}  # s in which a part must be over
+NORMAL = 480.0  # s; likewise, of every change
 
 SIZES = ("smoke", "long", "may-skip")
 
@@ -32,6 +34,8 @@ def at_once(parts: Sequence[str], jobs: int, options: Sequence[str]) -> int:
             command = [sys.executable, "-m", "benchmarks.faults", *options, "--results", results, part]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         print(ended.stdout, end="", flush=True)
+        if ended.returncode != 0:
+            print(f"# {part}: exit status {ended.returncode}", file=sys.stderr, flush=True)
         return ended.returncode
 
     with ThreadPoolExecutor(jobs) as lanes:
@@ -62,10 +66,13 @@ def main() -> int:
     )
     with Figures("faults", smoke=asked.smoke, results=asked.results) as figures:
         for part in parts:
+            size = next((name for name in LIMIT if getattr(asked, name)), "")
+            watch = ends_within(LIMIT.get(size, NORMAL), part)
             run = importlib.import_module(f"benchmarks.faults.{part}").run
             taken = inspect.signature(run).parameters
             more = {"long": asked.long, "may_skip": asked.may_skip}
             run(asked.smoke, figures, **{name: value for name, value in more.items() if name in taken})
+            watch.cancel()
     return 1 if any(figure.ok is False for figure in figures.figures) else 0
 
 
