@@ -1,4 +1,7 @@
-"""The topics of the MQTT contract, version 1, as pure functions: `labd/1/<lab>/…`."""
+"""The topics of the MQTT contract, version 1, as pure functions: `labd/1/<lab>/…`.
+
+They are those of `labd.telemetry.contract`; here they are built for each message, which a template would make slower.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,10 @@ class Topics:
     @property
     def queue(self) -> str:
         return f"{self.prefix}/queue"
+
+    @property
+    def summary(self) -> str:
+        return f"{self.prefix}/summary"
 
     def device_about(self, device: str) -> str:
         return f"{self.prefix}/device/{_id(device)}/about"
