@@ -9,12 +9,14 @@ stamps do go back, and its order, its chain, its fold, an export and the interfa
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import random
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -188,30 +190,40 @@ async def _look_over(lab: FaultLab, run: str, directory: Path, lived: Lived) -> 
     lived.unsound += [event["seq"] for event in told] != [event.seq for event in events]
 
 
-def both(timelines: tuple[Jumping, Jumping], unit: float, seed: int) -> tuple[Lived, Lived]:
+def lived(timeline: Callable[[], Jumping], unit: float, seed: int | None) -> Lived:
+    """A run in a process of its own; without a seed its clock is calm."""
+    with tempfile.TemporaryDirectory() as directory:
+        on = timeline()
+        return clock.run(live(Path(directory), on, unit, None if seed is None else random.Random(f"clock/{seed}")), on)
+
+
+def two_lives() -> Executor:
+    """Processes for `both`."""
+    return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+
+
+def both(lives: Executor, timeline: Callable[[], Jumping], unit: float, seed: int) -> tuple[Lived, Lived]:
     """The same run on a calm clock, and on one that is set; at the same time, for some of it is waiting."""
-
-    def lived(timeline: Jumping, rng: random.Random | None) -> Lived:
-        with tempfile.TemporaryDirectory() as directory:
-            return clock.run(live(Path(directory), timeline, unit, rng), timeline)
-
-    with ThreadPoolExecutor(2) as threads:
-        calm, jumped = threads.map(lived, timelines, (None, random.Random(f"clock/{seed}")))
+    calm, jumped = lives.map(lived, (timeline, timeline), (unit, unit), (None, seed))
     return calm, jumped
 
 
 def run(smoke: bool, figures: Figures, *, long: bool = False) -> None:
     kinds: dict[str, tuple[Any, float, int, float]] = {  # timeline, s of a phase, rounds, s that events may be off
         "virtual": (JumpingVirtual, 600.0, sized(smoke, long, (2, 10, 100)), 1e-3),
-        "scaled": (lambda: JumpingTimeline(factor=60.0), 60.0, sized(smoke, long, (1, 2, 10)), 300.0),
+        "scaled": (partial(JumpingTimeline, factor=60.0), 60.0, sized(smoke, long, (1, 2, 10)), 300.0),
         "real": (JumpingTimeline, 1.0, sized(smoke, long, (1, 2, 10)), 5.0),  # busy machines are late
     }
-    for kind, (timeline, unit, rounds, tolerance) in kinds.items():
-        pairs = [both((timeline(), timeline()), unit, seed) for seed in range(rounds)]
-        jumped = [lived for _, lived in pairs]
-        figures.add(f"clock.{kind}.jumps", sum(lived.jumps for lived in jumped), "jumps")
-        figures.add(f"clock.{kind}.stamps_went_back", sum(lived.went_back for lived in jumped), "events", goal=1)
-        figures.add(f"clock.{kind}.not_complete", sum(one.outcome != "complete" for one in jumped), "runs", 0, "lower")
-        off = max(lived.off(calm) for calm, lived in pairs)
-        figures.add(f"clock.{kind}.events_off", off, "s", goal=tolerance, better="lower")
-        figures.add(f"clock.{kind}.unsound", sum(lived.unsound for lived in jumped), "findings", 0, "lower")
+    with two_lives() as lives:
+        for kind, (timeline, unit, rounds, tolerance) in kinds.items():
+            _tell(figures, kind, [both(lives, timeline, unit, seed) for seed in range(rounds)], tolerance)
+
+
+def _tell(figures: Figures, kind: str, pairs: Sequence[tuple[Lived, Lived]], tolerance: float) -> None:
+    jumped = [lived for _, lived in pairs]
+    figures.add(f"clock.{kind}.jumps", sum(lived.jumps for lived in jumped), "jumps")
+    figures.add(f"clock.{kind}.stamps_went_back", sum(lived.went_back for lived in jumped), "events", goal=1)
+    figures.add(f"clock.{kind}.not_complete", sum(one.outcome != "complete" for one in jumped), "runs", 0, "lower")
+    off = max(lived.off(calm) for calm, lived in pairs)
+    figures.add(f"clock.{kind}.events_off", off, "s", goal=tolerance, better="lower")
+    figures.add(f"clock.{kind}.unsound", sum(lived.unsound for lived in jumped), "findings", 0, "lower")
