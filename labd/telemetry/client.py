@@ -22,13 +22,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
 FAILURE = 128  # codes of SUBACK from here on
+TAKEN_OVER = 142  # reason code of the broker's DISCONNECT
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -142,9 +143,11 @@ class _Client(aiomqtt.Client):
             self._sent[info.mid] = (message.topic, future)
         return future
 
-    async def listen_to(self, pattern: str) -> None:
-        # As published: else a retained message that comes now looks like any other.
-        how = {"options": SubscribeOptions(qos=1, retainAsPublished=True)} if self._v5 else {"qos": 1}
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
+        how: dict[str, Any] = {"qos": 1}
+        if self._v5:
+            # As published: else a retained message that comes now looks like any other.
+            how = {"options": SubscribeOptions(qos=1, noLocal=standing, retainAsPublished=not standing)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
@@ -167,11 +170,19 @@ class _Client(aiomqtt.Client):
                     getattr(told, "CorrelationData", None),
                 )
         except aiomqtt.MqttError as error:
-            raise ConnectionLost(f"the broker is gone: {error}") from error
+            raise self._loss("the broker is gone", error) from error
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self._disconnected])
-        raise ConnectionLost(f"the broker is gone: {self._disconnected.exception() or 'it said good-bye'}")
+        raise self._loss("the broker is gone", self._disconnected.exception() or "it said good-bye")
+
+    def _loss(self, what: str, cause: object) -> ConnectionLost:
+        """What whoever waits is told when the connection has ended, and whether another one has taken its place."""
+        ended = self._disconnected
+        known = ended.exception() if ended.done() and not ended.cancelled() else None
+        code = getattr(known, "rc", None)
+        taken_over = isinstance(code, ReasonCode) and code.value == TAKEN_OVER
+        return (TakenOver if taken_over else ConnectionLost)(f"{what}: {cause}")
 
     async def end(self) -> None:
         """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""
@@ -251,7 +262,7 @@ class _Client(aiomqtt.Client):
         cause = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
         for topic, future in self._sent.values():
             if not future.done():
-                _fail(future, ConnectionLost(f"{topic}: the connection ended: {cause or 'closed'}"))
+                _fail(future, self._loss(f"{topic}: the connection ended", cause or "closed"))
         self._sent.clear()
 
 
