@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from typing import Any
 
 from pydantic import BaseModel, RootModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import walk_tree
 
 from labd.lab.config import LabConfig
 from labd.telemetry.contract import CHANNELS, PARAMETERS, Channel, Said
@@ -211,7 +215,10 @@ def _operations(channel: Channel) -> Iterable[tuple[str, dict[str, Any]]]:
         "bindings": {"mqtt": {"qos": channel.qos, "retain": channel.retained, **BINDING}},
     }
     if channel.verb is not None:
-        told["reply"] = {"channel": {"$ref": "#/channels/reply"}, "messages": [{"$ref": "#/channels/reply/messages/reply"}]}
+        told["reply"] = {
+            "channel": {"$ref": "#/channels/reply"},
+            "messages": [{"$ref": "#/channels/reply/messages/reply"}],
+        }
     yield f"{'send' if sends else 'receive'}_{channel.name}", told
 
 
@@ -264,3 +271,14 @@ def plain(example: BaseModel) -> Any:
         return example.root
     sparse = example.__class__.__module__.endswith("home_assistant")
     return example.model_dump(mode="json", by_alias=True, exclude_none=sparse, exclude_unset=hasattr(example, "verb"))
+
+
+def as_yaml(told: Mapping[str, Any]) -> str:
+    """A document as YAML 1.2; long texts as blocks."""
+    yaml = YAML()
+    yaml.width, yaml.allow_unicode = 110, True
+    text = StringIO()
+    plain_tree = json.loads(json.dumps(told))  # without shared parts, which YAML would write as anchors
+    walk_tree(plain_tree)
+    yaml.dump(plain_tree, text)
+    return text.getvalue()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, RootModel, create_model
 
@@ -94,19 +94,21 @@ def _told(
 def _command(verb: payloads.Verb) -> type[payloads.Command]:
     """The command of one verb: the same for all, with the verb's own arguments."""
     orders = payloads.ORDERS[verb]
+    word: Any = Literal[verb]
     return create_model(
         f"{verb.capitalize()}Command",
         __base__=payloads.Command,
         __doc__=orders.__doc__,
-        verb=(Literal[verb], ...),
+        verb=(word, ...),
         arguments=(orders, ...),
     )
 
 
 COMMANDS: Mapping[str, type[payloads.Command]] = {verb: _command(verb) for verb in payloads.ORDERS}
-"""By verb: the whole payload. The daemon reads `payloads.Command` first, so that it can answer one that is half right."""
+"""By verb: the whole payload. The daemon reads `payloads.Command` first, to answer also what is only half right."""
 
 STATES = "once the device has left lab.yaml"
+_ORDER = " ".join((payloads.Command.__doc__ or "").split())
 _REPLY = Said("reply", payloads.Reply)
 
 CHANNELS: tuple[Channel, ...] = (
@@ -120,7 +122,7 @@ CHANNELS: tuple[Channel, ...] = (
     _told("alarm", "alarm/{alarm}", payloads.Alarm, cleared="when the alarm ends"),
     _told("summary", "summary", payloads.Summary, cleared="where `mqtt.home_assistant` is off"),
     *(
-        Channel(verb, f"{PREFIX}/cmd/{{user}}/{verb}", "client", 1, False, (Said(verb, model),), verb=verb)
+        Channel(verb, f"{PREFIX}/cmd/{{user}}/{verb}", "client", 1, False, (Said(verb, model),), _ORDER, verb=verb)
         for verb, model in COMMANDS.items()
     ),
     _told("reply", "reply/{user}/{command_id}", payloads.Reply, retained=False),

@@ -92,7 +92,7 @@ def _command(verb: str) -> BaseModel:
 
 def _configs() -> tuple[Discovery, Discovery]:
     """Of a device, and of a lab."""
-    home = HomeAssistant(Topics("bench"), "0.1.0", on=True)
+    home = HomeAssistant(Topics("bench"), "0.1.0")
     about = {**_ABOUT, "device": "press"}
     (device,) = home.take(DeviceAbout(**about))
     lab = next(home.begin())

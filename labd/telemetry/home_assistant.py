@@ -19,8 +19,11 @@ from labd.telemetry import payloads
 from labd.telemetry.publisher import Incoming, Message
 from labd.telemetry.topics import Topics
 
-DEVICE = "homeassistant/device/labd-{lab}/{device}/config"
-LAB = "homeassistant/device/labd-{lab}/config"
+Platform = Literal["sensor", "binary_sensor"]
+
+DISCOVERY = "homeassistant/device/"
+DEVICE = f"{DISCOVERY}labd-{{lab}}/{{device}}/config"
+LAB = f"{DISCOVERY}labd-{{lab}}/config"
 STATUS = "homeassistant/status"
 
 LEAST_EXPIRY = 60  # s
@@ -83,7 +86,7 @@ class Availability(_Words):
 class Component(_Words):
     """An entity of a device. One with a platform alone is taken away."""
 
-    platform: Literal["sensor", "binary_sensor"] = Field(alias="p")
+    platform: Platform = Field(alias="p")
     name: str | None = None
     unique_id: str | None = None
     state_topic: str | None = None
@@ -119,79 +122,61 @@ class Birth(RootModel[Literal["online", "offline"]]):
 class HomeAssistant:
     """Makes of the lab's happenings what Home Assistant is told. All that it yields is to be retained.
 
-    Args:
-        on: `mqtt.home_assistant`. Off, it only takes away what was told before.
+    What was told of a device that has left the lab, or before `mqtt.home_assistant` was switched off, is nobody's any
+    more, and is taken away as such (`labd.telemetry.sweep`).
     """
 
-    def __init__(self, topics: Topics, version: str, *, on: bool) -> None:
+    def __init__(self, topics: Topics, version: str) -> None:
         self._topics = topics
         self._origin = Origin(sw_version=version)
-        self._on = on
         self._configs: dict[str, Discovery] = {}  # by topic
+        self._before: dict[str, dict[str, Platform]] = {}  # of earlier configs: platforms of entities, by topic
         self._runs: dict[str, RunState] = {}  # that have not ended
         self._alarms: dict[str, Alarm] = {}
         self._queue: QueueState | None = None
         self._counted: object = None
-        own = f"homeassistant/device/labd-{topics.lab}/#"
-        self.patterns = (own, topics.summary, *((STATUS,) if on else ()))
 
     # ── what the lab tells ───────────────────────────────────────────────────────────────────────────────────────
     def begin(self) -> Iterator[Message]:
-        """The lab itself; for a connection's begin."""
-        if self._on:
-            yield from self._tell(LAB.format(lab=self._topics.lab), self._lab())
-            yield from self._count()
+        """The lab itself, once it is told of all that it has."""
+        yield from self._tell(self._topics.discovery, self._lab())
+        yield from self._count()
 
     def take(self, happening: Happening) -> Iterator[Message]:
         """What a happening changes."""
-        if not self._on:
-            return
         match happening:
             case DeviceAbout():
-                topic = DEVICE.format(lab=self._topics.lab, device=happening.device)
-                yield from self._tell(topic, self._device(happening))
+                yield from self._tell(self._topics.device_discovery(happening.device), self._device(happening))
+                return
             case RunState(ended=None):
                 self._runs[happening.run] = happening
-                yield from self._count()
             case RunState():
                 self._runs.pop(happening.run, None)
-                yield from self._count()
             case QueueState():
                 self._queue = happening
-                yield from self._count()
             case Alarm(ended=True):
                 self._alarms.pop(happening.id, None)
-                yield from self._count()
             case Alarm():
                 self._alarms[happening.id] = happening
-                yield from self._count()
+            case _:
+                return
+        yield from self._count()
 
     def hear(self, incoming: Incoming) -> Iterator[Message]:
-        """What a message of one of the `patterns` asks for."""
+        """What a message asks for: Home Assistant has started, or holds an earlier config."""
         if incoming.topic == STATUS:
-            if self._on and incoming.payload == b"online":
+            if incoming.payload == b"online":
                 yield from (_retained(topic, config.encode()) for topic, config in self._configs.items())
-        elif incoming.payload and incoming.topic == self._topics.summary:
-            if not self._on:
-                yield _retained(incoming.topic, b"")
-        elif incoming.payload and incoming.topic not in self._configs:
-            yield _retained(incoming.topic, b"")  # of a device that has left the lab
-        elif incoming.payload:
-            yield from self._forget_components(incoming)
-
-    def _forget_components(self, incoming: Incoming) -> Iterator[Message]:
-        """Takes away what an earlier config had and this one has not: Home Assistant would keep it for ever."""
-        config = self._configs[incoming.topic]
-        gone = {
-            key: Component(platform=platform)
-            for key, platform in _platforms(incoming.payload).items()
-            if key not in config.components
-        }
-        if gone:
-            more = config.model_copy(update={"components": {**config.components, **gone}})
-            yield from self._tell(incoming.topic, more)
+        elif incoming.retained and incoming.payload and incoming.topic.startswith(DISCOVERY):
+            self._before[incoming.topic] = _platforms(incoming.payload)
+            if incoming.topic in self._configs:
+                yield from self._tell(incoming.topic, self._configs[incoming.topic])
 
     def _tell(self, topic: str, config: Discovery) -> Iterator[Message]:
+        """A config, with what an earlier one had and this has not: Home Assistant would keep that for ever."""
+        before = self._before.get(topic, {}).items()
+        gone = {key: Component(platform=platform) for key, platform in before if key not in config.components}
+        config = config.model_copy(update={"components": {**config.components, **gone}})
         if self._configs.get(topic) != config:
             self._configs[topic] = config
             yield _retained(topic, config.encode())
@@ -340,12 +325,10 @@ def _retained(topic: str, payload: bytes) -> Message:
     return Message(topic, payload, qos=1, retain=True)
 
 
-def _platforms(payload: bytes) -> dict[str, Literal["sensor", "binary_sensor"]]:
+def _platforms(payload: bytes) -> dict[str, Platform]:
     """Platforms of the entities of an earlier config, those left out that it took away itself."""
     try:
         found = json.loads(payload)["cmps"]
-        return {
-            key: one["p"] for key, one in found.items() if len(one) > 1 and one["p"] in ("sensor", "binary_sensor")
-        }
+        return {key: one["p"] for key, one in found.items() if len(one) > 1 and one["p"] in ("sensor", "binary_sensor")}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}

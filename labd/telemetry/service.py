@@ -18,6 +18,7 @@ from labd.telemetry import payloads
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
+from labd.telemetry.home_assistant import STATUS, HomeAssistant
 from labd.telemetry.link import Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
@@ -79,6 +80,7 @@ class Telemetry:
         self._signals = Signals()
         self._presence = Presence(self._topics, boot_id, version, safe_mode)
         self._retained = self._presence.retained
+        self._home = HomeAssistant(self._topics, version) if config.home_assistant else None
         self._sweep = Sweep(self._topics, self._retained, journal)
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
@@ -116,6 +118,12 @@ class Telemetry:
                 self._signals.put(Message(topic, self._signal(happening), qos=0))
         else:
             self._presence.take(happening)
+            if self._home is not None:
+                self._retain(self._home.take(happening))
+
+    def _retain(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._retained.put(message)
 
     def _signal(self, read: SignalsRead) -> bytes:
         values = {name: payloads.Value(v=value.v, u=value.u, q=value.q) for name, value in read.values.items()}
@@ -124,6 +132,8 @@ class Telemetry:
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():
             self.take(happening)
+        if self._home is not None:
+            self._retain(self._home.begin())
 
     def tell_status(self) -> None:
         """Says anew how the daemon is: safe mode has ended."""
@@ -200,6 +210,8 @@ class Telemetry:
     async def _listen(self, session: Session) -> None:
         if self._commands is not None:
             await self._listen_to(session, self._topics.commands, "commands cannot be heard")
+        if self._home is not None:
+            await self._listen_to(session, STATUS, "Home Assistant's start cannot be heard")
         if isinstance(self._config.broker, Broker):  # the embedded one holds nothing that is older than the daemon
             for pattern in (self._topics.status, *self._sweep.patterns):
                 await self._listen_to(session, pattern, "what stands at the broker cannot be read", standing=True)
@@ -222,6 +234,8 @@ class Telemetry:
             if self._commands is not None:
                 self._commands.hear(incoming)
         elif self._twin.known is None:  # else it may well be the other's
+            if self._home is not None:
+                self._retain(self._home.hear(incoming))
             self._sweep.hear(incoming)
 
     # ── what goes ────────────────────────────────────────────────────────────────────────────────────────────────
