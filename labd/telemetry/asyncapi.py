@@ -66,9 +66,7 @@ def _open(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_open(one) for one in schema]
     if isinstance(schema, dict):
-        return {
-            key: _open(one) for key, one in schema.items() if key != "additionalProperties" or isinstance(one, dict)
-        }
+        return {key: _open(one) for key, one in schema.items() if key != "additionalProperties" or one is not False}
     return schema
 
 
