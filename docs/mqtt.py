@@ -36,9 +36,9 @@ def mqtt() -> Iterator[str]:
     )
     yield "\n".join(_overview())
     yield (
-        "The same as an AsyncAPI 3 document: [asyncapi.yaml](asyncapi.yaml), or `labd schema --mqtt --lab lab.yaml` "
-        "with a lab's own names and broker (`--output asyncapi.yaml` writes YAML); and a JSON Schema a message: "
-        "`labd schema --mqtt --schemas DIR`. Both need no daemon."
+        "The same as an AsyncAPI 3 document: [asyncapi.yaml](asyncapi.yaml) for any lab, and with a lab's own names and "
+        "broker `labd schema --mqtt --lab lab.yaml` (`--output asyncapi.yaml` writes YAML) and `/api/v1/asyncapi.json` "
+        "of its daemon. A JSON Schema a message: `labd schema --mqtt --schemas DIR`."
     )
     shown = examples()
     for channel in CHANNELS:

@@ -144,7 +144,8 @@ def _servers(lab: LabConfig | None) -> dict[str, Any]:
     mqtt = lab.mqtt if lab else None
     broker = mqtt.broker if mqtt else None
     if mqtt is not None and isinstance(broker, str):
-        told = _server(lab, "mqtt", "127.0.0.1", mqtt.port, "The broker in the daemon, for this machine only.")
+        host = "127.0.0.1" if mqtt.port else None  # with port 0 it has another one each time
+        told = _server(lab, "mqtt", host, mqtt.port or 1883, "The broker in the daemon, for this machine only.")
         return {"broker": {**told, "protocolVersion": "3.1.1"}}
     if broker is not None and not isinstance(broker, str):
         protocol = "mqtts" if broker.tls is not None else "mqtt"

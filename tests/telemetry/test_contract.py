@@ -196,6 +196,23 @@ def test_the_document_of_a_lab_has_its_names_and_its_broker(tmp_path: Path) -> N
     assert told["servers"]["broker"]["protocolVersion"] == "3.1.1"
 
 
+@pytest.mark.parametrize(
+    ("broker", "server"),
+    [
+        ("broker: embedded", ("mqtt", "127.0.0.1:1883")),
+        ("broker: embedded, port: 0", ("mqtt", "{host}:{port}")),
+        ("broker: {host: broker.lan}", ("mqtt", "broker.lan:1883")),
+        ("broker: {host: broker.lan, port: 8883, tls: {ca: ca.pem}}", ("mqtts", "broker.lan:8883")),
+    ],
+)
+def test_the_broker_of_the_document_is_the_one_of_the_lab(broker: str, server: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(LAB.replace("broker: embedded, port: 0", broker).replace("clock: virtual", "clock: real"))
+    (tmp_path / "ca.pem").write_text("")
+    told = document(load_lab(path))["servers"]["broker"]
+    assert (told["protocol"], told["host"]) == server
+
+
 def test_a_later_labd_may_send_more_and_nobody_may_order_what_it_does_not_know() -> None:
     schemas = document()["components"]["schemas"]
     assert "additionalProperties" not in schemas["Run"]
