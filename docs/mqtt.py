@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tables import table, told
 
-from labd.telemetry import home_assistant, payloads
+from labd.telemetry import described, home_assistant, payloads
 from labd.telemetry.asyncapi import as_yaml, document, plain
 from labd.telemetry.contract import CHANNELS, PARAMETERS, PREFIX, Channel
 from labd.telemetry.examples import examples
 
-PARTS = (payloads.Value, payloads.Question, payloads.Job)
+PARTS = (described.Action, payloads.Value, payloads.Question, payloads.Job, *described.RESULTS)
 HOME_ASSISTANT = (home_assistant.Shown, home_assistant.Origin, home_assistant.Component, home_assistant.Availability)
 
 
@@ -36,7 +36,7 @@ def mqtt() -> Iterator[str]:
     )
     yield "\n".join(_overview())
     yield (
-        "The same as an AsyncAPI 3 document: [asyncapi.yaml](asyncapi.yaml) for any lab, and with a lab's own names and "
+        "The same as an AsyncAPI 3 document: [asyncapi.yaml](asyncapi.yaml); with a lab's own names and "
         "broker `labd schema --mqtt --lab lab.yaml` (`--output asyncapi.yaml` writes YAML) and `/api/v1/asyncapi.json` "
         "of its daemon. A JSON Schema a message: `labd schema --mqtt --schemas DIR`."
     )

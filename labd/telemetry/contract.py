@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, RootModel, create_model
 
-from labd.telemetry import home_assistant, payloads
+from labd.telemetry import described, home_assistant, payloads
 from labd.telemetry.topics import VERSION
 
 Sender = Literal["daemon", "client", "home assistant"]
@@ -109,11 +109,11 @@ COMMANDS: Mapping[str, type[payloads.Command]] = {verb: _command(verb) for verb 
 
 STATES = "once the device has left lab.yaml"
 _ORDER = " ".join((payloads.Command.__doc__ or "").split())
-_REPLY = Said("reply", payloads.Reply)
+_REPLY = Said("reply", described.Reply)
 
 CHANNELS: tuple[Channel, ...] = (
     _told("status", "status", payloads.Status, Said("lost", payloads.LastWill)),
-    _told("device_about", "device/{device}/about", payloads.About, cleared=STATES),
+    _told("device_about", "device/{device}/about", described.About, cleared=STATES),
     _told("device_state", "device/{device}/state", payloads.State, cleared=STATES),
     _told("device_signal", "device/{device}/signal", payloads.Signal, qos=0, retained=False),
     _told("run_state", "run/{run}/state", payloads.Run, cleared="24 h after the run's end"),
@@ -125,7 +125,7 @@ CHANNELS: tuple[Channel, ...] = (
         Channel(verb, f"{PREFIX}/cmd/{{user}}/{verb}", "client", 1, False, (Said(verb, model),), _ORDER, verb=verb)
         for verb, model in COMMANDS.items()
     ),
-    _told("reply", "reply/{user}/{command_id}", payloads.Reply, retained=False),
+    _told("reply", "reply/{user}/{command_id}", described.Reply, retained=False),
     Channel(
         "response",
         None,

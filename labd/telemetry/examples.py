@@ -35,7 +35,16 @@ _ABOUT: dict[str, Any] = {
     "serial": "0042",
     "firmware": "3.1",
     "units": ("",),
-    "actions": {"open": {"effect": "state", "parameters": {"type": "object", "properties": {}}}},
+    "actions": {
+        "open": {
+            "summary": "Drives the ram up.",
+            "effect": "state",
+            "on_loss": "continue",
+            "parameters": {"type": "object", "properties": {}, "title": "OpenParameters"},
+            "result": {"type": "object", "properties": {}, "title": "OpenResult"},
+            "data": None,
+        }
+    },
     "signals": {"force": "kN", "guard_closed": ""},
     "types": {"force": "number", "guard_closed": "boolean"},
     "poll": 10.0,

@@ -300,6 +300,8 @@ async def test_all_that_a_lab_says_is_in_its_document(tmp_path: Path) -> None:
         "home_assistant_device_cleared",
         "home_assistant_lab_cleared",
     }
+    states = [json.loads(one.payload) for one in heard if one.topic.endswith("run-0001/state") and one.payload]
+    assert any(state["expected_end"] is not None and 0 < state["progress"] < 1 for state in states)
     assert {told.channel(one.topic) for one in standing if one.retained} == {
         "status",
         "device_about",
