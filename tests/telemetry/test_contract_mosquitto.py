@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ async def test_home_assistants_start_is_heard(bus: Bus, journal: Journal, tmp_pa
             heard.clear()
             async with aiomqtt.Client("127.0.0.1", broker.port) as home_assistant:
                 await home_assistant.publish("homeassistant/status", "online")
-            await watcher.until(lambda: sum("/config" in one.topic for one in heard) == 2)
+            async with asyncio.timeout(60):
+                while sum("/config" in one.topic for one in heard) < 2:
+                    await asyncio.sleep(0.02)
         devices = [json.loads(one.payload)["dev"]["name"] for one in heard if "/config" in one.topic]
     assert devices == ["lab press", "labd lab"]
