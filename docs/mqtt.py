@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tables import table, told
+from tables import JSON, table, told
 
 from labd.telemetry import described, home_assistant, payloads
 from labd.telemetry.asyncapi import as_yaml, document, plain
@@ -47,7 +47,7 @@ def mqtt() -> Iterator[str]:
     for part in PARTS:
         yield f"## {part.__name__}"
         yield told(part)
-        yield from table("field", part)
+        yield from table("field", part, JSON)
     yield from _commands()
     yield from _home_assistant()
 
@@ -85,7 +85,7 @@ def _section(channel: Channel, example: object) -> Iterator[str]:
         assert said.model is not None
         yield f"## `{_short(channel)}`" if number == 0 else f"### `{_short(channel)}`, as last will"
         yield f"{said.told} QoS {channel.qos}; retained: {_retained(channel)}."
-        yield from table("field", said.model)
+        yield from table("field", said.model, JSON)
         if number == 0:
             yield _shown(example)
 
@@ -97,7 +97,7 @@ def _shown(example: object) -> str:
 def _commands() -> Iterator[str]:
     yield "## Commands"
     yield f"{told(payloads.Command)} QoS 1; retained: never."
-    yield from table("field", payloads.Command)
+    yield from table("field", payloads.Command, JSON)
     yield (
         "Publish to `cmd/USER/VERB`, without the retain flag, and subscribe to `reply/USER/+`. The answer comes there, "
         "and with MQTT 5 to the response topic too, with the correlation data (not below `labd/` and "
@@ -117,7 +117,7 @@ def _commands() -> Iterator[str]:
             yield f"### `{channel.verb}`"
             orders = payloads.ORDERS[channel.verb]
             yield told(orders)
-            yield from table("argument", orders)
+            yield from table("argument", orders, JSON)
             yield _shown(plain(shown[channel.name][0]))
 
 
@@ -128,9 +128,9 @@ def _home_assistant() -> Iterator[str]:
         f"devices are told to `{home_assistant.DISCOVERY}labd-LAB/…`, retained, QoS 1; again when "
         f"`{home_assistant.STATUS}` says `online`, and when the device says otherwise of itself."
     )
-    yield from table("field", home_assistant.Discovery)
+    yield from table("field", home_assistant.Discovery, JSON)
     for part in HOME_ASSISTANT:
         yield f"### {part.__name__}"
         yield told(part)
-        yield from table("field", part)
+        yield from table("field", part, JSON)
     yield _shown(plain(examples()["home_assistant_device"][0]))
