@@ -48,7 +48,7 @@ CLASSES: Mapping[str, str] = {
 """Home Assistant's device class by unit, for what is measured and goes up and down."""
 
 ONLINE = "{{ 'online' if value_json.state == 'online' else 'offline' }}"
-GOOD = "{% set read = value_json['values'].get('NAME', {}) %}{{ SAID if read.q == 'good' else none }}"
+GOOD = "{% set read = value_json['values'].get('NAME', {'q': 'bad'}) %}{{ SAID if read.q == 'good' else none }}"
 
 
 class _Words(BaseModel):

@@ -107,7 +107,7 @@ def test_a_signal_is_a_sensor_with_its_unit_and_only_a_class_that_takes_it() -> 
         "name": "force",
         "unique_id": "labd.bench.press.signal.force",
         "state_topic": "labd/1/bench/device/press/signal",
-        "value_template": "{% set read = value_json['values'].get('force', {}) %}"
+        "value_template": "{% set read = value_json['values'].get('force', {'q': 'bad'}) %}"
         "{{ read.v if read.q == 'good' else none }}",
         "unit_of_measurement": "kN",
         "state_class": "measurement",
@@ -149,7 +149,7 @@ def test_the_health_of_a_device_is_a_problem_or_none_and_its_words_are_attribute
 def test_a_device_of_several_units_has_the_signals_of_each() -> None:
     told = components(replace(PRESS, units=("1", "2"), signals={"voltage": "V"}, types={"voltage": "number"}))
     assert told.keys() == {"health", "signal.1.voltage", "signal.2.voltage"}
-    assert "get('2.voltage', {})" in told["signal.2.voltage"]["value_template"]
+    assert "get('2.voltage', {'q': 'bad'})" in told["signal.2.voltage"]["value_template"]
     assert told["signal.2.voltage"]["name"] == "2 voltage"
 
 
