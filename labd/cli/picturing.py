@@ -76,7 +76,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of protocols, or of lab.yaml, for editors; or the MQTT contract, for other systems.
 
-    An output whose name ends in .yaml or .yml is written as YAML, else JSON.
+    The contract is JSON; an --output whose name ends in .yaml or .yml is written as YAML.
     """
     from labd.lab.models import lab_schema
     from labd.protocol.views.schema import protocol_schema
