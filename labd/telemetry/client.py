@@ -144,10 +144,12 @@ class _Client(aiomqtt.Client):
         return future
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
-        how: dict[str, Any] = {"qos": 1}
+        # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
+        qos = 0 if standing else 1
+        how: dict[str, Any] = {"qos": qos}
         if self._v5:
             # As published: else a retained message that comes now looks like any other.
-            how = {"options": SubscribeOptions(qos=1, noLocal=standing, retainAsPublished=not standing)}
+            how = {"options": SubscribeOptions(qos=qos, noLocal=standing, retainAsPublished=not standing)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
