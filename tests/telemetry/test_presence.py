@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import aiomqtt
 import pytest
 
 from labd import clock
@@ -54,7 +53,7 @@ def outside(port: int) -> Mqtt:
 
 async def leave(port: int, *topics: str, text: str = "{}") -> None:
     """What somebody has told a broker long ago."""
-    async with aiomqtt.Client("127.0.0.1", port, keepalive=0) as client:
+    async with parts.peer(port) as client:
         for topic in topics:
             await client.publish(topic, text, qos=1, retain=True)
 
@@ -62,7 +61,7 @@ async def leave(port: int, *topics: str, text: str = "{}") -> None:
 async def standing(port: int) -> dict[str, Any]:
     """What stands at a broker, by topic."""
     found: dict[str, Any] = {}
-    async with aiomqtt.Client("127.0.0.1", port, keepalive=0) as client:
+    async with parts.peer(port) as client:
         await client.subscribe("#", qos=1)
         await client.publish("end", "", qos=1)
         async for message in client.messages:
@@ -86,10 +85,10 @@ async def test_what_stands_at_the_broker_and_is_nobodys_is_cleared_and_no_other_
 ) -> None:
     async with EmbeddedBroker() as broker:
         await leave(broker.port, *OWN, *OTHERS)
-        bus.tell(parts.ABOUT)
-        bus.tell(parts.device_state())
-        bus.tell(parts.run_state())
         async with parts.watching(broker.port) as watcher, parts.telling(outside(broker.port), bus, journal):
+            bus.tell(parts.ABOUT)
+            bus.tell(parts.device_state())
+            bus.tell(parts.run_state())
             await until_cleared(watcher, *OWN)
             found = await standing(broker.port)
         own = {"status", "device/press/about", "device/press/state", "run/r1/state"}
@@ -99,8 +98,8 @@ async def test_what_stands_at_the_broker_and_is_nobodys_is_cleared_and_no_other_
 async def test_what_somebody_else_wrote_over_is_told_anew_at_the_next_connection(bus: Bus, journal: Journal) -> None:
     async with EmbeddedBroker() as broker:
         await leave(broker.port, "labd/1/lab/device/press/state", text='{"health": "fine"}')
-        bus.tell(parts.device_state())
         async with parts.watching(broker.port) as watcher, parts.telling(outside(broker.port), bus, journal):
+            bus.tell(parts.device_state())
             await watcher.first("device/press/state", health="ok")
             assert (await standing(broker.port))["labd/1/lab/device/press/state"]["health"] == "ok"
 
@@ -222,14 +221,14 @@ async def test_how_far_a_run_is_is_told_while_nothing_else_happens(bus: Bus) -> 
 
 # ── birth, and the order of things ───────────────────────────────────────────────────────────────────────────────────
 async def test_commands_are_heard_first_then_birth_then_what_is_then_what_happens(bus: Bus, journal: Journal) -> None:
+    publisher = FakePublisher()
+    telemetry = Telemetry("lab", outside(1), bus, journal, "boot-1", "0", publisher=publisher)
     bus.tell(parts.alarm())
     bus.tell(QueueState((), 0, None))
     bus.tell(parts.run_state())
     bus.tell(parts.device_state())
     bus.tell(parts.ABOUT)
     bus.tell(parts.poll(1))
-    publisher = FakePublisher()
-    telemetry = Telemetry("lab", outside(1), bus, journal, "boot-1", "0", publisher=publisher)
     async with background(telemetry.run(), "telemetry"):
         await parts.journal_steps(journal, "r1", 1, 1)
         await publisher.until("run/r1/event", "device/press/signal")
@@ -245,15 +244,18 @@ async def test_commands_are_heard_first_then_birth_then_what_is_then_what_happen
 
 async def test_a_last_word_that_comes_late_does_not_stay_the_last(bus: Bus, journal: Journal) -> None:
     """The will of a half-open connection that the broker says only when the new one stands."""
-    async with EmbeddedBroker() as broker, parts.watching(broker.port) as watcher:
-        async with parts.telling(outside(broker.port), bus, journal) as telemetry:
-            await parts.connected(telemetry)
-            await leave(broker.port, "labd/1/lab/status", text='{"state": "lost", "boot_id": "boot-1"}')
-            await watcher.until(lambda: [one["state"] for one in watcher.of("status")][-2:] == ["lost", "online"])
-            assert (await standing(broker.port))["labd/1/lab/status"]["state"] == "online"
-            await asyncio.sleep(3600)
-            assert len(watcher.of("status")) == 3
-            assert telemetry.info()["twin"] is None
+    async with (
+        EmbeddedBroker() as broker,
+        parts.watching(broker.port) as watcher,
+        parts.telling(outside(broker.port), bus, journal) as telemetry,
+    ):
+        await parts.connected(telemetry)
+        await leave(broker.port, "labd/1/lab/status", text='{"state": "lost", "boot_id": "boot-1"}')
+        await watcher.until(lambda: [one["state"] for one in watcher.of("status")][-2:] == ["lost", "online"])
+        assert (await standing(broker.port))["labd/1/lab/status"]["state"] == "online"
+        await asyncio.sleep(3600)
+        assert len(watcher.of("status")) == 3
+        assert telemetry.info()["twin"] is None
 
 
 # ── another daemon of the same name ──────────────────────────────────────────────────────────────────────────────────
@@ -312,7 +314,7 @@ async def test_while_there_is_a_twin_nothing_is_swept(bus: Bus, journal: Journal
     async with EmbeddedBroker() as broker, parts.watching(broker.port) as watcher:
         telemetry = Telemetry("lab", outside(broker.port), bus, journal, "boot-1", "0")
         await leave(broker.port, *OWN)
-        telemetry._twin.suspect("another")  # noqa: SLF001 - as if it had cut us off
+        telemetry._twin.suspect("another")  # as if it had cut us off
         async with background(telemetry.run(), "telemetry"):
             await parts.connected(telemetry)
             await asyncio.sleep(600)
