@@ -181,8 +181,8 @@ class Telemetry:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.wait_lost(), name="mqtt link")
-                await self._listen(session)
                 group.create_task(self._hear(session), name="mqtt heard")
+                await self._listen(session)
                 await self._announce(session)
                 self._link.stands()
                 group.create_task(self._send_retained(session), name="mqtt states")

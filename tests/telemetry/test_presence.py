@@ -324,7 +324,7 @@ async def test_while_there_is_a_twin_nothing_is_swept(bus: Bus, journal: Journal
 
 async def test_a_broker_that_says_so_is_believed_that_another_connection_has_taken_over() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
+        await reader.read(4096)  # CONNECT
         writer.write(bytes((0x20, 3, 0, 0, 0)))  # CONNACK
         writer.write(bytes((0xE0, 2, 142, 0)))  # DISCONNECT, session taken over
         await writer.drain()
@@ -333,7 +333,7 @@ async def test_a_broker_that_says_so_is_believed_that_another_connection_has_tak
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     address = Address(Broker(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), "labd-lab")
     async with AiomqttPublisher(address).connect(Message("labd/1/lab/status", b"")) as session:
-        with pytest.raises(TakenOver, match="[Ss]ession taken over"):
+        with pytest.raises(TakenOver, match=r"[Ss]ession taken over"):
             await session.wait_lost()
     server.close()
     await server.wait_closed()
