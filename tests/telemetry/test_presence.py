@@ -358,9 +358,11 @@ async def test_a_broker_that_is_away_for_a_minute_is_an_alarm_until_it_is_back(b
         assert "refused" in info["problem"].lower()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(EmbeddedBroker(port))
+            watcher = await stack.enter_async_context(parts.watching(port))
             await parts.connected(telemetry)
             await asyncio.sleep(1)
             assert alarms.active == ()
+            assert {got.topic for got in watcher.got} == {"status"}  # here it would never be true
             info = telemetry.info()
             assert (info["connected"], info["problem"]) == (True, None)
             since = info["since"]

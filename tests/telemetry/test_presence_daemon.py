@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 from labd.daemon import Daemon
@@ -65,7 +66,7 @@ async def test_two_lives_of_a_daemon_at_a_broker_that_stays(tmp_path: Path) -> N
             await asyncio.sleep(1500)
         progress = [state["progress"] for state in watcher.of(f"run/{other.id}/state")]
         assert progress == sorted(progress)
-        steps = [after - before for before, after in zip(progress, progress[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(progress)]
         assert progress[-1] > 0.45
         assert max(steps) < 0.04
         assert watcher.of("status")[-1]["state"] == "offline"
@@ -78,10 +79,10 @@ async def test_two_lives_of_a_daemon_at_a_broker_that_stays(tmp_path: Path) -> N
             await watcher.until(lambda: watcher.of("device/stat1/state")[-1] is None)
             await watcher.until(lambda: watcher.of(f"run/{one.id}/state")[-1] is None)
             await watcher.until(lambda: any(got.topic == f"run/{other.id}/state" for got in watcher.got[already:]))
-            anew = [
-                got for got in watcher.got[already:] if got.topic.startswith("run/") and got.topic.endswith("state")
-            ]
-            assert {got.topic for got in anew if got.data is not None} == {f"run/{other.id}/state"}
+            anew = [got.topic for got in watcher.got[already:] if got.data is not None]
+            assert {topic for topic in anew if topic.startswith("run/") and topic.endswith("/state")} == {
+                f"run/{other.id}/state"
+            }
             assert watcher.of("device/stat2/about")[-1]["driver"] == "methodscript"
             boots = {status["boot_id"] for status in watcher.of("status")}
             assert len(boots) == 2

@@ -19,7 +19,11 @@ from labd.journal import Journal
 from labd.lab.alarms import Alarms
 from labd.lab.background import background
 from labd.lab.bus import Alarm, Bus, Happening
+from labd.lab.config import Broker
+from labd.telemetry.client import Address, AiomqttPublisher
+from labd.telemetry.presence import Presence
 from labd.telemetry.service import Telemetry
+from labd.telemetry.topics import Topics
 from tests.telemetry import parts
 from tests.telemetry.mosquitto import Mosquitto, mosquitto, subscribed
 from tests.telemetry.test_mosquitto import DAEMON, at
@@ -95,6 +99,20 @@ async def test_a_half_open_connection_is_taken_over_and_its_will_is_not_the_last
             assert (await standing(broker.port))["status"]["state"] == "online"
 
 
+async def test_a_half_open_connection_of_this_life_is_not_the_last_word_either(
+    bus: Bus, journal: Journal, tmp_path: Path
+) -> None:
+    will = Presence(Topics("lab"), "boot-1", "0").will()
+    async with mosquitto(tmp_path) as broker, subscribed(broker.port, "-V", "5") as watcher:
+        before = AiomqttPublisher(Address(Broker(host="127.0.0.1", port=broker.port), "labd-lab"))
+        async with before.connect(will), parts.telling(at(broker.port), bus, journal) as telemetry:
+            await parts.connected(telemetry)
+            await watcher.first("status", state="online")
+            await watcher.first("status", state="lost")
+            assert words(watcher) == [("lost", "boot-1"), ("online", "boot-1")]
+            assert (await standing(broker.port))["status"]["state"] == "online"
+
+
 async def test_two_daemons_of_one_name_are_told_of_each_other_and_one_makes_way(
     journal: Journal, tmp_path: Path
 ) -> None:
@@ -149,6 +167,28 @@ async def test_what_was_cleared_while_a_broker_with_a_memory_was_away_does_not_c
             found = await standing(broker.port)
             assert set(found) == {"status", "device/press/state", "alarm/stays"}
             assert found["device/press/state"]["health"] == "down"
+
+
+async def test_what_a_broker_remembers_from_before_a_power_cut_is_cleared_again(
+    bus: Bus, journal: Journal, tmp_path: Path
+) -> None:
+    memory = ("persistence true", f"persistence_location {tmp_path}/")
+    async with mosquitto(tmp_path) as broker:
+        await broker.kill()
+        await broker.start(*memory)
+        async with parts.telling(at(broker.port), bus, journal) as telemetry:
+            bus.tell(parts.alarm())
+            await parts.connected(telemetry)
+            await still_told(broker, "alarm/press-down")
+            await stop(broker)
+            saved = (tmp_path / "mosquitto.db").read_bytes()
+            await broker.start(*memory)
+            bus.tell(parts.alarm(ended=True))
+            await until_stands(broker, {"status"})
+            await broker.kill()
+            (tmp_path / "mosquitto.db").write_bytes(saved)
+            await broker.start(*memory)
+            await until_stands(broker, {"status"})
 
 
 async def test_what_ended_while_the_daemon_was_off_is_cleared_by_the_next(
@@ -208,6 +248,13 @@ async def still_told(broker: Mosquitto, *topics: str) -> None:
     async with subscribed(broker.port) as watcher:
         for topic in topics:
             await watcher.first(topic)
+
+
+async def until_stands(broker: Mosquitto, topics: set[str]) -> None:
+    """Waits until just this stands at the broker."""
+    async with asyncio.timeout(60):
+        while set(await standing(broker.port)) != topics:
+            pass
 
 
 async def stop(broker: Mosquitto) -> None:
