@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from benchmarks._figures import Figures
-from benchmarks.faults import sized
+from benchmarks.faults import quiet, sized
 from benchmarks.faults.lab import FaultLab, fault_lab
 from labd import clock
 from labd.journal import Event
@@ -223,7 +223,7 @@ def lived(timeline: Callable[[], Jumping], phase: Phase, seed: int | None) -> Li
 
 def two_lives() -> Executor:
     """Processes for `both`."""
-    return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), quiet)
 
 
 def both(lives: Executor, timeline: Callable[[], Jumping], phase: Phase, seed: int) -> tuple[Lived, Lived]:
