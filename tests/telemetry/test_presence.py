@@ -164,17 +164,19 @@ async def test_a_former_name_is_cleared_only_where_the_last_word_there_is_ours(
 ) -> None:
     await journal.append(NewEvent("daemon.started", {"boot_id": "ours"}))
     journal.keep("retained/labd/1/old/device/press/state", {})
+    journal.keep("retained/homeassistant/device/labd-old/config", {})
     async with EmbeddedBroker() as broker:
         await leave(broker.port, "labd/1/old/status", text=json.dumps({"state": "offline", "boot_id": boot_id}))
         await leave(broker.port, "labd/1/old/device/press/state", "labd/1/old/other")
+        await leave(broker.port, "homeassistant/device/labd-old/config")
         async with parts.watching(broker.port, "old") as watcher, parts.telling(outside(broker.port), bus, journal):
             if cleared:
                 await until_cleared(watcher, "labd/1/old/status", "labd/1/old/device/press/state")
             await asyncio.sleep(60)
-            left = {topic for topic in await standing(broker.port) if topic.startswith("labd/1/old/")}
-            both = {"labd/1/old/status", "labd/1/old/device/press/state"}
-            assert left == {"labd/1/old/other"} | (set() if cleared else both)
-            assert await journal.kept("retained/labd/1/old") == {}
+            left = {topic for topic in await standing(broker.port) if "old" in topic}
+            told = {"labd/1/old/status", "labd/1/old/device/press/state", "homeassistant/device/labd-old/config"}
+            assert left == {"labd/1/old/other"} | (set() if cleared else told)
+            assert await journal.kept("retained/") == {}
 
 
 # ── runs that have ended ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -126,8 +126,9 @@ async def test_two_daemons_of_one_name_are_told_of_each_other_and_one_makes_way(
             await parts.connected(one)
             async with background(two.run(), "two"):
                 # The one comes back once, and thereby hears of the other; the other does the same, and is let be.
-                assert "another daemon (boot-2) speaks to the MQTT broker as lab 'lab'" in await told[0]
-                assert "another daemon (boot-1)" in await told[1]
+                async with asyncio.timeout(60):
+                    assert "another daemon (boot-2) speaks to the MQTT broker as lab 'lab'" in await told[0]
+                    assert "another daemon (boot-1)" in await told[1]
                 await parts.connected(two)
                 assert one.info()["twin"]
                 await parts.journal_steps(journal, "r1", 1, 3)  # the lab goes on
