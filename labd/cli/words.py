@@ -105,4 +105,4 @@ def broker_text(mqtt: Mapping[str, Any], near: str | None = None) -> str:
     return "; ".join(told)
 
 
-_WAITING = {"states_waiting": "states wait", "signals_dropped": "signals were dropped"}
+_WAITING = {"events_waiting": "events wait", "states_waiting": "states wait", "signals_dropped": "signals were dropped"}

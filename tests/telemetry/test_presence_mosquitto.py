@@ -244,6 +244,29 @@ async def test_thousands_of_leftovers_are_all_cleared(bus: Bus, journal: Journal
             assert set(await standing(broker.port)) == {"status"}
 
 
+async def test_a_broker_of_mqtt_3_is_swept_too_and_ones_own_words_are_not_taken_for_anothers(
+    bus: Bus, journal: Journal, tmp_path: Path
+) -> None:
+    async with mosquitto(tmp_path) as broker:
+        async with parts.peer(broker.port) as client:
+            await client.publish("labd/1/lab/alarm/over", "{}", qos=1, retain=True)
+        old = AiomqttPublisher(Address(Broker(host="127.0.0.1", port=broker.port), "labd-lab", embedded=True))
+        alarms = Alarms(bus)
+        telemetry = Telemetry("lab", at(broker.port), bus, journal, "boot-1", "0", publisher=old, alarms=alarms)
+        async with subscribed(broker.port) as watcher, background(telemetry.run(), "telemetry"):
+            await watcher.until(lambda: None in watcher.of("alarm/over"))
+            for number in range(20):
+                bus.tell(parts.run_state("Execute" if number % 2 else "Held"))
+                bus.tell(replace(parts.alarm(), id=f"a{number}"))
+            await watcher.first("alarm/a19")
+            bus.tell(replace(parts.alarm(), id="last"))
+            await watcher.first("alarm/last")  # the echoes of those before have come
+            topics = {"status", "run/r1/state", "alarm/last"} | {f"alarm/a{number}" for number in range(20)}
+            assert set(await standing(broker.port)) == topics
+            assert words(watcher) == [("online", "boot-1")]
+            assert alarms.active == ()
+
+
 async def still_told(broker: Mosquitto, *topics: str) -> None:
     """Waits until what was told stands at the broker."""
     async with subscribed(broker.port) as watcher:
