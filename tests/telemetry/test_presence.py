@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -378,6 +378,8 @@ async def test_a_broker_that_is_away_for_a_minute_is_an_alarm_until_it_is_back(b
 class FakePublisher:
     """A broker that takes all but what it refuses, and remembers what was said to it, in order."""
 
+    largest = None
+
     def __init__(self, *, readable: bool = True, refused: str = "") -> None:
         self.sent: list[tuple[str, bytes]] = []
         self.heard: list[str] = []
@@ -401,6 +403,9 @@ class FakePublisher:
             taken.set_result(None)
         self._more.set()
         return taken
+
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        return [self.send(message) for message in messages][-1]
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         self.heard.append(pattern.removeprefix("labd/1/lab/"))
