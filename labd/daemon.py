@@ -280,7 +280,7 @@ class Daemon:
             "at": clock.stamp(),
             "clock": self.config.clock_kind,
             "pid": os.getpid(),
-            "mqtt": self.broker,
+            "mqtt": self.telemetry.info() if self.telemetry else None,
         }
 
 

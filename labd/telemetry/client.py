@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -126,9 +126,18 @@ class _Client(aiomqtt.Client):
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self._ended_with: ReasonCode | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._ended_with is not None and not self._disconnected.done():
+            # It ended with the same bytes that began it; aiomqtt forgets that, and would wait for ever.
+            self._disconnected.add_done_callback(self._on_lost)
+            self._disconnected.set_exception(aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
+        return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -144,10 +153,12 @@ class _Client(aiomqtt.Client):
         return future
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
-        how: dict[str, Any] = {"qos": 1}
+        # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
+        qos = 0 if standing else 1
+        how: dict[str, Any] = {"qos": qos}
         if self._v5:
             # As published: else a retained message that comes now looks like any other.
-            how = {"options": SubscribeOptions(qos=1, noLocal=standing, retainAsPublished=not standing)}
+            how = {"options": SubscribeOptions(qos=qos, noLocal=standing, retainAsPublished=not standing)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
@@ -244,6 +255,7 @@ class _Client(aiomqtt.Client):
     ) -> None:
         if not self._connected.done():  # a close instead of an answer; aiomqtt would wait out its time limit
             self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection without an answer"))
+        self._ended_with = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(

@@ -64,7 +64,7 @@ class Session(Protocol):
         ...
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
-        """Asks for the messages of these topics, at QoS 1.
+        """Asks for the messages of these topics, at QoS 1, or 0 for what stands there.
 
         Args:
             pattern: the topics.

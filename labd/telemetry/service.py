@@ -11,7 +11,7 @@ import structlog
 
 from labd.journal import Journal, JournalError
 from labd.lab.alarms import Alarms
-from labd.lab.bus import Bus, Happening, SignalsRead
+from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
 from labd.telemetry import payloads
@@ -19,7 +19,7 @@ from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
 from labd.telemetry.home_assistant import STATUS, HomeAssistant
-from labd.telemetry.link import Link
+from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
 from labd.telemetry.presence import Presence
@@ -85,6 +85,7 @@ class Telemetry:
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
         self._outbox = Outbox(journal, self._topics)
+        self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
         self.connected = self._link.connected
@@ -112,6 +113,8 @@ class Telemetry:
             log.exception("cannot be told over MQTT", happening=happening)
 
     def _take(self, happening: Happening) -> None:
+        if isinstance(happening, Alarm) and happening.id == AWAY_ALARM:
+            return  # who could hear it here can see that it is not so
         if isinstance(happening, SignalsRead):
             topic = self._topics.device_signal(happening.device)
             if self._wanted(topic):
@@ -191,8 +194,8 @@ class Telemetry:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.wait_lost(), name="mqtt link")
-                await self._listen(session)
                 group.create_task(self._hear(session), name="mqtt heard")
+                await self._listen(session)
                 await self._announce(session)
                 self._link.stands()
                 group.create_task(self._send_retained(session), name="mqtt states")
@@ -220,7 +223,9 @@ class Telemetry:
         try:
             await session.listen_to(pattern, standing=standing)
         except PublishRefused as refused:  # the lab is told of all the same
-            log.warning(without, topic=refused.topic, reason=refused.reason)
+            if pattern not in self._unheard:  # once, not at every connection
+                log.warning(without, topic=refused.topic, reason=refused.reason)
+            self._unheard.add(pattern)
 
     async def _hear(self, session: Session) -> None:
         async for incoming in session.incoming():

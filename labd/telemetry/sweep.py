@@ -9,6 +9,7 @@ were told and are not known to be cleared, for a broker whose rules do not let t
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection
 
 import structlog
@@ -23,6 +24,8 @@ from labd.telemetry.twin import told_of
 log = structlog.get_logger(__name__)
 
 KEPT = "retained/"
+OF_LAB = re.compile(r"(?:labd/1/|homeassistant/[^/]+/labd-)([a-z0-9_-]{1,64})/")
+"""How a topic begins that is a lab's own, with its name."""
 
 
 class Sweep:
@@ -58,14 +61,13 @@ class Sweep:
                 of one of them: another lab may have the name now.
         """
         self._lives = lives
-        prefix = f"{self._topics.prefix}/"
         for name in await self._journal.kept(KEPT):
             topic = name.removeprefix(KEPT)
-            if topic.startswith("labd/") and not topic.startswith(prefix):
-                status = "/".join([*topic.split("/")[:3], "status"])
-                self._former.setdefault(status, []).append(topic)
-            else:
+            of_lab = OF_LAB.match(topic)
+            if of_lab is None or of_lab[1] == self._topics.lab:
                 self._found[topic] = None
+            else:
+                self._former.setdefault(Topics(of_lab[1]).status, []).append(topic)
 
     def settle(self) -> None:
         """All that the lab owns has been told by now: what else was found, and will be, is taken away."""

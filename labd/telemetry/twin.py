@@ -117,4 +117,4 @@ def told_of(status: bytes) -> tuple[str | None, str | None]:
 
 
 def _patient() -> Backoff:
-    return Backoff(least=30.0, greatest=600.0, steady=TWIN_OVER)
+    return Backoff(least=30.0, greatest=300.0, steady=TWIN_OVER)
