@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import structlog
 
 from labd import clock
 from labd.journal import Journal, JournalError
+from labd.lab.access import Role
 from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
@@ -44,6 +45,7 @@ class Telemetry:
         publisher: another client than aiomqtt's.
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
+        users: who may command what; None: everybody everything.
 
     Attributes:
         address: host and port of the broker, once there is one.
@@ -63,6 +65,7 @@ class Telemetry:
         publisher: Publisher | None = None,
         engine: Engine | None = None,
         safe_mode: Callable[[], str | None] = lambda: None,
+        users: Mapping[str, Role] | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
         self._config = config
@@ -70,7 +73,7 @@ class Telemetry:
         self._snapshot = snapshot
         self._publisher = publisher
         self._safe_mode = safe_mode
-        self._commands = Commands(self._topics, engine) if engine is not None else None
+        self._commands = Commands(self._topics, engine, users) if engine is not None else None
         self._signals = Signals()
         self._retained = Retained()
         self._outbox = Outbox(journal, self._topics)
