@@ -59,9 +59,17 @@ def _no_password(_: object) -> None:
 def _host(value: object) -> object:
     if isinstance(value, str) and "@" in value:
         raise flaw("L216", "a login belongs in `user` and a file, not in `host`", _LOGIN_MEND)
-    if isinstance(value, str) and (":/" in value or "/" in value):
+    if isinstance(value, str) and not _is_host(value):
         raise flaw("L103", "`host` is a name or an address alone", "write `host: broker.lab`, with `port` and `tls`")
     return value
+
+
+def _is_host(value: str) -> bool:
+    try:
+        value.encode("idna")  # what looks it up does so, and has another error for it than for a name not found
+    except UnicodeError:
+        return False
+    return not re.search(r"[\s/]", value)
 
 
 class Tls(Part):
