@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from access import broker, users
 from checks import checks
 from language import language
 from pydantic import BaseModel
@@ -94,6 +95,7 @@ def _commands() -> Iterator[str]:
         "retained or expired is rejected. Times are the machine's, also where the lab's clock is scaled. Without an "
         "answer after `expires_at`, look at the lab's state: send again only with the same `command_id`."
     )
+    yield from users()
     for verb, (model, _) in VERBS.items():
         yield f"### `{verb}`"
         yield _first_line(model)
@@ -143,7 +145,7 @@ def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
     written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
-    return {**found, REFERENCE / "protocol.schema.json": schema()}
+    return {**found, REFERENCE / "protocol.schema.json": schema(), **broker()}
 
 
 def main() -> int:

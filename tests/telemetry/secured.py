@@ -67,9 +67,9 @@ def set_up(tmp_path: Path, *options: str, lab: str = LAB) -> Path:
 
 
 @contextmanager
-def secured(tmp_path: Path, *options: str) -> Iterator[Secured]:
+def secured(tmp_path: Path, *options: str, lab: str = LAB) -> Iterator[Secured]:
     port = free_port()
-    folder = set_up(tmp_path, "--port", str(port), *options)
+    folder = set_up(tmp_path, "--port", str(port), *options, lab=lab)
     config, log = tmp_path / "run.conf", tmp_path / "mosquitto.log"
     # The files as they are; and as root it would become a user that may not read the test's folder.
     config.write_text(f"include_dir {folder / 'broker'}\n" + ("user root\n" if os.geteuid() == 0 else ""))
