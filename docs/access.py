@@ -19,11 +19,11 @@ def users() -> Iterator[str]:
     yield "### Who may what"
     yield (
         "`users` in lab.yaml names who may command the lab, by login: `users: {anna: engineer, ben: operator, screen: "
-        "viewer}`. The broker's ACL proves that the topic's USER is the login ([secure MQTT](../how-to/secure-mqtt.md)),"
-        " and the daemon looks up the role itself, answers `rejected` to others, and journals that. Who is not named may "
-        "nothing. Without `users` everybody who can publish to `cmd/` may everything: that is for the embedded broker, "
-        "which listens on this machine only and has no logins that could prove a name. With a broker of the network "
-        "`labd check` warns of it (L214)."
+        "viewer}`. The broker's ACL proves that the topic's USER is the login "
+        "([secure MQTT](../how-to/secure-mqtt.md)), and the daemon looks up the role itself, answers `rejected` to "
+        "others, and journals that. Who is not named may nothing. Without `users` everybody who can publish to `cmd/` "
+        "may everything: that is for the embedded broker, which listens on this machine only and has no logins that "
+        "could prove a name. With a broker of the network `labd check` warns of it (L214)."
     )
     lines = [f"| command | {' | '.join(ROLES)} |", f"|---{'|---' * len(ROLES)}|"]
     for what, least in LEAST.items():
