@@ -14,6 +14,7 @@ from labd import clock
 LARGEST = 2_500_000  # bytes of a command: the longest protocol, and what belongs to it
 LONGEST = 4_096  # bytes of a response topic, and of correlation data
 IN_HAND = 256  # commands that have no answer yet
+URGENT_IN_HAND = 1_024  # the same of the urgent ones, apart
 IN_HAND_OF_ONE = 128  # the same, of one user
 ENDS = 1_000  # commands whose end is waited for
 ANSWERS = 1_000  # that wait to be sent, before repeated ones and refusals are dropped
@@ -66,8 +67,9 @@ class Hand:
         urgent = verb in URGENT
         if self._of[user, urgent] >= IN_HAND_OF_ONE:
             return f"{IN_HAND_OF_ONE} commands of {user} have no answer yet; wait for those and give it again"
-        if self._all[urgent] >= IN_HAND:
-            return f"{IN_HAND} commands have no answer yet; wait a moment and give it again"
+        most = URGENT_IN_HAND if urgent else IN_HAND
+        if self._all[urgent] >= most:
+            return f"{most} commands have no answer yet; wait a moment and give it again"
         return None
 
     def take(self, user: str, verb: str) -> None:

@@ -132,6 +132,7 @@ def test_the_daemons_own_login_gives_no_commands(broker: Secured) -> None:
     with Probe(broker, "labd") as labd:
         assert labd.publish(f"{PREFIX}/cmd/anna/abort", command("abort", all=True)) == REFUSED
         assert labd.publish("labd/1/other/status", b"{}") == REFUSED
+        assert labd.publish("homeassistant/device/labd-other/config", b"{}") == REFUSED
         assert labd.publish(f"{PREFIX}/status", b"", retain=True) in ("Success", "No matching subscribers")
 
 
@@ -141,8 +142,8 @@ def test_home_assistant_has_its_own_prefix(broker: Secured) -> None:
         assert ha.publish("homeassistant/status", b"online") == "Success"
         assert labd.until("homeassistant/status") == [b"online"]
         ha.subscribe("homeassistant/#")
-        assert labd.publish("homeassistant/device/press/config", b"{}") == "Success"
-        assert ha.until("homeassistant/device/press/config") == [b"{}"]
+        assert labd.publish("homeassistant/device/labd-toys/press/config", b"{}") == "Success"
+        assert ha.until("homeassistant/device/labd-toys/press/config") == [b"{}"]
 
 
 def test_nobody_reads_what_was_answered_to_another_or_ordered_by_him(broker: Secured) -> None:

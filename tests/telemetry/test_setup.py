@@ -139,7 +139,8 @@ def test_a_viewer_has_no_line_to_write_and_home_assistant_only_where_it_is_on() 
     text = acl(BrokerPlan("toys", {"screen": "viewer"}))
     of_screen = text.split("user screen\n")[1]
     assert "write" not in of_screen
-    assert "homeassistant" not in text
+    assert "homeassistant" not in of_screen
+    assert "user homeassistant" not in text
     on = acl(BrokerPlan("toys", {}, home_assistant=True))
     assert "topic readwrite homeassistant/#" in on.split("user homeassistant\n")[1]
 

@@ -9,7 +9,7 @@ from labd.telemetry.limits import LARGEST
 from labd.telemetry.setup.plan import BrokerPlan
 from labd.telemetry.topics import Topics
 
-TOLD = ("status", "queue", "device/#", "run/#", "alarm/#")
+TOLD = ("status", "summary", "queue", "device/#", "run/#", "alarm/#")
 """What a lab tells, below its prefix: all that is no command and no answer."""
 
 OVERHEAD = 100_000  # bytes of a packet beside the payload
@@ -72,9 +72,10 @@ def acl(plan: BrokerPlan) -> str:
 
 def _lines(plan: BrokerPlan) -> Iterator[tuple[str, list[str]]]:
     prefix = Topics(plan.lab).prefix
-    daemon = [f"topic write {prefix}/{told}" for told in (*TOLD, "reply/#")] + [f"topic read {prefix}/cmd/#"]
-    if plan.home_assistant:
-        daemon += ["topic write homeassistant/device/#", "topic read homeassistant/status"]
+    # It reads what it has told: what stands there and is nobody's any more, it takes away.
+    daemon = [f"topic readwrite {prefix}/{told}" for told in TOLD]
+    daemon += [f"topic write {prefix}/reply/#", f"topic read {prefix}/cmd/#"]
+    daemon += [f"topic readwrite homeassistant/device/labd-{plan.lab}/#", "topic read homeassistant/status"]
     yield plan.daemon, daemon
     lab = [f"topic read {prefix}/{told}" for told in TOLD]
     for login in plan.logins:
