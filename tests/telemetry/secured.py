@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +148,11 @@ class Probe:
         """Waits for so many messages of a topic."""
         self._wait(lambda: len(self.of(topic)) >= number)
         return self.of(topic)
+
+    def until_true(self, true: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+        """Waits for something that messages bring about; a process that is still to start may take its time."""
+        with self._said:
+            assert self._said.wait_for(true, 4 * LIMIT), otherwise()
 
     def of(self, topic: str) -> list[bytes]:
         return [payload for one, payload in self.got if one == topic]

@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,44 @@ async def test_what_was_queued_for_the_daemons_own_name_while_it_was_away_never_
                 assert await eva.states("c2", 2) == ["accepted", "done"]
                 assert eva.answers.keys() == {"c2"}
                 assert lab.engine.working == ()
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    """An MQTT packet: kind and flags, the length in sevens of bits, and what it carries."""
+    length, left = b"", len(body)
+    while left > 127:
+        length, left = length + bytes([left % 128 + 128]), left // 128
+    return bytes([kind]) + length + bytes([left]) + body
+
+
+def text(words: str) -> bytes:
+    return len(words).to_bytes(2, "big") + words.encode()
+
+
+async def test_a_delivery_that_is_repeated_on_the_wire_is_done_once(tmp_path: Path) -> None:
+    """QoS 1 with the DUP flag, as a client sends what it heard no PUBACK of."""
+    issued = clock.outside()
+    told = {"command_id": "c1", "verb": "start", "arguments": {"protocol": WAITING}, "issued_at": issued.isoformat()}
+    told["expires_at"] = (issued + timedelta(seconds=25)).isoformat()
+    sent = text("labd/1/toys/cmd/eva/start") + b"\x00\x07" + json.dumps(told).encode()
+    async with (
+        mosquitto(tmp_path) as broker,
+        hearing(tmp_path, at(broker.port)) as lab,
+        commander(broker.port, v5=True) as eva,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(packet(0x10, text("MQTT") + b"\x04\x02\x00\x3c" + text("raw")))
+        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
+        for flags in (0x32, 0x3A, 0x3A):
+            writer.write(packet(flags, sent))
+            assert await reader.readexactly(4) == b"\x40\x02\x00\x07"
+        writer.close()
+        await writer.wait_closed()
+        await eva.answered("c1", 2)
+        await eva.give("c2", "hold", arguments={"all": True})
+        await eva.answered("c2", 2)
+        assert {told["state"] for told in eva.answers["c1"]} == {"accepted", "done"}
+        assert [run.run for run in lab.engine.known()] == ["run-0001"]
 
 
 async def test_a_kill_between_taken_and_answered_is_told_to_who_asks_again_and_nothing_is_done_twice(

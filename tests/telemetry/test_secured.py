@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +18,10 @@ import pytest
 from labd.lab.access import Mqtt, Role
 from labd.telemetry.setup.certificates import authority
 from tests.telemetry.commanding import WAITING, hearing
-from tests.telemetry.secured import Probe, Secured, secured
+from tests.telemetry.secured import LAB, Probe, Secured, secured
 
 USERS: dict[str, Role] = {"anna": "engineer", "ben": "operator", "screen": "viewer"}
+ROOT = Path(__file__).parents[2]
 PREFIX = "labd/1/toys"
 REFUSED = "Not authorized"
 
@@ -189,6 +192,48 @@ async def test_an_operators_command_is_done_and_a_spoofed_or_viewers_one_never_a
         assert lab.engine.working == ("run-0001",)
         taken = await lab.journal.events(kinds={"command.taken", "command.answered"})
         assert {event.data["by"] for event in taken} == {"ben"}
+
+
+async def test_labd_serve_comes_in_with_systemds_credential_and_takes_its_users_from_lab_yaml(
+    broker: Secured, tmp_path: Path
+) -> None:
+    """The daemon as systemd starts it: in another folder, with the certificate's path relative to lab.yaml."""
+    (tmp_path / "mqtt").mkdir()
+    own = broker.folder / "logins" / "labd"
+    (tmp_path / "mqtt" / "ca.crt").write_bytes((own / "ca.crt").read_bytes())
+    lab = tmp_path / "lab.yaml"
+    lab.write_text(LAB.replace("port: 8883, tls: {}", f"port: {broker.port}, tls: {{ca: mqtt/ca.crt}}"))
+    log = tmp_path / "log"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "CREDENTIALS_DIRECTORY": str(own)}
+    command_line = (sys.executable, "-c", "from labd.cli import main; main()", "serve", "--lab", str(lab))
+    with log.open("wb") as stream:
+        daemon = await asyncio.create_subprocess_exec(*command_line, cwd="/", env=env, stdout=stream, stderr=stream)
+    try:
+        found = await asyncio.to_thread(_command_of_each, broker, log)
+    finally:
+        daemon.terminate()
+        assert await daemon.wait() == 0
+    assert found == {"anna": ["accepted", "done"], "ben": ["accepted", "done"], "ben's clear": ["rejected"]}
+    told = log.read_text()
+    assert "broker connected" in told
+    assert broker.password("labd") not in told
+
+
+def _command_of_each(broker: Secured, log: Path) -> dict[str, list[str]]:
+    found = {}
+    with Probe(broker, "screen") as screen:
+        screen.subscribe(f"{PREFIX}/status")
+        screen.until_true(lambda: b"online" in b"".join(screen.of(f"{PREFIX}/status")), log.read_text)
+    for user in ("anna", "ben"):
+        with Probe(broker, user) as client:
+            client.subscribe(f"{PREFIX}/reply/{user}/+")
+            client.publish(f"{PREFIX}/cmd/{user}/hold", command("hold", "h1", all=True))
+            found[user] = [json.loads(told)["state"] for told in client.until(f"{PREFIX}/reply/{user}/h1", 2)]
+    with Probe(broker, "ben") as ben:
+        ben.subscribe(f"{PREFIX}/reply/ben/+")
+        ben.publish(f"{PREFIX}/cmd/ben/clear", command("clear", "k1", interlock="oxygen"))
+        found["ben's clear"] = [json.loads(told)["state"] for told in ben.until(f"{PREFIX}/reply/ben/k1")]
+    return found
 
 
 # ── with certificates of clients ─────────────────────────────────────────────────────────────────────────────────────
