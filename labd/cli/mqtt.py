@@ -1,20 +1,26 @@
-"""`labd mqtt`: a broker for a lab."""
+"""`labd mqtt`: a broker for a lab, and one command by it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from labd.cli.connection import login_name
 from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.options import Json
+from labd.cli.words import parameters_of
 
 if TYPE_CHECKING:
+    from labd.lab.access import Broker
+    from labd.lab.config import LabConfig
+    from labd.telemetry.payloads import Reply
     from labd.telemetry.setup import BrokerPlan, Written
 
 mqtt_app = typer.Typer(
-    help="MQTT: a broker for the lab.",
+    help="MQTT: set a broker up for the lab, and try it.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -23,7 +29,7 @@ mqtt_app = typer.Typer(
 
 @mqtt_app.callback()
 def _mqtt() -> None:
-    """MQTT: a broker for the lab."""
+    """MQTT: set a broker up for the lab, and try it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +87,101 @@ def setup(
         show_json({**told, "new_logins": done.new_logins, "strangers": done.strangers})
     else:
         _show(plan, directory, done)
+
+
+@mqtt_app.command()
+def send(
+    verb: Annotated[str, typer.Argument(help="hold, unhold, stop, abort, clear, answer, start, submit, cancel, …")],
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE...", help="run=run-0001; all=true; protocol=@dose.yaml: what the file holds."
+        ),
+    ] = None,
+    *,
+    lab: Annotated[Path, typer.Option(help="Names the lab and its broker.")] = Path("lab.yaml"),
+    login: Annotated[
+        Path | None, typer.Option(help="A folder that `labd mqtt setup` wrote: logins/NAME (default: no password).")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Another address of the broker than lab.yaml's.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Another port.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Give the lab one command over MQTT and wait for its end: to try a broker, a login and an ACL.
+
+    At the bench the other commands are the shorter way. Ends with 0 when it is done, with 1 when it is not.
+    """
+    from pydantic import ValidationError
+
+    from labd import clock
+    from labd.cli.errors import REFUSED
+    from labd.cli.views import say, show_json
+    from labd.files import InputErrors
+    from labd.lab.config import load_lab
+    from labd.telemetry.publisher import PublishError, PublishRefused
+    from labd.telemetry.sending import NoAnswerError, give
+
+    try:
+        config = load_lab(lab)
+        broker = _broker(config, login, host, port)
+        user = login.resolve().name if login is not None else login_name()
+        show = (lambda _: None) if as_json else (lambda reply: say(_line(reply)))
+        last = clock.run(give(broker, config.lab, user, verb, _arguments(values or []), show))
+    except InputErrors as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    except ValidationError as error:
+        raise CliError("; ".join(one["msg"] for one in error.errors()), BAD_INPUT) from error
+    except ValueError as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    except PublishRefused as error:
+        mend = f"its ACL lets {user} write no such topic: is he a viewer, or not in lab.yaml's `users`?"
+        raise CliError(f"{error}; {mend}", REFUSED) from error
+    except (PublishError, NoAnswerError) as error:
+        raise CliError(str(error), REFUSED) from error
+    if as_json:
+        show_json(last.model_dump(mode="json"))
+    if last.state != "done":
+        raise typer.Exit(REFUSED)
+
+
+def _broker(config: LabConfig, login: Path | None, host: str | None, port: int | None) -> Broker:
+    """Where lab.yaml has its broker, with the login of a user's folder instead of the daemon's."""
+    from labd.lab.access import Broker, Tls
+
+    mqtt = config.telemetry
+    if mqtt is None:
+        raise CliError("lab.yaml has no `mqtt`: there is no broker to send anything to", BAD_INPUT)
+    named = mqtt.broker if isinstance(mqtt.broker, Broker) else Broker(host="127.0.0.1", port=mqtt.port)
+    found = {"host": host or named.host, "port": port or named.port}
+    if login is None:
+        return Broker(**found, tls=named.tls)
+    own = {"ca": login / "ca.crt", "cert": login / "client.crt", "key": login / "client.key"}
+    files = {name: path for name, path in own.items() if path.is_file()}
+    password = login / "mqtt-password"
+    return Broker(**found, tls=Tls(**files), user=login.resolve().name, password_file=password)
+
+
+def _arguments(values: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, text in parameters_of(values).items():
+        if text.startswith("@"):
+            try:
+                found[name] = Path(text[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise CliError(f"{text[1:]} cannot be read: {error}", BAD_INPUT) from error
+        elif text in ("true", "false", "null") or text[:1] in ("{", "[") or text.lstrip("-").isdecimal():
+            try:
+                found[name] = json.loads(text)
+            except ValueError as error:
+                raise CliError(f"{name}: this is no JSON: {error}", BAD_INPUT) from error
+        else:
+            found[name] = text
+    return found
+
+
+def _line(reply: Reply) -> str:
+    result = f" {json.dumps(dict(reply.result), ensure_ascii=False)}" if reply.result else ""
+    return f"{reply.state}{result}" + (f": {reply.reason}" if reply.reason else "")
 
 
 def _show(plan: BrokerPlan, directory: Path, done: Written) -> None:

@@ -89,6 +89,20 @@ async def test_noise_without_an_id_has_no_answer_and_ends_nothing(tmp_path: Path
         assert eva.answers.keys() == {"c2"}
 
 
+async def test_as_deep_as_json_may_be_is_read_and_refused_by_the_protocol(tmp_path: Path) -> None:
+    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        deep: Any = 1
+        for _ in range(190):
+            deep = [deep]
+        for verb, more in (("start", {}), ("submit", {"count": 1})):
+            arguments = {"protocol": WAITING, "parameters": {"volume": deep}, **more}
+            await eva.give(f"c-{verb}", verb, arguments=arguments)
+            (told,) = await eva.answered(f"c-{verb}")
+            assert (told["state"], "volume" in told["reason"]) == ("rejected", True), told
+        await eva.give("c2", "answer", arguments={"run": "run-0001", "value": deep})
+        assert "run-0001" in (await eva.answered("c2"))[0]["reason"]
+
+
 async def test_arguments_that_do_not_fit_are_not_journaled_as_taken(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
         await eva.give("c1", "hold", arguments={"run": "x" * 1_000_000})

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -234,6 +235,36 @@ def _command_of_each(broker: Secured, log: Path) -> dict[str, list[str]]:
         ben.publish(f"{PREFIX}/cmd/ben/clear", command("clear", "k1", interlock="oxygen"))
         found["ben's clear"] = [json.loads(told)["state"] for told in ben.until(f"{PREFIX}/reply/ben/k1")]
     return found
+
+
+async def test_labd_mqtt_send_gives_one_command_and_tells_a_refusal_by_its_exit(
+    broker: Secured, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab.yaml"
+    lab.write_text(LAB.replace("port: 8883", f"port: {broker.port}"))
+    (tmp_path / "waiting.yaml").write_text(WAITING)
+
+    def send(user: str, *words: str) -> tuple[int, str]:
+        login = broker.folder / "logins" / user
+        command_line = [sys.executable, "-c", "from labd.cli import main; main()", "mqtt", "send", *words]
+        where = ["--lab", str(lab), "--login", str(login)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run([*command_line, *where], capture_output=True, text=True, check=False, env=env)
+        assert broker.password(user) not in ended.stdout + ended.stderr
+        return ended.returncode, ended.stdout + ended.stderr
+
+    async with hearing(tmp_path, Mqtt(broker=broker.broker()), USERS) as bench:
+        status, told = await asyncio.to_thread(send, "ben", "start", f"protocol=@{tmp_path / 'waiting.yaml'}")
+        assert (status, told) == (0, 'accepted\ndone {"run": "run-0001"}\n')
+        status, told = await asyncio.to_thread(send, "ben", "hold", "all=true", "--json")
+        assert (status, json.loads(told)["state"]) == (0, "done")
+        status, told = await asyncio.to_thread(send, "ben", "clear", "interlock=oxygen")
+        assert (status, told.startswith("rejected: ben is operator")) == (1, True)
+        status, told = await asyncio.to_thread(send, "screen", "abort", "all=true")
+        assert (status, "Not authorized; its ACL lets screen write no such topic" in told) == (1, True), told
+        status, told = await asyncio.to_thread(send, "ben", "explode")
+        assert (status, "Input should be 'submit'" in told) == (2, True)
+        assert bench.engine.working == ("run-0001",)
 
 
 # ── with certificates of clients ─────────────────────────────────────────────────────────────────────────────────────
