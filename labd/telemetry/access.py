@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 from collections.abc import Mapping
@@ -52,6 +53,18 @@ def password(broker: Broker) -> str | None:
     if not found:
         raise AccessError(f"the password file {file} is empty")
     return found
+
+
+def identifier(name: str, secret: str | None) -> str:
+    """The client id of a connection: the same each time, and, where there is a password, known to nobody without it.
+
+    A broker ends a connection whenever another one comes under its id, whoever that logs in as: a viewer who could
+    tell the daemon's would keep it out for ever.
+    """
+    if secret is None:
+        return name
+    found = hashlib.pbkdf2_hmac("sha256", secret.encode(), f"client id {name}".encode(), 20_000, 8)
+    return f"{name}-{found.hex()}"
 
 
 def _credential() -> Path | None:

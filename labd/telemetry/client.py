@@ -84,13 +84,14 @@ class AiomqttPublisher:
 
     async def _open(self, will: Message) -> _Client:
         broker = self._address.broker
+        password = await asyncio.to_thread(access.password, broker)
         client = _Client(
             broker.host,
             broker.port,
             protocol=self._protocol,
-            identifier=self._address.identifier,
+            identifier=await asyncio.to_thread(access.identifier, self._address.identifier, password),
             username=broker.user,
-            password=await asyncio.to_thread(access.password, broker),
+            password=password,
             tls_context=await asyncio.to_thread(access.tls, broker),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
             # clean_session is 3.1.1's word; MQTT 5's clean start is aiomqtt's default on a first connection.

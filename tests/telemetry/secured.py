@@ -100,7 +100,9 @@ class Probe:
     """An MQTT 5 client on paho's own callbacks: what the broker answers to each packet."""
 
     def __init__(self, at: Secured, login: str | None, password: str | None = None, **more: Any) -> None:
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client = Client(
+            CallbackAPIVersion.VERSION2, more.get("client_id", ""), protocol=MQTTProtocolVersion.MQTTv5
+        )
         self._said = threading.Condition()
         self.connack: str | None = None
         self.ended = False

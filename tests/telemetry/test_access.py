@@ -168,6 +168,13 @@ def test_systemds_credential_is_the_default(tmp_path: Path, monkeypatch: pytest.
     assert access.password(Broker(host="b", user="labd", password_file=named)) == "from the file"
 
 
+def test_the_client_id_is_the_same_each_time_and_needs_the_password() -> None:
+    assert access.identifier("labd-toys", None) == "labd-toys"
+    one = access.identifier("labd-toys", "a")
+    assert one == access.identifier("labd-toys", "a")
+    assert len({one, access.identifier("labd-toys", "b"), access.identifier("labd-toy", "a"), "labd-toys"}) == 4
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     secret = tmp_path / "mqtt-password"
     secret.mkdir()

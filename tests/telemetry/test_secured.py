@@ -195,6 +195,23 @@ async def test_an_operators_command_is_done_and_a_spoofed_or_viewers_one_never_a
         assert {event.data["by"] for event in taken} == {"ben"}
 
 
+async def test_no_viewer_takes_the_daemons_place_by_its_client_id(broker: Secured, tmp_path: Path) -> None:
+    """The broker ends a connection when another comes under its id: so nobody who lacks the password can tell that."""
+    async with hearing(tmp_path, Mqtt(broker=broker.broker()), USERS) as lab:
+
+        def knock() -> list[Any]:
+            with (
+                Probe(broker, "screen", client_id="labd-toys") as screen,
+                Probe(broker, "ben", client_id="labd-toys-0") as ben,
+            ):
+                ben.subscribe(f"{PREFIX}/reply/ben/+")
+                ben.publish(f"{PREFIX}/cmd/ben/hold", command("hold", "k2", all=True))
+                return [screen.connack, *(json.loads(told)["state"] for told in ben.until(f"{PREFIX}/reply/ben/k2", 2))]
+
+        assert await asyncio.to_thread(knock) == ["Success", "accepted", "done"]
+        assert lab.telemetry.connected.is_set()
+
+
 async def test_labd_serve_comes_in_with_systemds_credential_and_takes_its_users_from_lab_yaml(
     broker: Secured, tmp_path: Path
 ) -> None:
