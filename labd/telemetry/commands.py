@@ -133,7 +133,8 @@ class Commands:
     def _warn(self, event: str, topic: str, problem: str) -> None:
         """A line in the log; not one for each of a flood."""
         if self._lines.take():
-            log.warning(event, topic=topic, problem=problem, unlogged=self._unlogged)
+            more = {"unlogged": self._unlogged} if self._unlogged else {}
+            log.warning(event, topic=topic, problem=problem, **more)
             self._unlogged = 0
         else:
             self._unlogged += 1
