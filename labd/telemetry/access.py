@@ -178,7 +178,7 @@ def _told_one(error: BaseException, broker: Broker) -> str | None:
     if isinstance(error, ssl.SSLError):
         return _told_tls(error, broker)
     if isinstance(error, ConnectionRefusedError):
-        return f"connection refused: nothing listens at port {broker.port}; is the broker running, and is this its port?"
+        return f"connection refused: nothing listens at port {broker.port}; does the broker run, and at this port?"
     if isinstance(error, ConnectionResetError) and broker.tls is not None:
         return f"the broker ended the connection while it was made; {_closed(broker)}"
     return None
