@@ -235,6 +235,7 @@ async def test_labd_serve_comes_in_with_systemds_credential_and_takes_its_users_
     assert found == {"anna": ["accepted", "done"], "ben": ["accepted", "done"], "ben's clear": ["rejected"]}
     told = log.read_text()
     assert "broker connected" in told
+    assert "refused" not in told, "the ACL has a line for all that labd says and asks for"
     assert broker.password("labd") not in told
 
 
