@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from access import broker
 from checks import checks
 from language import language
 from mqtt import asyncapi, mqtt
@@ -50,7 +51,7 @@ def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
     written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
-    return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi()}
+    return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}
 
 
 def main() -> int:

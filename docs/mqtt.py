@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from access import users
 from tables import JSON, table, told
 
 from labd.telemetry import described, home_assistant, payloads
@@ -111,6 +112,7 @@ def _commands() -> Iterator[str]:
         "retained or expired is rejected. Times are the machine's, also where the lab's clock is scaled. Without an "
         "answer after `expires_at`, look at the lab's state: send again only with the same `command_id`."
     )
+    yield from users()
     shown = examples()
     for channel in CHANNELS:
         if channel.verb is not None:

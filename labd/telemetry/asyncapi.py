@@ -16,6 +16,7 @@ from labd.lab.config import LabConfig
 from labd.telemetry.contract import CHANNELS, PARAMETERS, Channel, Said
 from labd.telemetry.examples import examples
 from labd.telemetry.payloads import LastWill
+from labd.telemetry.users import LEAST
 from labd.version import VERSION
 
 BINDING = {"bindingVersion": "0.2.0"}
@@ -218,6 +219,7 @@ def _operations(channel: Channel) -> Iterable[tuple[str, dict[str, Any]]]:
             "channel": {"$ref": "#/channels/reply"},
             "messages": [{"$ref": "#/channels/reply/messages/reply"}],
         }
+        told["x-labd-role"] = LEAST[channel.verb]
     yield f"{'send' if sends else 'receive'}_{channel.name}", told
 
 
@@ -257,7 +259,7 @@ def _message(channel: Channel, said: Said, shown: Iterable[BaseModel]) -> dict[s
 
 
 _TEXT = {"type": "string"}
-_ANSWER_TO = "MQTT 5: a topic that has every answer too; not below labd/ and homeassistant/."
+_ANSWER_TO = "MQTT 5: a topic that has every answer too; below labd/ only the user's own reply/."
 _CORRELATED = {
     "correlationData": {**_TEXT, "description": "MQTT 5: given back with every answer, unread."},
     **BINDING,

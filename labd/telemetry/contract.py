@@ -134,7 +134,7 @@ CHANNELS: tuple[Channel, ...] = (
         False,
         (_REPLY,),
         summary="The same answer, to the response topic that an MQTT 5 client gave, with its correlation data; not to "
-        "topics below labd/ and homeassistant/.",
+        "topics below homeassistant/, and of those below labd/ only to the user's own reply/.",
     ),
     Channel(
         "home_assistant_device",

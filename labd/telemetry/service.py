@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 
 from labd.journal import Journal, JournalError
+from labd.lab.access import Role
 from labd.lab.alarms import Alarms
 from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
@@ -48,6 +49,7 @@ class Telemetry:
         publisher: another client than aiomqtt's.
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
+        users: who may command what; None: everybody everything.
         alarms: where it is told that the broker is away, or that another daemon has this one's name.
 
     Attributes:
@@ -67,6 +69,7 @@ class Telemetry:
         publisher: Publisher | None = None,
         engine: Engine | None = None,
         safe_mode: Callable[[], str | None] = lambda: None,
+        users: Mapping[str, Role] | None = None,
         alarms: Alarms | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
@@ -76,7 +79,7 @@ class Telemetry:
         self._snapshot = snapshot
         self._publisher = publisher
         self._engine = engine
-        self._commands = Commands(self._topics, engine) if engine is not None else None
+        self._commands = Commands(self._topics, engine, users) if engine is not None else None
         self._signals = Signals()
         self._presence = Presence(self._topics, boot_id, version, safe_mode)
         self._retained = self._presence.retained
