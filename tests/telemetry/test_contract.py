@@ -15,6 +15,7 @@ from typing import Any
 import aiomqtt
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
+from paho.mqtt.client import topic_matches_sub
 
 from labd.daemon import Daemon
 from labd.lab.config import load_lab
@@ -104,6 +105,18 @@ def test_what_stands_at_the_broker_is_what_the_table_retains() -> None:
 
 def test_every_verb_is_taken_with_the_arguments_that_the_table_names() -> None:
     assert {verb: entry[0] for verb, entry in VERBS.items()} == payloads.ORDERS
+
+
+def test_the_brokers_acl_lets_the_daemon_say_and_hear_all_of_it() -> None:
+    deploy = Path(__file__).parents[2] / "deploy" / "mosquitto"
+    lab = load_lab(deploy / "lab.yaml").lab
+    (own,) = [part for part in (deploy / "acl").read_text().split("user ") if part.startswith("labd\n")]
+    allowed = [line.split(" ", 2)[1:] for line in own.splitlines() if line.startswith("topic ")]
+    names = {"lab": lab, "device": "d", "run": "r", "alarm": "a", "user": "eva", "command_id": "c"}
+    for channel in CHANNELS:
+        if channel.address is not None:
+            topic, need = channel.address.format(**names), "write" if channel.sender == "daemon" else "read"
+            assert any(may in (need, "readwrite") and topic_matches_sub(to, topic) for may, to in allowed), topic
 
 
 # ── the document ─────────────────────────────────────────────────────────────────────────────────────────────────────
