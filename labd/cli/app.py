@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from labd import button
 from labd.cli import (
     authoring,
+    doctoring,
     guarding,
     keeping,
     mqtt,
@@ -129,6 +130,7 @@ tracing.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)
+doctoring.register(app)
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import structlog
 
+from labd import clock
 from labd.lab.evidence import BEFORE_LIMIT, NoEvidence
 from labd.lab.limit import Limit
 from labd.lab.supervision import POLL_LIMIT, SAFE_LIMIT, Poll, Supervised
@@ -140,6 +142,14 @@ class Device(Supervised):
             return result
         finally:
             self._ended(call.id)
+
+    async def clock_offset(self) -> float | None:
+        """S that its clock is ahead of this machine's; None where it has none, or cannot be asked. Never raises."""
+        try:
+            told = await self._guard("time", POLL_LIMIT, self.driver.time)
+        except DeviceError:
+            return None
+        return None if told is None else (told.astimezone(dt.UTC) - clock.outside()).total_seconds()
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order. Raises Rejected where the device has no way to."""

@@ -141,6 +141,12 @@ class Driver(ABC):
     Settings: ClassVar[type[Settings]] = Settings
     Signals: ClassVar[type[Signals]] = Signals
     actions: ClassVar[dict[str, Action]] = {}
+    packages: ClassVar[Mapping[str, str]] = {}
+    """Modules that are imported only when it is used, each with what `pip install` is told; `labd doctor` looks."""
+    found_at: ClassVar[Mapping[str, int]] = {}
+    """Addresses of its devices, with `{host}` for the host, and the TCP port at which `labd scan` looks for each."""
+    usb: ClassVar[tuple[str, ...]] = ()
+    """Of USB ports that are certainly its devices': `vid:pid` in hexadecimal, or `vid:pid:product` as it begins."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -150,6 +156,17 @@ class Driver(ABC):
         self.name = setup.name
         self.setup = setup
         self.settings = type(self).Settings.model_validate(setup.settings)
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks what is at an address whether it is a device of this driver; None: it is not, or says nothing.
+
+        Called by `labd scan` of devices that nobody has configured: it may send only what asks, what moves and switches
+        nothing on any device that could be there, and takes a few seconds at most. Raises nothing but DeviceError and
+        ValueError, which count as no. By default nothing is asked.
+        """
+        del address
+        return None
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -206,6 +223,10 @@ class Driver(ABC):
     @abstractmethod
     async def safe_state(self, unit: str | None = None) -> None:
         """Makes a unit, or all, safe: no motion, no voltage on a cell. Idempotent; may be called at any time."""
+
+    async def time(self) -> datetime | None:
+        """The device's own clock, with its zone; None where it has none, or nobody can ask."""
+        return None
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order; the action's own method then returns its partial result.
