@@ -225,6 +225,16 @@ class Meca500(Arm):
             if beside <= COLUMN and pose[2] < self._above(spot).pose[2]:
                 self._down_at = spot
 
+    async def pose(self) -> tuple[float, float, float, float, float, float]:
+        """Its tool's pose in the base frame. Rejected: it is not homed, and does not know."""
+        if not (await self._status()).homed:
+            raise Rejected("the arm is not homed, and does not know where it stands; run `home` first")
+        told = await self._told("GetPose", codes.POSE)
+        if len(told) != 6:
+            raise OutcomeUnknown("the answer to GetPose is no pose", sent="GetPose", received=str(told))
+        x, y, z, alpha, beta, gamma = told
+        return x, y, z, alpha, beta, gamma
+
     async def _told(self, command: str, answer: int) -> tuple[float, ...]:
         """The numbers that answer a request; empty where the arm does not know it."""
         refusals = codes.BAD_COMMAND | {codes.NO_GRIPPER}

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from labd import button
 from labd.cli import (
     authoring,
+    devising,
     doctoring,
     guarding,
     keeping,
@@ -130,6 +131,7 @@ tracing.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)
+devising.register(app)
 doctoring.register(app)
 
 

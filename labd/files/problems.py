@@ -99,8 +99,8 @@ CODES: dict[str, str] = {
     "L305": "a material that has expired",
     "L306": "parts or liquid where the labware does not take them",
     "L401": "a file of taught positions that is not there",
-    "L402": "a taught position that cannot be used",
-    "L403": "a taught position that is no longer valid",
+    "L402": "a taught position or a calibration that cannot be used",
+    "L403": "a taught position or a calibration that is no longer valid",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
     # tables of samples

@@ -151,6 +151,10 @@ class Device(Supervised):
             return None
         return None if told is None else (told.astimezone(dt.UTC) - clock.outside()).total_seconds()
 
+    async def pose(self) -> tuple[float, ...] | None:
+        """Where an arm stands, mm and degrees; None where its driver cannot tell. Raises DeviceError."""
+        return await self._guard("pose", POLL_LIMIT, self.driver.pose)
+
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order. Raises Rejected where the device has no way to."""
         await self._guard("cancel", SAFE_LIMIT, lambda: self.driver.cancel(action_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -44,11 +44,15 @@ class About(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A taught position of an arm: x, y, z in mm and three angles in degrees, in the arm's base frame."""
+    """A taught position of an arm: x, y, z in mm and three angles in degrees, in the arm's base frame.
+
+    `taught` and `ends` are days, `2026-01-31`: when it was taught, and the last one on which it is good; empty: unsaid.
+    """
 
     pose: tuple[float, float, float, float, float, float]
     taught: str = ""
     by: str = ""
+    ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,14 @@ class Setup:
         settings: its `settings`, not yet validated.
         positions: taught positions by the name of the place.
         deck: the labware on its own deck.
+        calibrations: what was said of it with `labd device NAME calibrate`, as text, by name.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     positions: Mapping[str, Position] = field(default_factory=dict)
     deck: tuple[Labware, ...] = ()
+    calibrations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,21 @@ class Driver(ABC):
         """
         said = getattr(self.settings, "address", None) or getattr(self.settings, "port", None)
         return _place(said) if isinstance(said, str) else None
+
+    async def pose(self) -> tuple[float, float, float, float, float, float] | None:
+        """Where an arm stands: x, y, z in mm and three angles in degrees, as positions are taught; None: who knows.
+
+        Only of an arm that knows: one that is not homed raises Rejected.
+        """
+        return None
+
+    def know_position(self, name: str, position: Position) -> None:
+        """Told that a position was taught while it is at work."""
+        self.setup = replace(self.setup, positions={**self.setup.positions, name: position})
+
+    def know_calibration(self, name: str, value: str) -> None:
+        """Told that something was calibrated while it is at work."""
+        self.setup = replace(self.setup, calibrations={**self.setup.calibrations, name: value})
 
     def tips_by_volume(self) -> tuple[TipRange, ...]:
         """Which tips a pipetting robot takes for which volumes, the smallest first; empty where it cannot tell."""
