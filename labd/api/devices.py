@@ -17,7 +17,7 @@ from labd.lab.device import Device
 from labd.lab.interlocks import GuardError
 from labd.lab.recording import LONGEST, Recording
 from labd.lab.teaching import Given, Teaching
-from labd.run.by_hand import Act
+from labd.run.acts import Act
 from labd.run.engine import Engine
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]

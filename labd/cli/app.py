@@ -22,6 +22,7 @@ from labd.cli import (
     planning,
     queueing,
     salvage,
+    scanning,
     stocking,
     tracing,
     trying,
@@ -133,6 +134,7 @@ stocking.register(app)
 mqtt.register(app)
 devising.register(app)
 doctoring.register(app)
+scanning.register(app)
 
 
 @app.command()
