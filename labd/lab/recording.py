@@ -100,7 +100,7 @@ class Recording:
     Args:
         device: whose.
         by: who records.
-        seconds: after so many it ends by itself.
+        seconds: of its caller's time; after so many it ends by itself.
 
     Raises:
         GuardError: its driver has no link that can be recorded, or one is recorded already.
@@ -121,7 +121,7 @@ class Recording:
         self._tracks = [_Track(link) for link in links]
         for track in self._tracks:
             track.link.tap = partial(self._note, track)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.stop)
+        self._timer = asyncio.get_running_loop().call_later(clock.of_machine(seconds), self.stop)
 
     @property
     def entries(self) -> int:
