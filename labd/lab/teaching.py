@@ -87,6 +87,8 @@ class Teaching:
     async def _pose(self, device: Device) -> tuple[float, ...]:
         unit = device.driver.units[0]
         try:
+            if device.busy_with:
+                raise GuardError(f"{device.id} acts for {', '.join(device.busy_with)}: wait until it stands still")
             if device.live(unit).get("moving") and await device.witnesses.signal(unit, "moving") is not False:
                 raise GuardError(f"{device.id} moves: wait until it stands still")
             pose = await device.pose()
@@ -154,6 +156,7 @@ class Teaching:
         told = {"device": given.device, "name": given.name, "value": given.value, "before": before, "by": given.by}
         told |= {"valid": given.valid, "ends": given.ends, "file": str(given.file)}
         await self._journal.append(NewEvent(kind, told))
+        self._lab.inventory.changed()  # a run that asked about the old one looks again
         return Given(**{**{one: getattr(given, one) for one in Given.__slots__}, "before": before})
 
 

@@ -390,3 +390,41 @@ async def test_a_recording_ends_by_itself(served: Served) -> None:
         await asyncio.sleep(6)
         assert (await bench.client.get("/devices/press/recording")).json()["on"] is False
         assert (await post(bench, "/devices/press/recording"))[0] == 201
+
+
+# ── what is no longer good ───────────────────────────────────────────────────────────────────────────────────────
+OLD = "force: {value: 1.003, calibrated: 2020-01-01, by: mk, valid: 30 day}\n"
+
+
+async def test_a_calibration_that_is_no_longer_good_is_asked_about_before_anything_is_sent(
+    served: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "press.yaml"
+    file.write_text(OLD)
+    devices = {"press": {"driver": "press", "simulator": {}, "calibrations": str(file)}}
+    async with served(devices=devices) as bench:
+        assert [problem.code for problem in bench.engine.lab.warnings] == ["L403"]
+        run = await bench.start()
+        asked = await bench.first_question()
+        assert asked["state"] == "Suspended"
+        assert asked["question"]["text"].startswith("the calibration force of press was good until 2020-01-31.")
+        assert (asked["question"]["choices"], toy(bench).happened) == (["go on"], [])
+        code, _ = await post(bench, f"/runs/{run['run']}/answer", choice="go on")
+        assert code == 200
+        await asyncio.sleep(10)
+        assert toy(bench).happened == ["crimp"]
+        question = (await bench.client.get(f"/runs/{run['run']}")).json()["question"]
+        assert question["text"] == "Is the cell sound?"
+
+
+async def test_one_that_is_renewed_lets_the_run_go_on_by_itself(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "press.yaml"
+    file.write_text(OLD)
+    devices = {"press": {"driver": "press", "simulator": {}, "calibrations": str(file)}}
+    async with served(devices=devices) as bench:
+        await bench.start()
+        await bench.first_question()
+        code, _ = await post(bench, "/devices/press/calibrate", values={"force": "1.01"}, valid="30 day")
+        assert code == 200
+        await asyncio.sleep(10)
+        assert toy(bench).happened == ["crimp"]
