@@ -46,15 +46,15 @@ class _Word:
 
 
 class CavroSimulator(Simulator):
-    """The pump `<name>`, switched on just now: it must be initialised.
+    """The pump `<name>`, which somebody has switched on and initialised.
 
     What it draws in comes from the places of its ports in the world, and what it gives goes there. Several pumps with
     one `address` are on one line.
 
     Settings: `address`, `pump`, `model`, `syringe`, `ports`, `inlet`, `outlet`, `waste`, `gives_to` (see the driver's).
     Options: `places` (by `inlet`, `outlet`, `waste` or a port's number; default `<name>/inlet`, `gives_to` or
-    `<name>/outlet`, `<name>/port3`), `liquid` (a material: a bottle of 50 mL of it stands at the inlet), `initialised`,
-    `syringe_error` (relative), `seed`, `faults`.
+    `<name>/outlet`, `<name>/port3`), `liquid` (LP57; a bottle of 50 mL of it stands at the inlet where nothing else
+    does), `initialised` (true; false: it was just switched on), `syringe_error` (relative), `seed`, `faults`.
 
     Faults, besides those of the line (`silent`, `drop`, `delay`, `truncate`, `garble`):
         reply_lost (int, counts down): so many orders are carried out, and their answers are lost.
@@ -91,7 +91,7 @@ class CavroSimulator(Simulator):
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(self) -> dict[str, Any]:
-        """Switches it on; gives `address`.
+        """Puts it on its line; gives `address`.
 
         Raises:
             OSError: the port is taken.
@@ -99,16 +99,16 @@ class CavroSimulator(Simulator):
         """
         self._memory.setdefault("position", 0)
         self._switch_on()
-        if self.bench.options.get("initialised"):
+        if self.bench.options.get("initialised", True):
             self._found_zero()
-        liquid, inlet = self.bench.options.get("liquid"), self.place(self._named("inlet"))
-        if liquid and self.world.well(inlet) is None:
-            self.world.fill(inlet, {str(liquid): STOCK})
+        inlet = self.place(self._named("inlet"))
+        if inlet == f"{self.name}/inlet" and self.world.well(inlet) is None:
+            self.world.fill(inlet, {str(self.bench.options.get("liquid", "LP57")): STOCK})
         self._line = await SharedLine.join(self.bench, self._hear, b"\r")
         return {"address": self._line.found}
 
     async def stop(self) -> None:
-        """Cuts the power: the plunger stays where it is."""
+        """Takes it off its line: the plunger stops where it is."""
         self._terminate()
         if self._line is not None:
             await self._line.leave(self._hear)

@@ -92,7 +92,7 @@ async def test_a_late_answer_is_nobodys() -> None:
 
 
 async def test_an_order_is_sent_once_though_its_answer_is_lost() -> None:
-    peer = pump(**{"V1400OA300R": None})
+    peer = pump(V1400OA300R=None)
     async with connected(peer) as driver:
         with pytest.raises(OutcomeUnknown, match="no answer"):
             await driver.dispense(Call("a1"), 100.0)
@@ -113,7 +113,7 @@ async def test_an_order_is_sent_once_though_its_answer_is_lost() -> None:
     ],
 )
 async def test_a_refusal_is_told_in_words(status: str, kind: type[Exception], words: str) -> None:
-    async with connected(pump(**{"V1400OA300R": f"/0{status}\x03"})) as driver:
+    async with connected(pump(V1400OA300R=f"/0{status}\x03")) as driver:
         with pytest.raises(kind, match=words):
             await driver.dispense(Call("a1"), 100.0)
 
@@ -126,7 +126,7 @@ async def test_a_refusal_in_the_midst_of_a_dose_is_no_refusal_of_the_dose() -> N
 
 
 async def test_a_line_that_is_cut_while_it_moves_is_unknown_and_then_unreachable() -> None:
-    peer = pump(Q=[IDLE, IDLE, (0.9, "/0@\x03")], **{"V1400OA300R": "/0@\x03"})
+    peer = pump(Q=[IDLE, IDLE, (0.9, "/0@\x03")], V1400OA300R="/0@\x03")
     async with connected(peer) as driver:
         peer._loop.call_later(0.5, peer.unplug)
         with pytest.raises(OutcomeUnknown):
@@ -139,7 +139,7 @@ async def test_a_line_that_is_cut_while_it_moves_is_unknown_and_then_unreachable
 
 
 async def test_a_poll_does_not_disturb_a_stroke() -> None:
-    peer = pump(Q=[IDLE, IDLE, "/0@\x03", "/0@\x03", "/0@\x03", "/0@\x03", IDLE], **{"V1400OA300R": "/0@\x03"})
+    peer = pump(Q=[IDLE, IDLE, "/0@\x03", "/0@\x03", "/0@\x03", "/0@\x03", IDLE], V1400OA300R="/0@\x03")
     peer.answers["/1?"] = ["/0`600\x03", "/0`480\x03", "/0`300\x03"]
     async with connected(peer) as driver:
         async with asyncio.TaskGroup() as group:

@@ -45,7 +45,7 @@ async def ready(client: Text) -> float:
 
 @pytest.mark.parametrize("address", [TCP, "ports/pump", "serial://ports/pump?baudrate=9600"])
 async def test_it_is_initialised_as_the_manual_says_on_every_wire(address: str, tmp_path: Path) -> None:
-    async with pump(address, tmp_path) as (_, client, _):
+    async with pump(address, tmp_path, initialised=False) as (_, client, _):
         assert await client.ask(b"/1Q\r") == b"/0g\x03\r"  # ready, not initialised
         assert await client.ask(b"/1A100R\r") == b"/0G\x03\r"
         assert await client.ask(b"/1ZR\r") == b"/0@\x03\r"
@@ -57,7 +57,7 @@ async def test_it_is_initialised_as_the_manual_says_on_every_wire(address: str, 
 
 
 async def test_only_q_tells_whether_it_is_busy() -> None:
-    async with pump(initialised=True) as (_, client, _):
+    async with pump() as (_, client, _):
         await client.ask(b"/1IA3000R\r")
         assert (await client.ask(b"/1Q\r"))[2:3] == b"@"
         assert (await client.ask(b"/1?\r"))[2:3] == b"`"
@@ -65,7 +65,7 @@ async def test_only_q_tells_whether_it_is_busy() -> None:
 
 
 async def test_a_full_stroke_takes_as_long_as_its_speed_and_ramps_say() -> None:
-    async with pump(initialised=True) as (simulator, client, world):
+    async with pump() as (simulator, client, world):
         await client.ask(b"/1V1400IA3000R\r")
         assert await ready(client) == pytest.approx(0.25 + 6000 / 1400, abs=0.05)
         assert simulator.position == 3000
@@ -77,7 +77,7 @@ async def test_a_full_stroke_takes_as_long_as_its_speed_and_ramps_say() -> None:
 
 
 async def test_relative_moves_speed_codes_and_settings() -> None:
-    async with pump(initialised=True) as (simulator, client, _):
+    async with pump() as (simulator, client, _):
         await client.ask(b"/1S11IP600D100R\r")
         await ready(client)
         assert simulator.position == 500
@@ -89,7 +89,7 @@ async def test_relative_moves_speed_codes_and_settings() -> None:
 
 
 async def test_a_string_waits_for_its_r() -> None:
-    async with pump(initialised=True) as (simulator, client, _):
+    async with pump() as (simulator, client, _):
         await client.ask(b"/1IA500\r")
         assert await client.ask(b"/1F\r") == b"/0`1\x03\r"
         await asyncio.sleep(10)
@@ -103,13 +103,13 @@ async def test_a_string_waits_for_its_r() -> None:
     ("order", "status"), [(b"E5R", b"B"), (b"A3001R", b"C"), (b"V4R", b"C"), (b"I3R", b"C"), (b"A10;R", b"B")]
 )
 async def test_what_it_does_not_know_or_take(order: bytes, status: bytes) -> None:
-    async with pump(initialised=True) as (_, client, _):
+    async with pump() as (_, client, _):
         assert await client.ask(b"/1" + order + b"\r") == b"/0" + status + b"\x03\r"
         assert await client.ask(b"/1Q\r") == b"/0`\x03\r"
 
 
 async def test_in_bypass_the_plunger_may_not_move() -> None:
-    async with pump(initialised=True) as (simulator, client, _):
+    async with pump() as (simulator, client, _):
         await client.ask(b"/1BR\r")
         await ready(client)
         assert await client.ask(b"/1A100R\r") == b"/0K\x03\r"
@@ -117,7 +117,7 @@ async def test_in_bypass_the_plunger_may_not_move() -> None:
 
 
 async def test_t_stops_the_plunger_where_it_is_and_a_valve_not() -> None:
-    async with pump(initialised=True) as (simulator, client, world):
+    async with pump() as (simulator, client, world):
         await client.ask(b"/1IA3000R\r")
         await asyncio.sleep(0.1)
         await client.ask(b"/1T\r")
@@ -134,7 +134,7 @@ async def test_t_stops_the_plunger_where_it_is_and_a_valve_not() -> None:
 
 
 async def test_a_bottle_that_runs_dry_gives_air() -> None:
-    async with pump(initialised=True) as (simulator, client, world):
+    async with pump() as (simulator, client, world):
         world.draw("pump/inlet", 49_600)
         await client.ask(b"/1IA3000OA0R\r")
         await ready(client)
@@ -143,7 +143,7 @@ async def test_a_bottle_that_runs_dry_gives_air() -> None:
 
 
 async def test_play_costs_volume_where_the_backlash_is_set_to_none() -> None:
-    async with pump(initialised=True) as (_, client, world):
+    async with pump() as (_, client, world):
         await client.ask(b"/1K0IA3000OA0R\r")
         await ready(client)
         assert world.well("pump/outlet").volume == pytest.approx(998, abs=0.1)  # type: ignore[union-attr]
@@ -151,7 +151,7 @@ async def test_play_costs_volume_where_the_backlash_is_set_to_none() -> None:
 
 async def test_a_distribution_valve_has_ports_with_places() -> None:
     settings = {"ports": 6, "inlet": 1, "outlet": 4, "waste": 6, "gives_to": "ot2/6/A1"}
-    async with pump(settings=settings, places={"3": "rack/B2"}) as (simulator, client, world):
+    async with pump(settings=settings, initialised=False, places={"3": "rack/B2"}) as (simulator, client, world):
         world.fill("rack/B2", {"EC": 5000.0})
         await client.ask(b"/1Z0,1,6R\r")
         await ready(client)
@@ -166,7 +166,7 @@ async def test_a_distribution_valve_has_ports_with_places() -> None:
 async def test_two_pumps_share_a_line_and_each_hears_its_number(tmp_path: Path) -> None:
     world = World(3)
     pumps = [
-        SIMULATOR(Bench(name, world, {"address": "bus", "pump": number}, {}, directory=tmp_path))
+        SIMULATOR(Bench(name, world, {"address": "bus", "pump": number}, {"initialised": False}, directory=tmp_path))
         for name, number in (("a", "1"), ("b", "A"))
     ]
     found = [(await one.start())["address"] for one in pumps]
@@ -192,7 +192,7 @@ async def test_two_pumps_share_a_line_and_each_hears_its_number(tmp_path: Path) 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(("fault", "status"), [("overload", b"i"), ("valve_jam", b"j")])
 async def test_what_blocks_is_told_and_kept_until_it_is_initialised(fault: str, status: bytes) -> None:
-    async with pump(initialised=True, faults={fault: 1}) as (simulator, client, _):
+    async with pump(faults={fault: 1}) as (simulator, client, _):
         await client.ask(b"/1IA3000OA0R\r")
         await ready(client)
         assert (await client.ask(b"/1Q\r"))[2:3] == status
@@ -205,7 +205,7 @@ async def test_what_blocks_is_told_and_kept_until_it_is_initialised(fault: str, 
 
 
 async def test_an_answer_may_be_lost_after_the_order_took_effect() -> None:
-    async with pump(initialised=True, faults={"reply_lost": 1}) as (simulator, client, _):
+    async with pump(faults={"reply_lost": 1}) as (simulator, client, _):
         client.send(b"/1IA300R\r")
         assert await client.silence(3)
         assert simulator.position == 300
@@ -213,7 +213,7 @@ async def test_an_answer_may_be_lost_after_the_order_took_effect() -> None:
 
 
 async def test_busy_for_ever_silent_late_garbled_and_without_power() -> None:
-    async with pump(initialised=True, faults={"busy_stuck": True}) as (simulator, client, _):
+    async with pump(faults={"busy_stuck": True}) as (simulator, client, _):
         assert await client.ask(b"/1Q\r") == b"/0@\x03\r"
         simulator.faults.clear()
         simulator.faults["garble"] = 2
@@ -228,7 +228,7 @@ async def test_busy_for_ever_silent_late_garbled_and_without_power() -> None:
 
 
 async def test_physics_go_on_by_hand() -> None:
-    async with pump(initialised=True) as (simulator, client, _):
+    async with pump() as (simulator, client, _):
         await client.ask(b"/1IA3000R\r")
         simulator.step(10)
         assert (await client.ask(b"/1Q\r"))[2:3] == b"`"
