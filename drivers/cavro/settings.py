@@ -10,10 +10,10 @@ from pydantic import Field, field_validator, model_validator
 from drivers.cavro.bus import FACTORY
 from labd.io.address import StreamAddress
 from labd.sdk import Bounds, FlowRate, Rejected, Settings, Volume
+from labd.sdk.strokes import Syringe
 
 Port = Annotated[int, Field(ge=1, le=12)]
 HALF = 2  # half-steps, in which speeds are, in one step
-MARK = 0.004  # of a full stroke; positions that are told apart by it
 LEAST_SPEED = 5
 
 
@@ -91,29 +91,9 @@ class CavroSettings(Settings):
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
     @property
-    def full(self) -> int:
-        """Steps of a full stroke."""
-        return MODELS[self.model].steps
-
-    @property
-    def step(self) -> float:
-        """µL of one step."""
-        return self.syringe / self.full
-
-    @property
-    def mark(self) -> int:
-        return round(MARK * self.full)
-
-    def steps(self, volume: float) -> int:
-        """A volume (µL) in whole steps. Raises Rejected: it is less than one."""
-        steps = round(volume / self.step)
-        if steps < 1:
-            raise Rejected(f"{volume:g} µL is less than one step of this syringe, {self.step:.3g} µL")
-        return steps
-
-    def volume(self, steps: int) -> float:
-        """Steps in µL."""
-        return round(steps * self.step, 6)
+    def drive(self) -> Syringe:
+        """The syringe with the steps of its drive."""
+        return Syringe(self.syringe, MODELS[self.model].steps)
 
     def speed(self, rate: float | None) -> int:
         """A rate (µL/s), or the setting's, as half-steps a second. Raises Rejected: the pump has no such speed."""
@@ -121,9 +101,9 @@ class CavroSettings(Settings):
         if rate is None:
             return NORMAL_SPEED
         fastest = MODELS[self.model].fastest
-        speed = round(rate / self.step * HALF)
+        speed = round(rate / self.drive.step * HALF)
         if not LEAST_SPEED <= speed <= fastest:
-            least, most = (number * self.step / HALF for number in (LEAST_SPEED, fastest))
+            least, most = (number * self.drive.step / HALF for number in (LEAST_SPEED, fastest))
             raise Rejected(f"{rate:g} µL/s: with this syringe the pump does {least:.3g} to {most:.3g} µL/s")
         return speed
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from labd.sdk.errors import Rejected
+
 Way = Literal["in", "out"]
 
 
@@ -112,3 +114,50 @@ def delivery(start: int, steps: int, full: int, mark: int) -> Strokes:
         left -= top - bottom
         at = bottom
     return Strokes(start, tuple(strokes), "out")
+
+
+@dataclass(frozen=True, slots=True)
+class Syringe:
+    """A syringe on its drive.
+
+    Args:
+        capacity: µL.
+        full: steps of a full stroke.
+    """
+
+    capacity: float
+    full: int
+
+    @property
+    def step(self) -> float:
+        """µL of one step."""
+        return self.capacity / self.full
+
+    @property
+    def mark(self) -> int:
+        """Steps that are surely told apart, and a small share of its volume."""
+        return round(self.full * 0.004)
+
+    def volume(self, steps: int) -> float:
+        """Steps in µL."""
+        return round(steps * self.step, 6)
+
+    def steps(self, volume: float) -> int:
+        """A volume (µL) in whole steps. Raises Rejected: it is less than one."""
+        steps = round(volume / self.step)
+        if steps < 1:
+            raise Rejected(f"{volume:g} µL is less than one step of this syringe, {self.step:.3g} µL")
+        return steps
+
+    def aspiration(self, start: int, volume: float) -> Strokes:
+        """Draws a volume (µL) in. Raises Rejected: there is no room for it."""
+        steps, room = self.steps(volume), self.full - start
+        if steps > room:
+            words = f"the syringe has room for {self.volume(room):g} µL more, and {volume:g} µL are asked for"
+            raise Rejected(words)
+        return aspiration(start, steps)
+
+    def delivery(self, start: int, volume: float | None) -> Strokes:
+        """Gives a volume (µL) to the outlet, or as much as a full stroke; see `delivery`."""
+        steps = self.full if volume is None else self.steps(volume)
+        return delivery(start, steps, self.full, self.mark)
