@@ -14,6 +14,7 @@ Source: Microlab 600 Series manual (Hamilton 61569-01), chapter communication.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated
 
 from pydantic import field_validator, model_validator
@@ -239,7 +240,8 @@ class Ml600(SyringePump):
         if self.settings.right and len(self.running) > 0:
             raise Rejected("the other syringe is at work, and initialising moves both")
         self._orders.written()
-        await self._ask("XR")
+        with contextlib.suppress(OutcomeUnknown):  # whether it was heard shows below
+            await self._ask("XR")
         for unit in self.units:
             await self.rest(unit, HOME_LIMIT)
 

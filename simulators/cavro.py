@@ -58,6 +58,7 @@ class CavroSimulator(Simulator):
 
     Faults, besides those of the line (`silent`, `drop`, `delay`, `truncate`, `garble`):
         reply_lost (int, counts down): so many orders are carried out, and their answers are lost.
+        unheard (int, counts down): so many orders are lost on their way.
         busy_stuck (bool): it says busy for ever.
         overload (int, counts down): so many moves of the plunger end half way, and its position is lost.
         valve_jam (int, counts down): so many turns of the valve fail.
@@ -158,10 +159,10 @@ class CavroSimulator(Simulator):
         if self.faults.pop("power_cycle", None):
             self._switch_on()
         text = message[head + 2 :].decode("ascii", "replace")
+        if text.endswith("R") and self._counted("unheard"):
+            return
         status, data, order = self._command(text)
-        if order and self.faults.get("reply_lost"):
-            self.faults["reply_lost"] = int(self.faults["reply_lost"]) - 1
-        elif self._line is not None:
+        if (not order or not self._counted("reply_lost")) and self._line is not None:
             self._line.send(b"/0" + bytes([status]) + data.encode() + b"\x03\r\n", self.faults)
 
     def _command(self, text: str) -> tuple[int, str, bool]:

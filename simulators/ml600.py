@@ -67,6 +67,7 @@ class Ml600Simulator(Simulator):
 
     Faults, besides those of the line (`silent`, `drop`, `delay`, `truncate`, `garble`):
         reply_lost (int, counts down): so many orders are carried out, and their answers are lost.
+        unheard (int, counts down): so many orders are lost on their way.
         busy_stuck (bool): it says busy for ever.
         overload (int, counts down): so many moves end half way with an error, and the positions are lost.
         nak (int, counts down): so many orders are refused.
@@ -136,10 +137,10 @@ class Ml600Simulator(Simulator):
             self._called = True
             self._say(b"1b")
         elif self._called and text.startswith("a"):
+            if "M" in text and self._counted("unheard"):
+                return
             said, order = self._command(text[1:])
-            if order and said[:1] == ACK and self.faults.get("reply_lost"):
-                self.faults["reply_lost"] = int(self.faults["reply_lost"]) - 1
-            else:
+            if not (order and said[:1] == ACK and self._counted("reply_lost")):
                 self._say(said)
 
     def _say(self, data: bytes) -> None:

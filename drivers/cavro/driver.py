@@ -6,6 +6,7 @@ the syringe holds. That is never done unasked: `prime` does it, since it fills t
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from pydantic import Field
@@ -172,9 +173,10 @@ class Cavro(SyringePump):
 
     async def _initialise(self) -> None:
         self._orders.written()
-        answer = await self._ask(f"{self.settings.home}R")
-        if answer.problem is not None and answer.error != NOT_INITIALISED:
-            raise answer.problem
+        with contextlib.suppress(OutcomeUnknown):  # whether it was heard shows below
+            answer = await self._ask(f"{self.settings.home}R")
+            if answer.problem is not None and answer.error != NOT_INITIALISED:
+                raise answer.problem
         await self.rest("", HOME_LIMIT)
 
     # ── what a SyringePump knows ─────────────────────────────────────────────────────────────────────────────────

@@ -131,7 +131,11 @@ class SyringePump(Pump):
         """Orders one stroke, once, and gives where the plunger then rests."""
         begun = number > 0
         try:
-            await order(stroke)
+            try:
+                await order(stroke)
+            except OutcomeUnknown:
+                if not await self._took(call.unit, stroke):
+                    raise
             begun = True
             call.accepted(stroke=number + 1, position=stroke.end)
             return await self.rest(call.unit, limit)
@@ -143,6 +147,11 @@ class SyringePump(Pump):
             if begun:
                 raise OutcomeUnknown(f"{error.message}, in the midst of the order", sent=error.sent) from error
             raise
+
+    async def _took(self, unit: str, stroke: Stroke) -> bool:
+        """Whether an order whose answer was lost is seen to be under way, or at its end. It is not sent again."""
+        now = await self.look(unit)
+        return not now.ready or now.position == stroke.end
 
     async def rest(self, unit: str, limit: float) -> int:
         """Where the plunger rests once nothing moves. Raises as `until_ready`, and what keeps it from orders."""

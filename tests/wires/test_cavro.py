@@ -181,18 +181,25 @@ async def test_the_plungers_place_proves_what_was_done(name: str, volume: str, h
             assert given(simulator) == pytest.approx(300, abs=1)
 
 
-async def test_an_order_whose_answer_is_lost_is_found_done_and_went_out_once() -> None:
+async def test_an_order_whose_answer_is_lost_is_seen_to_be_under_way_and_goes_out_once() -> None:
     async with pump() as (driver, simulator):
         await act(driver, "aspirate", volume="500 µL")
         intent = await intended(driver, "dispense", volume="300 µL")
         simulator.faults["reply_lost"] = 1
-        with pytest.raises(OutcomeUnknown):
-            await carried_out(driver, intent)
-        outcome = await driver.outcome(intent)
-        if outcome.verdict is Verdict.RUNNING:
-            assert (await driver.attach(intent, Call("a1"))).volume == 300
+        assert (await carried_out(driver, intent)).volume == 300
         assert (await driver.outcome(intent)).verdict is Verdict.DONE
         assert given(simulator) == pytest.approx(300, abs=1)
+
+
+async def test_an_order_that_was_not_heard_is_unknown_and_then_found_not_done() -> None:
+    async with pump() as (driver, simulator):
+        await act(driver, "aspirate", volume="500 µL")
+        intent = await intended(driver, "dispense", volume="300 µL")
+        simulator.faults["unheard"] = 1
+        with pytest.raises(OutcomeUnknown):
+            await carried_out(driver, intent)
+        assert (await driver.outcome(intent)).verdict is Verdict.NOT_DONE
+        assert given(simulator) == 0
 
 
 async def test_a_stroke_under_way_is_taken_up_by_the_next_life() -> None:
