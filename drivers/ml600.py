@@ -107,7 +107,7 @@ class Ml600Settings(Settings):
 
 
 class Ml600Signals(PumpSignals):
-    """Beside the role's: where its valve stands, and whether the instrument tells an error."""
+    """Beside the role's: where its `valve` stands, and whether the instrument tells an `error`."""
 
     valve: str | None = None
     error: bool | None = None

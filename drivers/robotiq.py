@@ -126,7 +126,7 @@ class RobotiqSettings(Settings):
 
 
 class RobotiqSignals(GripperSignals):
-    """Beside the role's: whether it is activated, its fault in words, and its position as the wire has it."""
+    """Beside the role's: `activated`, its `fault` in words, and `count`, its position as the wire has it, 0 to 255."""
 
     activated: bool | None = None
     fault: str | None = None

@@ -41,7 +41,7 @@ Port = Annotated[int, Field(ge=1, le=12)] | None
 
 
 class CavroSignals(PumpSignals):
-    """Beside the role's: whether it knows where its plunger is, where its valve stands, its error in words."""
+    """Beside the role's: `initialised`, whether it knows where its plunger is; its `valve`; its `error` in words."""
 
     initialised: bool | None = None
     valve: str | None = None
