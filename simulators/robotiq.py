@@ -67,7 +67,7 @@ class RobotiqSimulator(Simulator):
         """
         self._from = self._target = float(self._memory.setdefault("count", 0.0))
         if self.bench.options.get("activated", True):
-            self._registers = [0x0900, round(self._from), 0xFF00]
+            self._registers = [0x0100, round(self._from), 0]
             self._activated_at = self._now() - ACTIVATION
         self._began = self._now()
         self._forget = self.world.on_change(self._felt)
