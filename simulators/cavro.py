@@ -19,11 +19,12 @@ from simulators._kit.world import microlitres
 
 FIRMWARE = {"xcalibur": "P/N 30021545-C", "xlp6000": "P/N 30038165-D"}
 STEPS = {"xcalibur": 3000, "xlp6000": 6000}
-FASTEST = {"xcalibur": 5800, "xlp6000": 6000}  # half-steps/s
+FASTEST = {"xcalibur": 5800, "xlp6000": 6000}  # pulses/s
+PULSES = 6000  # of a full stroke, whatever the model
 SPEEDS = {"V": 1400, "v": 900, "c": 900, "K": 12, "L": 14}  # as after power-up
 S_CODES = (5800, 5600, 5000, 4400, 3800, 3200, 2600, 2200, 2000, 1800, 1600, 1400, 1200, 1000, 800, 600, 400, 200)
-SLOPE = 2500.0  # half-steps/s² of one slope code
-HOME_SPEED = 500.0  # half-steps/s
+SLOPE = 2500.0  # pulses/s² of one slope code
+HOME_SPEED = 500.0  # pulses/s
 VALVE = 0.25  # s for a turn
 SETTLE = 0.5  # s; after it has found its zero
 PLAY = 6  # steps that the plunger moves at a turn before the liquid does
@@ -31,7 +32,16 @@ STOCK = 50_000.0  # µL in the bottle that `liquid` names
 _TINY = 1e-6
 BUSY, READY = 0x40, 0x60
 OK, INVALID, OPERAND, NOT_INITIALISED, OVERLOAD, VALVE_OVERLOAD, BYPASS, OVERFLOW = 0, 2, 3, 7, 9, 10, 11, 15
-_BOUNDS = {"V": (5, 6000), "v": (50, 1000), "c": (50, 2700), "K": (0, 31), "L": (1, 20), "S": (0, 40), "M": (5, 30_000)}
+_BOUNDS = {
+    "V": (5, 6000),
+    "v": (50, 1000),
+    "c": (50, 2700),
+    "K": (0, 31),
+    "L": (1, 20),
+    "S": (0, 40),
+    "M": (5, 30_000),
+    "N": (0, 0),
+}
 _WORD = re.compile(r"([A-Za-z])((?:\d+(?:,\d+)*)?)")
 
 
@@ -70,6 +80,7 @@ class CavroSimulator(Simulator):
         settings, options = bench.settings, bench.options
         self.model = str(settings.get("model", "xcalibur"))
         self.full = STEPS[self.model]
+        self._pulses = PULSES / self.full
         self.step_volume = microlitres(settings.get("syringe", 1000)) / self.full
         self._char = chr(0x30 + int(str(settings.get("pump", "1")), 16)).encode()
         self._ports = int(settings.get("ports", 0))
@@ -184,7 +195,7 @@ class CavroSimulator(Simulator):
             return str(self.speeds[speeds[text]])
         if text in ("?", "?4"):
             return str(self._now_at())
-        return {"?6": self.valve, "F": str(int(bool(self._kept))), "&": FIRMWARE[self.model]}.get(text)
+        return {"?6": self.valve, "?28": "0", "F": str(int(bool(self._kept))), "&": FIRMWARE[self.model]}.get(text)
 
     def _order(self, text: str) -> int:
         """Takes a string of commands; its error."""
@@ -254,7 +265,7 @@ class CavroSimulator(Simulator):
         letter, number = word.letter, word.number
         if letter in "ZYW":
             self._travel, self.error = None, OK
-            return VALVE + self.position * 2 / HOME_SPEED + SETTLE
+            return VALVE + self.position * self._pulses / HOME_SPEED + SETTLE
         if letter in "IOB":
             wanted = str(number) if self._ports else letter.lower()
             return 0.0 if wanted == self.valve else VALVE
@@ -278,7 +289,7 @@ class CavroSimulator(Simulator):
             return None
         self._from, self._to = self.position, target
         speeds = self.speeds
-        distance = abs(target - self.position) * 2
+        distance = abs(target - self.position) * self._pulses
         self._travel = Travel(distance, speeds["v"], speeds["V"], speeds["L"] * SLOPE)
         return self._travel.duration if distance else 0.0
 
@@ -286,7 +297,7 @@ class CavroSimulator(Simulator):
         """Where the plunger is just now."""
         if self._word is None or self._travel is None or self._word.letter not in "APD":
             return self.position
-        gone = self._travel.travelled(min(self._now(), self._until) - self._begun) / 2
+        gone = self._travel.travelled(min(self._now(), self._until) - self._begun) / self._pulses
         return round(self._from + gone * (1 if self._to > self._from else -1))
 
     def _end(self) -> None:

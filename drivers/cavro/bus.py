@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from labd.io import StreamLink
@@ -80,16 +81,18 @@ class Bus:
 
     _all: ClassVar[dict[str, Bus]] = {}
 
-    def __init__(self, address: str) -> None:
-        self._name = address
+    def __init__(self, key: str, link: StreamLink) -> None:
+        self._key = key
         self.users = 0
         self.opening = asyncio.Lock()
-        self.link: StreamLink = StreamAddress.parse(address, FACTORY).link()
+        self.link = link
 
     @classmethod
     async def join(cls, address: str) -> Bus:
         """The line at an address, opened. To be left by `leave`. Raises Unreachable."""
-        bus = cls._all.setdefault(address, cls(address))
+        at = StreamAddress.parse(address, FACTORY)
+        key = _key(at)
+        bus = cls._all.setdefault(key, cls(key, at.link()))
         bus.users += 1
         try:
             async with bus.opening:
@@ -103,7 +106,7 @@ class Bus:
         """Closes it after the last one."""
         self.users -= 1
         if self.users == 0:
-            self._all.pop(self._name, None)
+            self._all.pop(self._key, None)
             await self.link.close()
 
     async def ask(self, pump: str, command: str) -> Answer:
@@ -125,3 +128,8 @@ class Bus:
             except OutcomeUnknown:
                 self.link.dirty = True
                 raise
+
+
+def _key(at: StreamAddress) -> str:
+    """What a line is known by: one port may have several names."""
+    return str(Path(at.path).resolve()) if at.path else f"{at.host}:{at.port}"

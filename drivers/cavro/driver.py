@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from drivers.cavro.bus import ERRORS, Answer, Bus
-from drivers.cavro.settings import HALF, CavroSettings
+from drivers.cavro.settings import CavroSettings
 from labd.io.arrival import Orders
 from labd.sdk import (
     About,
@@ -20,6 +20,7 @@ from labd.sdk import (
     Call,
     DeviceError,
     Effect,
+    Fault,
     FlowRate,
     OutcomeUnknown,
     Rejected,
@@ -34,6 +35,7 @@ from labd.sdk.syringes import SPARE, Look, SyringePump
 
 HOME_LIMIT = 90.0  # s; initialising a full syringe at its slow speed
 NOT_INITIALISED = 7
+FINE = frozenset({"1", "2"})
 
 Amount = Annotated[Volume, Bounds(min=0.001)]
 Rate = Annotated[FlowRate, Bounds(min=0.001)] | None
@@ -76,6 +78,7 @@ class Cavro(SyringePump):
 
         Raises:
             Unreachable: no port, or no pump of that number answers.
+            Fault: somebody has set it to count in other steps.
         """
         await self.close()
         self._bus = await Bus.join(self.settings.address)
@@ -83,6 +86,7 @@ class Cavro(SyringePump):
         try:
             await self._ask("Q")
             firmware = await self._ask("&")
+            mode = await self._ask("?28")
         except OutcomeUnknown as error:
             await self.close()
             raise Unreachable(
@@ -90,6 +94,9 @@ class Cavro(SyringePump):
                 f"switch stand at {int(self.settings.pump, 16) - 1:X}, and does the baud rate agree? ({error.message})",
                 received=error.received,
             ) from error
+        if not mode.error and mode.data.strip() in FINE:
+            await self.close()
+            raise Fault("the pump counts in fine steps (N1 or N2), and labd in N0: set it back by `N0` or its power")
         return About(model=f"Cavro {self.settings.model}", firmware=firmware.data.strip())
 
     async def close(self) -> None:
@@ -169,7 +176,7 @@ class Cavro(SyringePump):
             if answer.problem is not None:
                 raise answer.problem
 
-        return await self.carry_out(call, plan, order, speed / HALF)
+        return await self.carry_out(call, plan, order, self.settings.steps_per_second(speed))
 
     async def _initialise(self) -> None:
         self._orders.written()

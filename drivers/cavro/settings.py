@@ -13,20 +13,20 @@ from labd.sdk import Bounds, FlowRate, Rejected, Settings, Volume
 from labd.sdk.strokes import Syringe
 
 Port = Annotated[int, Field(ge=1, le=12)]
-HALF = 2  # half-steps, in which speeds are, in one step
+PULSES = 6000  # of a full stroke, whatever the model: speeds are in pulses a second
 LEAST_SPEED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Steps of a full stroke, and the greatest top velocity in half-steps a second."""
+    """Steps of a full stroke in the standard mode N0, and the greatest top velocity in pulses a second."""
 
     steps: int
     fastest: int
 
 
 MODELS = {"xcalibur": Model(3000, 5800), "xlp6000": Model(6000, 6000)}
-NORMAL_SPEED = 1400  # half-steps/s; what a pump has after power-up
+NORMAL_SPEED = 1400  # pulses/s; what a pump has after power-up
 
 
 class CavroSettings(Settings):
@@ -42,7 +42,7 @@ class CavroSettings(Settings):
         inlet, outlet, waste: ports of a distribution valve. Initialising empties the syringe to `waste`, or to the
             outlet where there is none.
         initialise: `Z`: the output is at the right, `Y`: at the left, `W`: the plunger alone, for a pump without valve.
-        rate: unless an action says otherwise; left out: 1400 half-steps a second, as after power-up.
+        rate: unless an action says otherwise; left out: a full stroke in 4.3 s, as after power-up.
         backlash: steps by which the plunger goes too far at the turn; left out: as the pump has it.
         gives_to: the place that its outlet gives to, where that is another device's: `ot2/6`. Left out:
             `<name>/outlet`, where an arm may put a cell.
@@ -96,16 +96,20 @@ class CavroSettings(Settings):
         return Syringe(self.syringe, MODELS[self.model].steps)
 
     def speed(self, rate: float | None) -> int:
-        """A rate (µL/s), or the setting's, as half-steps a second. Raises Rejected: the pump has no such speed."""
+        """A rate (µL/s), or the setting's, as pulses a second. Raises Rejected: the pump has no such speed."""
         rate = self.rate if rate is None else rate
         if rate is None:
             return NORMAL_SPEED
         fastest = MODELS[self.model].fastest
-        speed = round(rate / self.drive.step * HALF)
+        speed = round(rate / self.syringe * PULSES)
         if not LEAST_SPEED <= speed <= fastest:
-            least, most = (number * self.drive.step / HALF for number in (LEAST_SPEED, fastest))
+            least, most = (number * self.syringe / PULSES for number in (LEAST_SPEED, fastest))
             raise Rejected(f"{rate:g} µL/s: with this syringe the pump does {least:.3g} to {most:.3g} µL/s")
         return speed
+
+    def steps_per_second(self, speed: int) -> float:
+        """How fast the plunger moves at a speed of the wire."""
+        return speed / PULSES * self.drive.full
 
     # ── valve ────────────────────────────────────────────────────────────────────────────────────────────────────
     def turn(self, way: str, port: int | None) -> str:

@@ -19,7 +19,7 @@ IDLE = "/0`\x03"
 
 
 def pump(**told: object) -> Table:
-    known = {"Q": IDLE, "&": "/0`P/N 30021545-C\x03", "?": "/0`600\x03", "?6": "/0`o\x03", "T": IDLE}
+    known = {"Q": IDLE, "&": "/0`P/N 30021545-C\x03", "?": "/0`600\x03", "?6": "/0`o\x03", "?28": "/0b\x03", "T": IDLE}
     return Table("\r", {f"/1{query}": answer for query, answer in (known | told).items()})
 
 
@@ -56,7 +56,13 @@ async def test_a_transcript_of_initialising_and_giving() -> None:
 async def test_connecting_moves_nothing() -> None:
     peer = pump()
     async with connected(peer):
-        assert peer.heard == ["/1Q", "/1&"]
+        assert peer.heard == ["/1Q", "/1&", "/1?28"]
+
+
+async def test_a_pump_that_counts_in_fine_steps_is_a_fault() -> None:
+    async with driver_of(pump(**{"?28": "/0`1\x03"})) as driver:
+        with pytest.raises(Fault, match="counts in fine steps"):
+            await driver.connect()
 
 
 async def test_silence_says_what_to_check_and_no_port_that_there_is_none() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ async def test_a_full_stroke_takes_as_long_as_its_speed_and_ramps_say() -> None:
         await client.ask(b"/1V600OA0R\r")
         assert await ready(client) == pytest.approx(0.25 + 6000 / 600, abs=0.05)
         assert world.well("pump/outlet").volume == pytest.approx(1000)  # type: ignore[union-attr]
+
+
+async def test_a_full_stroke_of_a_long_pump_has_more_steps_and_as_many_pulses() -> None:
+    async with pump(settings={"model": "xlp6000", "syringe": "5 mL"}) as (simulator, client, _):
+        await client.ask(b"/1V1400IA6000R\r")
+        assert await ready(client) == pytest.approx(0.25 + 6000 / 1400, abs=0.05)
+        assert simulator.barrel.contents == {"water": pytest.approx(5000)}
+        assert await client.ask(b"/1?28\r") == b"/0`0\x03\r"
 
 
 async def test_relative_moves_speed_codes_and_settings() -> None:
@@ -232,3 +241,47 @@ async def test_physics_go_on_by_hand() -> None:
         await client.ask(b"/1IA3000R\r")
         simulator.step(10)
         assert (await client.ask(b"/1Q\r"))[2:3] == b"`"
+
+
+# ── strangers ────────────────────────────────────────────────────────────────────────────────────────────────────
+class Wire:
+    """What labmcp's driver speaks through: one text out, one line in; blocking, in a thread of its own."""
+
+    def __init__(self, port: str) -> None:
+        self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+
+    def query(self, text: str, timeout: float | None = None) -> str:
+        del timeout
+        os.write(self._fd, f"{text}\r".encode())
+        said = b""
+        while not said.endswith(b"\n"):
+            said += os.read(self._fd, 1)
+        return said.decode("latin-1").rstrip("\x03\r\n")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class TestStrangers:
+    @pytest.fixture
+    def anyio_backend(self, real_time: Any) -> Any:
+        return real_time
+
+    async def test_a_driver_that_others_wrote_from_the_manual_works_it(self, tmp_path: Path) -> None:
+        strangers = pytest.importorskip("labmcp_cavro.driver", reason="pip install labmcp-cavro")
+        simulator = SIMULATOR(Bench("pump", World(3), {"address": "port"}, {"initialised": False}, directory=tmp_path))
+        wire = Wire((await simulator.start())["address"])
+        theirs = strangers.CavroPump(wire, model="xcalibur", syringe_ul=1000.0)
+
+        def work() -> Any:
+            theirs.initialize()
+            theirs.move_valve("I")
+            drawn = theirs.move_plunger("P", 600, 5800, 20.0)
+            valve = theirs.move_valve("O")
+            given = theirs.move_plunger("D", 300, 5800, 20.0)
+            theirs.close()
+            return drawn.position_steps, valve, given.position_steps
+
+        assert await asyncio.to_thread(work) == (600, "o", 300)
+        assert simulator.world.well("pump/outlet").volume == pytest.approx(100, abs=0.5)  # type: ignore[union-attr]
+        await simulator.stop()
