@@ -51,8 +51,11 @@ ZERO_DIGITS = 10  # so near to zero it counts as tared: the pan may have moved s
 GRAMS = {"g": 1.0, "kg": 1e3, "mg": 1e-3, "ct": 0.2, "lb": 453.59237, "oz": 28.349523125, "ozt": 31.1034768}
 Unit = Literal["g", "kg", "mg", "ct", "lb", "oz", "ozt"]
 
-_WEIGHT = re.compile(r"(?:[A-Za-z]\S{0,5}\s+)?([+-])\s*(\d+(?:\.(\d*))?)\s*(\S*)\s*")
-_SPECIAL = re.compile(r"(?:[A-Za-z]\w{0,5}\s+)?(High|HH?|Low|LL?|Off|Cal\.?|C|Err\s*\d*|-\s*-|-{2,})\s*", re.IGNORECASE)
+_LENGTHS = (14, 20)  # without CR LF
+_WEIGHT = re.compile(r"(?:[A-Za-z]\S{0,5}\s+)?([+-])\s*(\d+(?:[.,](\d*))?)\s*(\S*)\s*")
+_SPECIAL = re.compile(
+    r"(?:[A-Za-z]\w{0,5}\s+)?(High|HH?|Low|LL?|Off|Cal\S*|C|Err\s*\d*|\w+\.ERR|-\s*-|-{2,})\s*", re.IGNORECASE
+)
 _WORDS = {
     "h": "the balance is overloaded: too much stands on the pan",
     "l": "the balance is underloaded: is the pan on it, and free?",
@@ -104,7 +107,7 @@ class Weight:
             Fault: it tells an error of its own.
             Rejected: it weighs in another unit than lab.yaml says.
         """
-        match = _WEIGHT.fullmatch(line)
+        match = _WEIGHT.fullmatch(_signed(line))
         if match is None:
             return cls._special(line)
         sign, number, decimals, told = match.groups()
@@ -113,7 +116,7 @@ class Weight:
                 f"the balance weighs in {told!r}, and lab.yaml says {unit!r}: set one of them", received=line
             )
         # by way of the decimal text: 17.5 mg is 0.0175 g, not 0.017500000000000002
-        grams = float(f"{float(sign + number) * GRAMS[unit]:.12g}")
+        grams = float(f"{float(sign + number.replace(',', '.')) * GRAMS[unit]:.12g}")
         return cls(grams, bool(told), line, 10.0 ** -len(decimals or "") * GRAMS[unit])
 
     @classmethod
@@ -121,9 +124,15 @@ class Weight:
         match = _SPECIAL.fullmatch(line.strip())
         if match is None:
             raise OutcomeUnknown("this is no weight of a balance that speaks SBI", sent="ESC P", received=line)
-        if match[1].lower().startswith("err"):
+        if "err" in match[1].lower():
             raise Fault(f"the balance has an error, {match[1]}; look at its display", received=line)
         return cls(None, stable=False, line=line, why=_WORDS[match[1][0].lower()])
+
+
+def _signed(line: str) -> str:
+    """A line with its sign: some balances leave a blank for plus, which counts only in a line that is whole."""
+    at = len(line) - _LENGTHS[0]
+    return f"{line[:at]}+{line[at + 1 :]}" if len(line) in _LENGTHS and line[at] == " " else line
 
 
 class Sbi(Balance):

@@ -85,6 +85,9 @@ async def test_no_port_is_unreachable() -> None:
         ("-     17.50 mg ", "mg", -0.0175, True),
         ("+    0.0175    ", "kg", 17.5, False),
         ("G     +   17.4971 g", "g", 17.4971, True),
+        ("N        17.4971 g  ", "g", 17.4971, True),
+        ("   17.4971    ", "g", 17.4971, False),
+        ("+   17,4971 g  ", "g", 17.4971, True),
         ("N     +   17.4971", "g", 17.4971, False),
     ],
 )
@@ -120,6 +123,7 @@ async def test_a_pan_that_does_not_come_to_rest_in_time_is_a_result() -> None:
         ("Stat     Low         ", "underloaded: is the pan on it"),
         ("Stat       OFF       ", "in standby"),
         ("Stat     Cal.        ", "adjusts itself"),
+        ("Stat     Cal.Int.    ", "adjusts itself"),
         ("      - -     ", "no weight yet"),
     ],
 )
@@ -131,11 +135,12 @@ async def test_what_it_cannot_weigh_is_rejected_with_its_cause_and_a_signal_with
             await driver.weigh(Call("a1"), 0.0)
 
 
-async def test_an_error_of_the_balance_itself_is_a_fault() -> None:
+@pytest.mark.parametrize("words", ["Err 54", "APP.ERR"])
+async def test_an_error_of_the_balance_itself_is_a_fault(words: str) -> None:
     peer = scales()
     async with connected(peer) as driver:
-        peer.answers["\x1bP"] = "Stat     Err 54      "
-        with pytest.raises(Fault, match="Err 54; look at its display"):
+        peer.answers["\x1bP"] = f"Stat     {words}      "
+        with pytest.raises(Fault, match=f"{words}; look at its display"):
             await driver.weigh(Call("a1"))
 
 
