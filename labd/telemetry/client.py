@@ -6,7 +6,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as Paho
+from paho.mqtt.enums import MessageType
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -22,7 +24,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishError, PublishRefused, Session
+from labd.telemetry.wire import Gathered
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
@@ -115,21 +118,29 @@ class _Client(aiomqtt.Client):
     """aiomqtt's client as a Session.
 
     It adds what aiomqtt 2 has no public way to: the reason code of a PUBACK, sending many messages before the first is
-    acknowledged, an end that leaves no socket behind whatever the broker does, and no wake-up a second without
-    keep-alive (36,000 in ten hours of virtual time).
+    acknowledged, many messages of QoS 0 as one packet of paho's, few calls of the system (`Gathered`), an end that
+    leaves no socket behind whatever the broker does, and no wake-up a second without keep-alive (36,000 in ten hours of
+    virtual time).
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._written: set[_Written] = set()  # at QoS 0, and not yet taken by the socket
+        self._home = threading.get_ident()
+        self._blocked = False  # the socket takes no more, and is watched until it does
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
+        # It wakes paho's own loop, which does not run here, at the price of a system call a packet.
+        self._client._reset_sockets(sockpair_only=True)  # noqa: SLF001
 
     def send(self, message: Message) -> asyncio.Future[None]:
+        if message.qos == 0:
+            return self.send_all((message,))
         future: asyncio.Future[None] = self._loop.create_future()
         properties = None
         if message.correlation is not None and self._v5:
@@ -141,6 +152,17 @@ class _Client(aiomqtt.Client):
         else:
             self._sent[info.mid] = (message.topic, future)
         return future
+
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        written = _Written(self._loop.create_future(), self._written)
+        if self._client.socket() is None:
+            _fail(written.future, ConnectionLost(f"{messages[0].topic}: the connection is closed"))
+            return written.future
+        self._written.add(written)
+        packets = b"".join(_packet(message, v5=self._v5) for message in messages)
+        # paho takes them for one message; no packet id is given to it, and none is used up.
+        self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
+        return written.future
 
     async def listen_to(self, pattern: str) -> None:
         # As published: else a retained message that comes now looks like any other.
@@ -209,6 +231,46 @@ class _Client(aiomqtt.Client):
         if self._keepalive:
             await super()._misc_loop()
 
+    def _on_socket_open(self, client: Paho, userdata: Any, sock: Any) -> None:
+        """Runs in a thread."""
+        gathered = Gathered(sock)
+        client._sock = gathered  # type: ignore[assignment]  # noqa: SLF001
+        super()._on_socket_open(client, userdata, gathered)  # type: ignore[arg-type]
+
+    def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        """paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
+        if threading.get_ident() == self._home:
+            self._loop.call_soon(self._write)
+        else:
+            self._loop.call_soon_threadsafe(self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+            gathered: Any = self._client.socket()
+            if gathered is None:
+                return
+            gathered.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no more use
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+            return
+        more = bool(gathered.waiting or self._client.want_write())
+        if more and not self._blocked:
+            self._loop.add_writer(gathered.fileno(), self._write)
+        elif self._blocked and not more:
+            self._loop.remove_writer(gathered.fileno())
+        self._blocked = more
+
+    def _on_socket_unregister_write(self, client: Paho, userdata: Any, sock: Any) -> None:
+        """paho has written all; whether the system has taken it, `_write` looks itself."""
+
+    def _on_socket_close(self, client: Paho, userdata: Any, sock: Any) -> None:
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(sock.fileno())
+        super()._on_socket_close(client, userdata, sock)
+
     def _on_connect(
         self,
         client: Paho,
@@ -253,6 +315,40 @@ class _Client(aiomqtt.Client):
             if not future.done():
                 _fail(future, ConnectionLost(f"{topic}: the connection ended: {cause or 'closed'}"))
         self._sent.clear()
+        for written in tuple(self._written):
+            written.fail(ConnectionLost(f"signals: the connection ended: {cause or 'closed'}"))
+
+
+class _Written:
+    """What paho tells when it has written a packet of QoS 0: in place of its own, which is made for threads."""
+
+    def __init__(self, future: asyncio.Future[None], among: set[_Written]) -> None:
+        self.future = future
+        self.rc = MQTT_ERR_SUCCESS  # paho's, where it gives up
+        self._among = among
+
+    def _set_as_published(self) -> None:
+        self._among.discard(self)
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: PublishError) -> None:
+        self._among.discard(self)
+        if not self.future.done():
+            _fail(self.future, error)
+
+
+def _packet(message: Message, *, v5: bool) -> bytes:
+    """A PUBLISH of QoS 0."""
+    topic = message.topic.encode()
+    head = b"%c%c%b%b" % (len(topic) >> 8, len(topic) & 0xFF, topic, b"\0" if v5 else b"")  # no properties
+    length = len(head) + len(message.payload)
+    packet = bytearray((MessageType.PUBLISH | message.retain,))
+    while length > 0x7F:
+        packet.append(length & 0x7F | 0x80)
+        length >>= 7
+    packet.append(length)
+    return bytes(packet) + head + message.payload
 
 
 def _fail(future: asyncio.Future[None], error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from labd.journal import Journal, JournalError
 from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
-from labd.telemetry import payloads
+from labd.telemetry import payloads, signals
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
@@ -98,9 +98,8 @@ class Telemetry:
         topics = self._topics
         match happening:
             case SignalsRead():
-                topic = topics.device_signal(happening.device)
-                if self._wanted(topic):
-                    self._signals.put(Message(topic, self._signal(happening), qos=0))
+                if self._wanted(topics.device_signal(happening.device)):
+                    self._signals.put(happening)
             case DeviceState():
                 self._retain(topics.device_state(happening.device), _model(payloads.State, happening, "device"))
             case DeviceAbout():
@@ -120,9 +119,14 @@ class Telemetry:
             case Alarm():
                 self._retain(topics.alarm(happening.id), _model(payloads.Alarm, happening, "id", "ended"))
 
-    def _signal(self, read: SignalsRead) -> bytes:
-        values = {name: payloads.Value(v=value.v, u=value.u, q=value.q) for name, value in read.values.items()}
-        return payloads.Signal(seq=read.seq, boot_id=self._boot_id, at=read.at, values=values).encode()
+    def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
+        for read in reads:
+            try:
+                payload = signals.encode(read, self._boot_id)
+            except ValueError:  # the others go on without this one
+                log.exception("cannot be told over MQTT", happening=read)
+            else:
+                yield Message(self._topics.device_signal(read.device), payload, qos=0)
 
     def _retain(self, topic: str, payload: payloads.Payload) -> None:
         self._retained.put(Message(topic, payload.encode(), qos=1, retain=True))
@@ -259,8 +263,9 @@ class Telemetry:
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
         while True:
-            for taken in [session.send(message) for message in await self._signals.get()]:
-                await taken
+            messages = tuple(self._signals_of(await self._signals.get()))
+            if messages:
+                await session.send_all(messages)
             if not len(self._signals) and self._signals.dropped > dropped:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped
