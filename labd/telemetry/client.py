@@ -101,7 +101,6 @@ class AiomqttPublisher:
             keepalive=0 if self._address.embedded or clock.is_virtual() else KEEPALIVE,
             timeout=ANSWER_LIMIT,
             logger=_QUIET,
-            socket_options=[NODELAY],
         )
         try:
             await client.__aenter__()
@@ -233,6 +232,7 @@ class _Client(aiomqtt.Client):
 
     def _on_socket_open(self, client: Paho, userdata: Any, sock: Any) -> None:
         """Runs in a thread."""
+        sock.setsockopt(*NODELAY)  # aiomqtt's `socket_options` would pass by what is no plain socket
         gathered = Gathered(sock)
         client._sock = gathered  # type: ignore[assignment]  # noqa: SLF001
         super()._on_socket_open(client, userdata, gathered)  # type: ignore[arg-type]
