@@ -1,7 +1,7 @@
 """A subscriber that costs little, in a process of its own: `python -m benchmarks.mqtt._subscriber PORT PATTERN`.
 
 It speaks MQTT 3.1.1 over a bare socket, at QoS 0. On standard input it is asked: `until N` is answered once so many
-messages have come since it was asked last; `look` has it read what comes from now on; `tell` is answered with what it
+messages have come since it was told the last time; `look` has it read what comes from now on; `tell` is answered with what it
 has read, as JSON.
 """
 
@@ -121,7 +121,7 @@ def main() -> None:
                     return
         if until and subscriber.got >= until:
             print(subscriber.got, flush=True)
-            subscriber.got, until = 0, 0
+            subscriber.got, until = subscriber.got - until, 0
 
 
 if __name__ == "__main__":
