@@ -1,4 +1,4 @@
-"""Telemetry's figures, each as a ratio within one run: the bare client library, a loop by hand, a command, a stuck broker.
+"""Telemetry's figures, ratios within one run: the bare client library, a loop by hand, a command, a stuck broker.
 
 `python -m benchmarks.all mqtt`. The parts need mosquitto, and leave out what they cannot measure without it.
 """

@@ -1,8 +1,8 @@
 """A subscriber that costs little, in a process of its own: `python -m benchmarks.mqtt._subscriber PORT PATTERN`.
 
 It speaks MQTT 3.1.1 over a bare socket, at QoS 0. On standard input it is asked: `until N` is answered once so many
-messages have come since it was told the last time; `look` has it read what comes from now on; `tell` is answered with what it
-has read, as JSON.
+messages have come since it was told the last time; `look` has it read what comes from now on; `tell` is answered with
+what it has read, as JSON.
 """
 
 from __future__ import annotations

@@ -140,7 +140,9 @@ async def against_the_bare_library(port: int, number: int, pairs: int, figures: 
 
 def _figures(name: str, pairs: list[tuple[Speed, Speed]], figures: Figures, goal: float | None) -> None:
     figures.add(name, statistics.median(mine.rate for mine, _ in pairs), "messages/s", goal=goal)
-    figures.add(f"{name}_to_bare", statistics.median(mine.rate / other.rate for mine, other in pairs), "ratio", goal=0.8)
+    figures.add(
+        f"{name}_to_bare", statistics.median(mine.rate / other.rate for mine, other in pairs), "ratio", goal=0.8
+    )
     figures.add(f"{name}_processor", statistics.median(mine.cost for mine, _ in pairs) * 1e6, "µs/message")
     cost = statistics.median(mine.cost / other.cost for mine, other in pairs)
     figures.add(f"{name}_processor_to_bare", cost, "ratio", goal=1.25, better="lower")

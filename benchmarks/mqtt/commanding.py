@@ -1,4 +1,4 @@
-"""A command over MQTT, validated, journaled and answered, beside a bare round trip and one commit that is on the disk."""
+"""A command over MQTT, validated, journaled and answered, beside a bare round trip and one commit on the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole daemon with 100 devices at 10 Hz beside a loop written by hand: processor, latency, what is late or lost."""
+"""The whole daemon with 100 devices at 10 Hz beside a loop by hand: processor, latency, what is late or lost."""
 
 from __future__ import annotations
 

@@ -235,10 +235,10 @@ class _Client(aiomqtt.Client):
         sock.setsockopt(*NODELAY)  # aiomqtt's `socket_options` would pass by what is no plain socket
         gathered = Gathered(sock)
         client._sock = gathered  # type: ignore[assignment]  # noqa: SLF001
-        super()._on_socket_open(client, userdata, gathered)  # type: ignore[arg-type]
+        super()._on_socket_open(client, userdata, gathered)
 
     def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002
-        """paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
+        """Paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
         if threading.get_ident() == self._home:
             self._loop.call_soon(self._write)
         else:
@@ -263,7 +263,7 @@ class _Client(aiomqtt.Client):
         self._blocked = more
 
     def _on_socket_unregister_write(self, client: Paho, userdata: Any, sock: Any) -> None:
-        """paho has written all; whether the system has taken it, `_write` looks itself."""
+        """Paho has written all; whether the system has taken it, `_write` looks itself."""
 
     def _on_socket_close(self, client: Paho, userdata: Any, sock: Any) -> None:
         if self._blocked:

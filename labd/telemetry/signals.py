@@ -11,7 +11,7 @@ from labd.lab.bus import SignalsRead
 
 
 def encode(read: SignalsRead, boot_id: str) -> bytes:
-    """The bytes of `payloads.Signal(...).encode()`, in a tenth of its time. Raises ValueError for what JSON cannot say."""
+    """The bytes of `payloads.Signal(…).encode()`, in a tenth of its time. Raises ValueError: no JSON for a value."""
     values = {name: {"v": value.v, "u": value.u, "q": value.q} for name, value in read.values.items()}
     signal = {"seq": read.seq, "boot_id": boot_id, "at": read.at, "values": values}
     return to_json(signal, inf_nan_mode="null")

@@ -75,4 +75,3 @@ class Gathered:
 
     def fileno(self) -> int:
         return self._system.fileno()
-
