@@ -24,8 +24,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishError, PublishRefused, Session
-from labd.telemetry.wire import Gathered
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
+from labd.telemetry.wire import Gathered, Written, packet_of
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
@@ -125,7 +125,7 @@ class _Client(aiomqtt.Client):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
-        self._written: set[_Written] = set()  # at QoS 0, and not yet taken by the socket
+        self._written: set[Written] = set()  # at QoS 0, and not yet taken by the socket
         self._home = threading.get_ident()
         self._blocked = False  # the socket takes no more, and is watched until it does
         self._reaching: asyncio.Future[None] | None = None
@@ -153,12 +153,12 @@ class _Client(aiomqtt.Client):
         return future
 
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
-        written = _Written(self._loop.create_future(), self._written)
+        written = Written(self._loop.create_future(), self._written)
         if self._client.socket() is None:
             _fail(written.future, ConnectionLost(f"{messages[0].topic}: the connection is closed"))
             return written.future
         self._written.add(written)
-        packets = b"".join(_packet(message, v5=self._v5) for message in messages)
+        packets = b"".join(packet_of(message, v5=self._v5) for message in messages)
         # paho takes them for one message; no packet id is given to it, and none is used up.
         self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
         return written.future
@@ -317,38 +317,6 @@ class _Client(aiomqtt.Client):
         self._sent.clear()
         for written in tuple(self._written):
             written.fail(ConnectionLost(f"signals: the connection ended: {cause or 'closed'}"))
-
-
-class _Written:
-    """What paho tells when it has written a packet of QoS 0: in place of its own, which is made for threads."""
-
-    def __init__(self, future: asyncio.Future[None], among: set[_Written]) -> None:
-        self.future = future
-        self.rc = MQTT_ERR_SUCCESS  # paho's, where it gives up
-        self._among = among
-
-    def _set_as_published(self) -> None:
-        self._among.discard(self)
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def fail(self, error: PublishError) -> None:
-        self._among.discard(self)
-        if not self.future.done():
-            _fail(self.future, error)
-
-
-def _packet(message: Message, *, v5: bool) -> bytes:
-    """A PUBLISH of QoS 0."""
-    topic = message.topic.encode()
-    head = b"%c%c%b%b" % (len(topic) >> 8, len(topic) & 0xFF, topic, b"\0" if v5 else b"")  # no properties
-    length = len(head) + len(message.payload)
-    packet = bytearray((MessageType.PUBLISH | message.retain,))
-    while length > 0x7F:
-        packet.append(length & 0x7F | 0x80)
-        length >>= 7
-    packet.append(length)
-    return bytes(packet) + head + message.payload
 
 
 def _fail(future: asyncio.Future[None], error: Exception) -> None:

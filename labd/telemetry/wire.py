@@ -1,12 +1,18 @@
-"""A socket for paho with few calls of the system: paho writes each packet and reads each header with one of its own.
+"""Few calls of the system for paho, which writes each packet and reads each header with one of its own.
 
 What it writes in one turn of the loop leaves at its end in one piece; what the broker has sent is read in one piece.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Protocol
+
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.enums import MessageType
+
+from labd.telemetry.publisher import Message, PublishError
 
 READ = 65_536  # bytes asked for at once
 MOST_WAITING = 65_536  # bytes that wait for the socket: more are not taken, and wait at paho's
@@ -75,3 +81,36 @@ class Gathered:
 
     def fileno(self) -> int:
         return self._system.fileno()
+
+
+class Written:
+    """What paho tells when it has written a packet of QoS 0: in place of its own, which is made for threads."""
+
+    def __init__(self, future: asyncio.Future[None], among: set[Written]) -> None:
+        self.future = future
+        self.rc = MQTT_ERR_SUCCESS  # paho's, where it gives up
+        self._among = among
+
+    def _set_as_published(self) -> None:
+        self._among.discard(self)
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: PublishError) -> None:
+        self._among.discard(self)
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # a sender that has stopped before does not ask
+
+
+def packet_of(message: Message, *, v5: bool) -> bytes:
+    """A PUBLISH of QoS 0."""
+    topic = message.topic.encode()
+    head = b"%c%c%b%b" % (len(topic) >> 8, len(topic) & 0xFF, topic, b"\0" if v5 else b"")  # no properties
+    length = len(head) + len(message.payload)
+    packet = bytearray((MessageType.PUBLISH | message.retain,))
+    while length > 0x7F:
+        packet.append(length & 0x7F | 0x80)
+        length >>= 7
+    packet.append(length)
+    return bytes(packet) + head + message.payload
