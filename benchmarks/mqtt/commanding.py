@@ -27,6 +27,7 @@ from labd.journal.schema import JOURNAL, transaction
 
 ROWS = 4  # a command's: taken, answered, and what is kept of it twice
 ANSWER = 30.0  # s
+COLD = 10  # commands before those that are measured
 
 
 @dataclass(slots=True)
@@ -139,14 +140,15 @@ async def spent(port: int, folder: Path, times: int) -> Spent:
 
 
 async def _ready(one: Person) -> None:
-    """Waits until the daemon answers commands."""
-    while True:
+    """Waits until the daemon answers commands, and for the first few: they find everything cold."""
+    answered = 0
+    while answered < COLD:
         await one.command("hold")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(1.0):
                 while (await one.answer())["state"] != "done":
                     pass
-                return
+                answered += 1
 
 
 def run(smoke: bool, figures: Figures) -> None:
@@ -157,17 +159,22 @@ def run(smoke: bool, figures: Figures) -> None:
             return
         with tempfile.TemporaryDirectory(dir=RESULTS) as folder, daemon(port, embedded=False, devices=1):
             found = asyncio.run(spent(port, Path(folder), 30 if smoke else 1000))
-    for name, each in (("accepted", found.accepted), ("done", found.done)):
-        each.sort()
-        middle, most = statistics.median(each), each[math.ceil(len(each) * 0.99) - 1]
-        figures.add(f"command_{name}_p50", middle * 1e3, "ms")
-        figures.add(f"command_{name}_p99", most * 1e3, "ms")
-        if name == "accepted":
-            figures.add("command_bare", found.bare * 1e3, "ms")
-            figures.add("command_p50_over_bare", middle / found.bare, "ratio", goal=2.0, better="lower")
-            figures.add("command_p99_over_bare", most / found.bare, "ratio", goal=4.0, better="lower")
-    tail = sorted(trip + commit for trip, commit in zip(found.trip, found.commit, strict=True))
-    figures.add("command_bare_p99", tail[math.ceil(len(tail) * 0.99) - 1] * 1e3, "ms")
+    tails = sorted(trip + commit for trip, commit in zip(found.trip, found.commit, strict=True))
+    bare, tail = found.bare, _p99(tails)
+    figures.add("command_bare_p50", bare * 1e3, "ms")
+    figures.add("command_bare_p99", tail * 1e3, "ms")
+    figures.add("command_p50", statistics.median(found.accepted) * 1e3, "ms")
+    figures.add("command_p99", _p99(found.accepted) * 1e3, "ms")
+    figures.add("command_p50_over_bare", statistics.median(found.accepted) / bare, "ratio", goal=2.0, better="lower")
+    figures.add("command_p99_over_bare", _p99(found.accepted) / bare, "ratio", goal=4.0, better="lower")
+    # on a busy machine the bare ones are late, too: what the daemon adds to that
+    figures.add("command_p99_over_bare_p99", _p99(found.accepted) / tail, "ratio", goal=4.0, better="lower")
+    figures.add("command_done_p50", statistics.median(found.done) * 1e3, "ms")
+    figures.add("command_done_p99", _p99(found.done) * 1e3, "ms")
+
+
+def _p99(spent: list[float]) -> float:
+    return sorted(spent)[math.ceil(len(spent) * 0.99) - 1]
 
 
 if __name__ == "__main__":
