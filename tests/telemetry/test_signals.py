@@ -72,7 +72,7 @@ class Stuck:
             future.set_result(None)
         return future
 
-    async def listen_to(self, pattern: str) -> None:
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         """It has no commands."""
 
     async def incoming(self) -> AsyncIterator[Incoming]:
@@ -92,7 +92,8 @@ async def telling(session: Stuck, bus: Bus, journal: Journal) -> AsyncIterator[T
     telemetry = Telemetry("lab", ELSEWHERE, bus, journal, "boot-1", "0.1.0", publisher=session)
     task = asyncio.create_task(telemetry.run())
     try:
-        await telemetry.connected.wait()
+        async with asyncio.timeout(60):
+            await telemetry.connected.wait()
         yield telemetry
     finally:
         task.cancel()
