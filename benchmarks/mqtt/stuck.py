@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -33,8 +34,8 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * PAGE
 
 
-async def _taken_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A broker that greets, takes what comes first, and then reads no more."""
+async def _taken_in(over: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A broker that greets, takes what comes first, and then reads no more until it is over."""
     buffer = bytearray()
     for _ in range(50):
         buffer += await reader.read(4096)
@@ -48,13 +49,14 @@ async def _taken_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
             elif kind == 3 and found[begin - 2] & 0x06:  # a short one of QoS 1: the status
                 length = int.from_bytes(body[:2], "big")
                 writer.write(b"\x40\x02" + body[2 + length : 4 + length])
-    await asyncio.Event().wait()
+    await over.wait()
+    writer.transport.abort()
 
 
 async def weigh(signals: int) -> dict[str, float]:
     """Bytes that so many signals leave behind, µs that each takes, and how many were dropped."""
-    bus = Bus()
-    server = await asyncio.start_server(_taken_in, "127.0.0.1", 0)
+    bus, over = Bus(), asyncio.Event()
+    server = await asyncio.start_server(partial(_taken_in, over), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         journal = await Journal.open(Path(folder) / "journal.db")
@@ -65,6 +67,10 @@ async def weigh(signals: int) -> dict[str, float]:
             await _tell(bus, signals)
             spent, grown = time.perf_counter() - began, resident() - before
             found = {"grown": grown, "each": spent / signals, "dropped": telemetry.dropped}
+            server.close()
+            over.set()
+            while telemetry.connected.is_set():  # else it would wait to say good-bye
+                await asyncio.sleep(0.01)
         await journal.close()
     return found
 

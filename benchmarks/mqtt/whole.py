@@ -133,7 +133,7 @@ def _tell(name: str, daemons: list[Measured], loops: list[Measured], figures: Fi
 
 def run(smoke: bool, figures: Figures) -> None:
     """With mosquitto, where it is installed, and with the broker in the daemon."""
-    seconds, pairs = (1.0, 1) if smoke else (11.0, 3)
+    seconds, pairs = (0.7, 1) if smoke else (11.0, 3)
     with broker() as port:
         if port is not None:
             _tell("mosquitto", *asyncio.run(_pairs(port, seconds, pairs, embedded=False)), figures)
