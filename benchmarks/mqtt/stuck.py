@@ -69,7 +69,7 @@ async def weigh(signals: int) -> dict[str, float]:
             found = {"grown": grown, "each": spent / signals, "dropped": telemetry.dropped}
             server.close()
             over.set()
-            while telemetry.connected.is_set():  # else it would wait to say good-bye
+            while telemetry.connected.is_set():  # noqa: ASYNC110 - else it would wait to say good-bye
                 await asyncio.sleep(0.01)
         await journal.close()
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
+from labd.telemetry import access
 from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
 from labd.telemetry.wire import Gathered, Written, packet_of
 
@@ -78,8 +78,9 @@ class AiomqttPublisher:
                 client = await self._open(will)
         except (aiomqtt.MqttError, OSError) as error:
             broker = self._address.broker
-            problem = f"mqtt://{broker.host}:{broker.port}: {error or type(error).__name__}"
-            raise ConnectionLost(problem) from error
+            code = _code(error) if isinstance(error, MqttConnectError) else None
+            problem = access.told(error, broker, code)
+            raise ConnectionLost(f"mqtt://{broker.host}:{broker.port}: {problem}") from error
         try:
             yield client
         finally:
@@ -87,14 +88,15 @@ class AiomqttPublisher:
 
     async def _open(self, will: Message) -> _Client:
         broker = self._address.broker
+        password = await asyncio.to_thread(access.password, broker)
         client = _Client(
             broker.host,
             broker.port,
             protocol=self._protocol,
-            identifier=self._address.identifier,
+            identifier=await asyncio.to_thread(access.identifier, self._address.identifier, password),
             username=broker.user,
-            password=await asyncio.to_thread(_password, broker),
-            tls_context=await asyncio.to_thread(_tls, broker),
+            password=password,
+            tls_context=await asyncio.to_thread(access.tls, broker),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
             # clean_session is 3.1.1's word; MQTT 5's clean start is aiomqtt's default on a first connection.
             clean_session=None if self._protocol is V5 else True,
@@ -349,17 +351,3 @@ def _fail(future: asyncio.Future[None], error: Exception) -> None:
 
 def _code(error: MqttConnectError) -> int:
     return error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
-
-
-def _password(broker: Broker) -> str | None:
-    """Read at every connection: a password may be changed under a running daemon."""
-    return broker.password_file.read_text(encoding="utf-8").strip() if broker.password_file else None
-
-
-def _tls(broker: Broker) -> ssl.SSLContext | None:
-    if broker.tls is None:
-        return None
-    context = ssl.create_default_context(cafile=broker.tls.ca)
-    if broker.tls.cert is not None:
-        context.load_cert_chain(broker.tls.cert, broker.tls.key)
-    return context

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 
 from labd.journal import Journal, JournalError
+from labd.lab.access import Role
 from labd.lab.alarms import Alarms
 from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
@@ -18,6 +19,7 @@ from labd.telemetry import signals
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
+from labd.telemetry.home_assistant import STATUS, HomeAssistant
 from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
@@ -47,6 +49,7 @@ class Telemetry:
         publisher: another client than aiomqtt's.
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
+        users: who may command what; None: everybody everything.
         alarms: where it is told that the broker is away, or that another daemon has this one's name.
 
     Attributes:
@@ -66,6 +69,7 @@ class Telemetry:
         publisher: Publisher | None = None,
         engine: Engine | None = None,
         safe_mode: Callable[[], str | None] = lambda: None,
+        users: Mapping[str, Role] | None = None,
         alarms: Alarms | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
@@ -75,10 +79,11 @@ class Telemetry:
         self._snapshot = snapshot
         self._publisher = publisher
         self._engine = engine
-        self._commands = Commands(self._topics, engine) if engine is not None else None
+        self._commands = Commands(self._topics, engine, users) if engine is not None else None
         self._signals = Signals()
         self._presence = Presence(self._topics, boot_id, version, safe_mode)
         self._retained = self._presence.retained
+        self._home = HomeAssistant(self._topics, version) if config.home_assistant else None
         self._sweep = Sweep(self._topics, self._retained, journal)
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
@@ -118,6 +123,12 @@ class Telemetry:
                 self._signals.put(happening)
         else:
             self._presence.take(happening)
+            if self._home is not None:
+                self._retain(self._home.take(happening))
+
+    def _retain(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._retained.put(message)
 
     def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
         for read in reads:
@@ -131,6 +142,8 @@ class Telemetry:
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():
             self.take(happening)
+        if self._home is not None:
+            self._retain(self._home.begin())
 
     def tell_status(self) -> None:
         """Says anew how the daemon is: safe mode has ended."""
@@ -207,6 +220,8 @@ class Telemetry:
     async def _listen(self, session: Session) -> None:
         if self._commands is not None:
             await self._listen_to(session, self._topics.commands, "commands cannot be heard")
+        if self._home is not None:
+            await self._listen_to(session, STATUS, "Home Assistant's start cannot be heard")
         if isinstance(self._config.broker, Broker):  # the embedded one holds nothing that is older than the daemon
             for pattern in (self._topics.status, *self._sweep.patterns):
                 await self._listen_to(session, pattern, "what stands at the broker cannot be read", standing=True)
@@ -231,6 +246,8 @@ class Telemetry:
             if self._commands is not None:
                 self._commands.hear(incoming)
         elif self._twin.known is None:  # else it may well be the other's
+            if self._home is not None:
+                self._retain(self._home.hear(incoming))
             self._sweep.hear(incoming)
 
     # ── what goes ────────────────────────────────────────────────────────────────────────────────────────────────
