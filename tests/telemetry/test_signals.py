@@ -25,6 +25,7 @@ from labd.telemetry.service import Telemetry
 from labd.telemetry.signals import encode
 from tests.telemetry import parts
 from tests.telemetry.mosquitto import mosquitto
+from tests.telemetry.secured import secured
 
 WILL = Message("labd/1/lab/status", b"lost", qos=1, retain=True)
 ELSEWHERE = Mqtt(broker=Broker(host="nowhere.invalid"))
@@ -57,6 +58,7 @@ class Stuck:
         self.signals: list[Message] = []
         self.asked = asyncio.Event()
         self.open = False
+        self.largest: int | None = None
 
     def send(self, message: Message) -> asyncio.Future[None]:
         return self._future(over=True)
@@ -145,6 +147,16 @@ class TestWithMosquitto:
                 await session.send(Message("labd/1/lab/device/press/state", b'"after"', qos=1))
                 await watcher.until(lambda: bool(watcher.of("device/press/state")))
             assert [len(text) for text in watcher.of("device/press/signal")] == [*sizes, len("single")]
+
+    async def test_over_tls_what_does_not_fit_at_once_follows(self, tmp_path: Path) -> None:
+        with secured(tmp_path) as broker:
+            async with AiomqttPublisher(Address(broker.broker(), "labd-toys")).connect(
+                Message("labd/1/toys/status", b"lost", qos=1, retain=True)
+            ) as session:
+                message = Message("labd/1/toys/device/press/signal", b"x" * 60_000, qos=0)
+                for _ in range(5):
+                    await session.send_all([message] * 40)  # 2.4 MB
+                await session.send(Message("labd/1/toys/device/press/state", b"{}", qos=1))  # behind them, and taken
 
     async def test_small_packets_leave_at_once(self, tmp_path: Path) -> None:
         async with mosquitto(tmp_path) as broker:
