@@ -22,6 +22,7 @@ from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
 from labd.lab.sizes import Size
 from labd.lab.written import (
+    CENTURY,
     Count,
     Day,
     DeviceName,
@@ -64,6 +65,24 @@ def _is_mapping(given: object) -> bool:
     return isinstance(given, (dict, Part))
 
 
+class Backlog(Part):
+    """What may wait for a broker that is away. It stands in the journal in any case; this bounds what is still sent."""
+
+    size: Annotated[
+        int,
+        Size(least=1_000_000),
+        Field(
+            description="Of the events that wait, in the journal; beyond it the oldest are not sent any more.",
+            json_schema_extra={"default": "1 GB"},
+        ),
+    ] = 1_000_000_000
+    age: Annotated[
+        float,
+        Written("s", least=3600, most=CENTURY),
+        Field(description="Events that wait for longer are not sent any more.", json_schema_extra={"default": "30 d"}),
+    ] = 2_592_000.0
+
+
 class Mqtt(Part):
     """Telemetry."""
 
@@ -76,6 +95,9 @@ class Mqtt(Part):
     home_assistant: Annotated[bool, Field(strict=True, description="Whether Home Assistant is to find the lab.")] = (
         False
     )
+    backlog: Annotated[
+        Backlog, Field(description="What may wait for a broker that is away.", json_schema_extra={"default": {}})
+    ] = Backlog()
 
 
 class Api(Part):

@@ -125,6 +125,7 @@ class _Client(aiomqtt.Client):
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self.largest: int | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
@@ -218,6 +219,7 @@ class _Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         # paho sends 20 at a time, whatever the broker's own limit is.
+        self.largest = getattr(properties, "MaximumPacketSize", None)
         limit = getattr(properties, "ReceiveMaximum", None)
         if limit is not None and limit < client.max_inflight_messages:
             client.max_inflight_messages_set(limit)

@@ -12,6 +12,7 @@ import structlog
 
 from labd import clock
 from labd.journal import Journal, JournalError
+from labd.lab.alarms import Alarms
 from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
@@ -21,7 +22,16 @@ from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Retained, Signals
-from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.publisher import (
+    Backoff,
+    ConnectionLost,
+    Message,
+    Publisher,
+    PublishError,
+    PublishRefused,
+    Session,
+    acknowledged,
+)
 from labd.telemetry.topics import TopicError, Topics
 
 log = structlog.get_logger(__name__)
@@ -73,7 +83,8 @@ class Telemetry:
         self._commands = Commands(self._topics, engine) if engine is not None else None
         self._signals = Signals()
         self._retained = Retained()
-        self._outbox = Outbox(journal, self._topics)
+        alarms = engine.lab.alarms if engine is not None else Alarms(bus)
+        self._outbox = Outbox(journal, self._topics, alarms, config.backlog)
         self._ends: dict[str, datetime] = {}  # topics of ended runs, and when they are cleared
         self._ends_changed = asyncio.Event()
         self._wanted: Callable[[str], bool] = lambda _: True
@@ -154,7 +165,7 @@ class Telemetry:
             async with AsyncExitStack() as stack:
                 publisher = self._publisher or await self._broker(stack)
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._outbox.listen(), name="mqtt outbox")
+                    group.create_task(self._outbox.run(), name="mqtt outbox")
                     group.create_task(self._clear_ended_runs(), name="mqtt ended runs")
                     if self._commands is not None:
                         group.create_task(self._commands.run(), name="mqtt commands")
@@ -251,7 +262,7 @@ class Telemetry:
 
     async def _send_one_retained(self, session: Session, message: Message) -> None:
         try:
-            await session.send(message)
+            await acknowledged(session.send(message))
         except PublishRefused as refused:  # its next state may be taken
             log.warning("message refused", topic=refused.topic, reason=refused.reason)
         self._retained.told(message)
