@@ -13,8 +13,6 @@ import json
 from collections.abc import Sequence
 from functools import cache, partial
 
-import structlog
-
 from labd import clock
 from labd.journal import Event, Journal
 from labd.journal.waiting import Written, number
@@ -26,8 +24,6 @@ from labd.telemetry.keeper import MARK, Keeper
 from labd.telemetry.publisher import Backoff, ConnectionLost, Message, PublishRefused, Session
 from labd.telemetry.topics import Topics
 from labd.telemetry.unsendable import Unsendable
-
-log = structlog.get_logger(__name__)
 
 MARK_EVERY = 1.0  # s between two commits of the mark; a kill sends again what was acknowledged in it
 MARK_AFTER = 10_000  # or so many events
@@ -79,7 +75,6 @@ class Outbox:
                 await self._drain(session)
             except PublishRefused as refused:
                 if not self._unsendable.settled(refused):
-                    log.warning("event refused; it is kept and tried again", topic=refused.topic, reason=refused.reason)
                     await asyncio.sleep(backoff.ended(0.0))
                 continue
             await self._wait_for_more()

@@ -6,12 +6,16 @@ large for the broker) is sent without its data, so that it holds up nobody; the 
 
 from __future__ import annotations
 
+import structlog
+
 from labd.journal.waiting import Written
 from labd.lab.alarms import Alarms
 from labd.lab.sizes import size_text
 from labd.telemetry.flight import Sent
 from labd.telemetry.payloads import RunEvent
 from labd.telemetry.publisher import ConnectionLost, PublishError, PublishRefused
+
+log = structlog.get_logger(__name__)
 
 NEVER = ("Packet too large", "Payload format invalid", "Topic name invalid")
 """MQTT 5's reasons of a refusal that another try cannot change."""
@@ -69,7 +73,9 @@ class Unsendable:
             return False
         seq, run = oldest.event.seq, oldest.event.run
         if refused.reason not in NEVER:
-            self._refused = self._refused or seq
+            if self._refused != seq:
+                log.warning("event refused; it is kept and tried again", topic=refused.topic, reason=refused.reason)
+            self._refused = seq
             text = (
                 f"the MQTT broker refuses event {oldest.number} of {run}: {refused.reason}; it waits, and those behind "
                 f"it. Give labd's user the right to publish to {refused.topic}, or see the broker's log"
