@@ -16,6 +16,7 @@ from labd.journal import Event, Journal, NewEvent
 from labd.journal.waiting import Written, numbers, stretches, written
 from labd.lab.bus import Alarm, Bus, Happening
 from labd.lab.config import Mqtt
+from labd.lab.models import Backlog
 from labd.telemetry.ahead import FRESH, FRESH_BYTES, Fresh
 from labd.telemetry.flight import MOST, MOST_BYTES, Flight, Sent
 from labd.telemetry.outbox import encoded
@@ -24,11 +25,12 @@ from labd.telemetry.publisher import ANSWER_LIMIT, Message
 from labd.telemetry.service import Telemetry
 from tests.telemetry.fake_broker import CUTS, SILENT, TAKES, FakeBroker, Follower
 
-MQTT = Mqtt(broker="embedded")
-
 
 @asynccontextmanager
-async def telling(bus: Bus, journal: Journal, broker: FakeBroker) -> AsyncIterator[None]:
+async def telling(
+    bus: Bus, journal: Journal, broker: FakeBroker, backlog: Backlog | None = None
+) -> AsyncIterator[None]:
+    config = Mqtt(broker="embedded", backlog=backlog or Backlog())
     telemetry = Telemetry("lab", config, bus, journal, "boot-1", "0.1.0", publisher=broker)
     task = asyncio.create_task(telemetry.run())
     try:
