@@ -129,7 +129,7 @@ class Outbox:
 
     async def _take(self, flight: Flight) -> None:
         """Waits for the broker to take something of what is under way."""
-        await flight.oldest()
+        await flight.some()
         self._take_up_to(flight.settle())
         if self._keeper.mark - self._durable >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
             await self._mark()

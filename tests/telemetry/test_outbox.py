@@ -315,7 +315,7 @@ async def under_way(trip: float, size: int, messages: int = 1500) -> int:
     most: list[int] = []
     for seq in range(1, messages):
         while not flight.has_room:
-            await flight.oldest()
+            await flight.some()
             flight.settle()
         future: asyncio.Future[None] = loop.create_future()
         loop.call_later(trip, future.set_result, None)
@@ -332,3 +332,23 @@ async def test_what_is_under_way_is_bounded_and_follows_the_broker(
     trip: float, size: int, least: int, most: int
 ) -> None:
     assert least <= await under_way(trip, size) <= most
+
+
+async def test_acknowledgements_out_of_order_are_waited_for_and_taken_in_order() -> None:
+    flight, loop = Flight(), asyncio.get_running_loop()
+    futures: list[asyncio.Future[None]] = [loop.create_future() for _ in range(12)]
+    for seq, future in enumerate(futures, 1):
+        flight.add(Sent(an_event(seq), seq, future, 10))
+    taken: list[int] = []
+
+    async def take() -> None:
+        while flight:
+            await flight.some()
+            taken.append(flight.settle())
+
+    task = asyncio.create_task(take())
+    for number in (3, 7, 1, 0, 2, 11, 10, 9, 8, 6, 5, 4):
+        await asyncio.sleep(1)
+        futures[number].set_result(None)
+    await task
+    assert [seq for seq in taken if seq] == [2, 4, 12]
