@@ -271,10 +271,22 @@ def _password(broker: Broker) -> str | None:
     return broker.password_file.read_text(encoding="utf-8").strip() if broker.password_file else None
 
 
+class _Handshaking(ssl.SSLSocket):
+    """paho forgets a connection whose handshake fails, and leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls(broker: Broker) -> ssl.SSLContext | None:
     if broker.tls is None:
         return None
     context = ssl.create_default_context(cafile=broker.tls.ca)
+    context.sslsocket_class = _Handshaking
     if broker.tls.cert is not None:
         context.load_cert_chain(broker.tls.cert, broker.tls.key)
     return context
