@@ -36,6 +36,16 @@ V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 _QUIET = logging.getLogger(f"{__name__}.paho")
 _QUIET.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, and is told once
 
+# mosquitto refuses a message with whatever code says best why ("Packet too large"), also where the standard has it for
+# other packets only. paho would end the connection over it.
+ReasonCode.names = {
+    code: {
+        name: [*packets, PacketTypes.PUBACK] if code >= FAILURE and len(names) == 1 else list(packets)
+        for name, packets in names.items()
+    }
+    for code, names in ReasonCode.names.items()
+}
+
 # Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -24,8 +24,8 @@ REFUSED, LARGE = "mqtt-refused", "mqtt-large"
 """Alarms: the broker refuses events, and they wait; events were sent without their data."""
 
 FRAME = 16  # bytes of a packet beside topic and payload, at most
-SUSPECT = 65_536  # bytes; every broker takes less
-ENDS = 3  # connections that end with the same large event as the oldest under way: that is why
+SUSPECT = 1_000  # bytes; every broker takes less, and without its data an event has some hundred
+ENDS = 5  # connections in a row that end with the same larger event as the oldest under way: that is why
 
 
 class Unsendable:
