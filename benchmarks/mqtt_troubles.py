@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,11 +25,10 @@ import aiomqtt
 from benchmarks._figures import Figures
 from benchmarks._troubled import KINDS, Kind
 from benchmarks.engine import Instant, protocol
-from benchmarks.mqtt import DATA, NODELAY, VALUES, broker, telling
 from labd import clock
 from labd.journal import Journal, NewEvent, SignalStore
 from labd.lab.background import background
-from labd.lab.bus import Bus, SignalsRead
+from labd.lab.bus import Bus, SignalsRead, Value
 from labd.lab.config import Broker, LabConfig, Mqtt
 from labd.lab.lab import Lab
 from labd.run.engine import Engine
@@ -37,6 +37,36 @@ from labd.telemetry.service import Telemetry
 STEPS = 100  # of a run
 WORST = 50.0  # ms; the most that a broker may delay a step
 SIGNALS = 100  # messages/s
+NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+DATA = {"step": "crimp", "action": "press.crimp", "parameters": {"force": 7.8, "dwell": 2.0}, "token": "t" * 40}
+VALUES = {name: Value(3.7, "V", "good") for name in ("voltage", "current", "range", "overload", "temperature")}
+
+
+@contextmanager
+def broker() -> Iterator[int | None]:
+    """mosquitto's port; None where it is not installed."""
+    found = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if found is None:
+        yield None
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "mosquitto.conf"
+        lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true", "max_queued_messages 0")
+        config.write_text("\n".join(lines))
+        with subprocess.Popen([found, "-c", str(config)], stderr=subprocess.DEVNULL) as process:
+            try:
+                while True:
+                    try:
+                        socket.create_connection(("127.0.0.1", port)).close()
+                        break
+                    except OSError:
+                        time.sleep(0.02)
+                yield port
+            finally:
+                process.kill()
 
 
 @contextmanager
@@ -137,7 +167,8 @@ async def drain(port: int, number: int, figures: Figures) -> None:
             await client.subscribe("labd/1/bench/device/+/signal")
             async with background(latest(client, delays), "signals"), background(live(bus), "live"):
                 start = time.perf_counter()
-                async with telling(config, bus, journal):
+                telemetry = Telemetry("bench", config, bus, journal, "boot", "0")
+                async with background(telemetry.run(), "telemetry"):
                     while await journal.mark("mqtt") < number:  # noqa: ASYNC110 - nobody tells of it
                         await asyncio.sleep(0.1)
                     rate = number / (time.perf_counter() - start)

@@ -31,7 +31,7 @@ RUNS = 5_000  # whose numbers are remembered; of others they are counted anew
 
 
 class Outbox:
-    """Sends what the journal holds for the broker. `run()` is at work as long as anything is to be sent.
+    """Sends what the journal holds for the broker. `listen()` is at work as long as anything is to be sent.
 
     Args:
         journal: where the events are.
@@ -52,7 +52,7 @@ class Outbox:
         self._durable = 0  # the mark as it stands in the journal
         self._marked_at = 0.0
 
-    async def run(self) -> None:
+    async def listen(self) -> None:
         """Hears of every commit, and keeps the backlog within its budget, until cancelled."""
         forget = self._journal.on_commit(self._on_commit)
         try:

@@ -83,8 +83,8 @@ class Telemetry:
         self._commands = Commands(self._topics, engine) if engine is not None else None
         self._signals = Signals()
         self._retained = Retained()
-        alarms = engine.lab.alarms if engine is not None else Alarms(bus)
-        self._outbox = Outbox(journal, self._topics, alarms, config.backlog)
+        heard_of = engine.lab.alarms if engine is not None else Alarms(bus)
+        self._outbox = Outbox(journal, self._topics, heard_of, config.backlog)
         self._ends: dict[str, datetime] = {}  # topics of ended runs, and when they are cleared
         self._ends_changed = asyncio.Event()
         self._wanted: Callable[[str], bool] = lambda _: True
@@ -165,7 +165,7 @@ class Telemetry:
             async with AsyncExitStack() as stack:
                 publisher = self._publisher or await self._broker(stack)
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._outbox.run(), name="mqtt outbox")
+                    group.create_task(self._outbox.listen(), name="mqtt outbox")
                     group.create_task(self._clear_ended_runs(), name="mqtt ended runs")
                     if self._commands is not None:
                         group.create_task(self._commands.run(), name="mqtt commands")

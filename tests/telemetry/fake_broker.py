@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,10 @@ class FakeSession:
             if not future.done():
                 _fail(future, ConnectionLost("the connection is cut"))
 
-    async def listen_to(self, pattern: str) -> None: ...
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        return [self.send(message) for message in messages][-1]
+
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None: ...
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         await asyncio.Event().wait()

@@ -103,7 +103,6 @@ async def test_a_run_goes_on_as_without_a_broker_and_all_is_told_once_it_is_well
             assert troubled.connections > 1 or kind == "slow"
             # what waits is bounded, whatever the broker does
             assert len(telemetry._signals) <= SIGNALS
-            assert telemetry._retained.waiting <= 10
             await troubled.mend()
             await watcher.until(lambda: any(is_end(got) for got in watcher.got), 3600)
 
