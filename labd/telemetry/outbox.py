@@ -69,15 +69,18 @@ class Outbox:
         """Sends what waits, and then what comes. Raises ConnectionLost."""
         backoff = Backoff()
         self._unsendable.connected(session.largest)
-        while True:
-            self._committed.clear()
-            try:
-                await self._drain(session)
-            except PublishRefused as refused:
-                if not self._unsendable.settled(refused):
-                    await asyncio.sleep(backoff.ended(0.0))
-                continue
-            await self._wait_for_more()
+        try:
+            while True:
+                self._committed.clear()
+                try:
+                    await self._drain(session)
+                except PublishRefused as refused:
+                    if not self._unsendable.settled(refused):
+                        await asyncio.sleep(backoff.ended(0.0))
+                    continue
+                await self._wait_for_more()
+        finally:
+            await self._mark()
 
     async def drain(self, session: Session) -> None:
         """Sends what waits. Raises ConnectionLost or PublishRefused; the mark then stands at the last one taken."""
@@ -111,9 +114,7 @@ class Outbox:
             raise
         finally:
             self._take_what_is_there(flight)
-            for sent in reversed(tuple(flight)):  # they ran ahead of the mark
-                if sent.number and sent.event.run is not None:
-                    self._numbers[sent.event.run] = sent.number - 1
+            self._count_back(flight)
             await ahead.end()
 
     async def _fill(self, session: Session, ahead: Ahead, flight: Flight) -> None:
@@ -137,6 +138,16 @@ class Outbox:
     def _take_what_is_there(self, flight: Flight) -> None:
         with contextlib.suppress(ConnectionLost, PublishRefused):  # of the oldest: whoever calls this knows of it
             self._take_up_to(flight.settle())
+
+    def _count_back(self, flight: Flight) -> None:
+        """The numbers ran ahead of the mark; the next time begins behind it."""
+        for sent in reversed(tuple(flight)):
+            if sent.event.run is None:
+                continue
+            if sent.event.seq > self._keeper.mark:
+                self._numbers[sent.event.run] = sent.number - 1
+            else:  # it was given up: what comes next of its run is counted anew
+                self._numbers.pop(sent.event.run, None)
 
     def _take_up_to(self, seq: int) -> None:
         if seq:

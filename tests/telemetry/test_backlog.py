@@ -19,7 +19,7 @@ from labd.lab.config import load_lab
 from labd.lab.models import Backlog
 from labd.telemetry.backlog import Gaps, Waiting
 from labd.telemetry.keeper import FULL, GAP, Keeper
-from tests.telemetry.fake_broker import FakeBroker, Follower
+from tests.telemetry.fake_broker import SILENT, TAKES, FakeBroker, Follower
 from tests.telemetry.test_outbox import Told, telling
 
 MEGABYTE = Backlog.model_validate({"size": "1 MB"})
@@ -168,7 +168,7 @@ async def test_an_alarm_that_was_seen_stands_while_the_broker_is_away(bus: Bus, 
 async def test_a_refused_event_holds_up_the_others_no_longer_than_the_budget(bus: Bus, journal: Journal) -> None:
     def answer(message: Any) -> str:
         refused = message.topic == "labd/1/lab/run/r0/event"
-        return "Not authorized" if refused else "takes"
+        return "Not authorized" if refused else TAKES
 
     broker = FakeBroker(answer=answer)
     async with telling(bus, journal, broker, HOUR):
@@ -177,6 +177,19 @@ async def test_a_refused_event_holds_up_the_others_no_longer_than_the_budget(bus
         (event,) = await journal.append(NewEvent("step.done", {}, "other"))
         await asyncio.sleep(1000)
     assert broker.of("run/other/event")[0]["hash"] == event.hash
+
+
+async def test_what_is_given_up_under_way_leaves_the_numbers_of_its_run_as_they_are(bus: Bus, journal: Journal) -> None:
+    broker = FakeBroker(answer=lambda message: SILENT if "/event" in message.topic else TAKES)
+    async with telling(bus, journal, broker, HOUR):
+        await fill(journal, 1, STRETCH)
+        await asyncio.sleep(3000)
+        events = await fill(journal, 1, 20)
+        await asyncio.sleep(1000)
+        broker.answer = lambda _: TAKES
+        await asyncio.sleep(300)
+    got = [(one["seq"], one["hash"]) for one in broker.of("run/r0/event")]
+    assert got == [(number, event.hash) for number, event in enumerate(events, STRETCH + 1)]
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
