@@ -1,4 +1,4 @@
-"""A day without a broker on virtual time: 50 devices are polled and runs work; what it came to, as JSON.
+"""A day without a broker on virtual time: a lab of 50 devices is polled, and runs work; what it came to, as JSON.
 
 A process of its own (`python -m tests.telemetry.outage FOLDER HOURS`), so that its memory is its own.
 """
@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,92 +17,96 @@ import structlog
 
 from labd import clock
 from labd.clock import VirtualTimeline
-from labd.journal import Journal, NewEvent
-from labd.lab.bus import Bus, DeviceState, RunState, SignalsRead, Value
-from labd.lab.config import Mqtt
+from labd.journal import Journal, SignalStore
+from labd.lab.background import background
+from labd.lab.config import LabConfig, Mqtt
+from labd.lab.lab import Lab
+from labd.run.engine import Engine
 from labd.telemetry.service import Telemetry
 from tests.telemetry.fake_broker import FakeBroker, Follower
+from tests.toys import TOYS
 
 DEVICES = 50
 RUNS = 12
-POLL = 60.0  # s
-STEP = 40.0  # s; between two events of a run
-BEFORE, AFTER = 600.0, 600.0  # s with a broker
-NAMES = ("voltage", "current", "temperature", "force", "state")
+POLL = "120 s"
+STEPS = 2_000
+BEFORE, AFTER = 3600.0, 600.0  # s with a broker; the first fills what has a bound
+PROTOCOL = f"""\
+labd: 1
+protocol: long
+version: 1.0.0
+summary: Open a press again and again.
+roles: {{press: crimper}}
+start: work
+states:
+  work:
+    steps:
+      - repeat: {{times: {STEPS}}}
+        steps:
+          - do: press.open
+            within: 1 h
+          - wait: 150 s
+    next: done
+  done: {{end: complete}}
+"""
 
 
 def resident() -> int:
     """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * 4096
 
 
-async def polls(bus: Bus, number: int) -> None:
-    device, seq = f"d{number}", 0
-    await asyncio.sleep(number * POLL / DEVICES)
-    while True:
-        seq += 1
-        values = {name: Value(seq * 0.1, "V", "good") for name in NAMES}
-        bus.tell(SignalsRead(device, seq, clock.stamp(), values))
-        if seq % 60 == 0:
-            bus.tell(DeviceState(device, "ok", None, clock.stamp(), ()))
-        await asyncio.sleep(POLL)
-
-
-async def steps(bus: Bus, journal: Journal, run: str, until: float) -> None:
-    number = 0
-    while clock.monotonic() < until:
-        number += 1
-        data = {"step": "crimp", "action": "press.crimp", "number": number, "token": "t" * 100}
-        intended, sent = NewEvent("action.intended", data, run), NewEvent("action.sent", {"number": number}, run)
-        await journal.append(intended, sent)
-        state = RunState(run, "cell", "1", "s", "Execute", f"s{number}", clock.stamp(), 0.5, None, None, None, None)
-        bus.tell(state)
-        await asyncio.sleep(STEP)
+def lab_of(folder: Path) -> Lab:
+    polled = {"driver": "press", "simulator": {}, "poll": {"idle": POLL, "busy": POLL}}
+    names = [f"press-{number}" for number in range(DEVICES)]
+    config = {"labd": 1, "lab": "toys", "store": folder / "store", "devices": dict.fromkeys(names, polled)}
+    return Lab(LabConfig.model_validate(config), find=TOYS.__getitem__)
 
 
 async def day(folder: Path, hours: float) -> dict[str, Any]:
-    bus, follower = Bus(), Follower()
-    journal = await Journal.open(folder / "journal.db")
-    broker = FakeBroker(listener=follower.hear)
-    telemetry = Telemetry("lab", Mqtt(broker="embedded"), bus, journal, "boot", "0", publisher=broker)
-    runs = [f"r{run}" for run in range(RUNS)]
-    end = clock.monotonic() + BEFORE + hours * 3600 + AFTER
-    tasks = [asyncio.create_task(polls(bus, number)) for number in range(DEVICES)]
-    tasks += [asyncio.create_task(steps(bus, journal, run, end)) for run in runs]
-    publishing = asyncio.create_task(telemetry.run())
-    await asyncio.sleep(BEFORE)
-    broker.got.clear()
-    gc.collect()
-    held, had = resident(), follower.count
-    broker.keep = False
-    broker.go()
-    await asyncio.sleep(hours * 3600)
-    gc.collect()
-    grown = resident() - held
-    assert follower.count == had
-    broker.up = broker.keep = True
-    await asyncio.sleep(AFTER)
-    states = [message for message in broker.got if message.topic.endswith("/state") and "/run/" in message.topic]
-    await asyncio.wait(tasks[DEVICES:])
-    await asyncio.sleep(5)
-    for task in (*tasks, publishing):
-        task.cancel()
-    await asyncio.wait([*tasks, publishing])
-    journaled = {run: await journal.events(run=run) for run in runs}
-    await journal.close()
-    return {
-        "waited": sum(map(len, journaled.values())) - had,
-        "grown": grown,
-        "equal": all(
-            [(one["at"], one["hash"]) for one in follower.events[run]] == [(event.at, event.hash) for event in events]
-            for run, events in journaled.items()
-        ),
-        "duplicates": follower.duplicates,
-        "ahead": follower.ahead,
-        "dropped": telemetry.dropped,
-        "first_states": sorted({message.topic for message in states[:RUNS]}),
-        "tries": broker.tries,
-    }
+    lab, follower = lab_of(folder), Follower()
+    async with AsyncExitStack() as stack:
+        journal = await Journal.open(folder / "journal.sqlite")
+        stack.push_async_callback(journal.close)
+        signals = await SignalStore.open(folder / "signals.sqlite")
+        stack.push_async_callback(signals.close)
+        engine = Engine(lab, journal, signals)
+        for device in lab.devices.values():
+            await stack.enter_async_context(background(device.run(), device.id))
+        await stack.enter_async_context(background(engine.run(), "engine"))
+        await engine.ready.wait()
+        broker = FakeBroker(listener=follower.hear)
+        telemetry = Telemetry("lab", Mqtt(broker="embedded"), lab.bus, journal, "boot", "0", publisher=broker)
+        await stack.enter_async_context(background(telemetry.run(), "telemetry"))
+        runs = [(await engine.start(PROTOCOL, "long.yaml", {}, by="test")).id for _ in range(RUNS)]
+        await asyncio.sleep(BEFORE)
+        broker.got.clear()
+        broker.keep = False
+        broker.go()
+        await asyncio.sleep(600)
+        gc.collect()
+        held, had = resident(), follower.count
+        await asyncio.sleep(hours * 3600)
+        gc.collect()
+        grown = resident() - held
+        away = had == follower.count and broker.tries > 100
+        waiting = len(await journal.events(after=await journal.mark("mqtt")))
+        broker.up = broker.keep = True
+        await asyncio.sleep(AFTER)
+        journaled = {run: await journal.events(run=run) for run in runs}
+        states = [one.topic for one in broker.got if one.topic.endswith("/state") and "/run/" in one.topic]
+        return {
+            "away": away,
+            "waiting": waiting,
+            "grown": grown,
+            "equal": all(
+                [(one["at"], one["hash"]) for one in follower.events[run]] == [(one.at, one.hash) for one in events]
+                for run, events in journaled.items()
+            ),
+            "duplicates": follower.duplicates,
+            "dropped": telemetry.dropped,
+            "states_first": sorted(set(states[:RUNS])) == sorted(f"labd/1/lab/run/{run}/state" for run in runs),
+        }
 
 
 if __name__ == "__main__":

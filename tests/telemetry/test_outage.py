@@ -21,9 +21,10 @@ async def test_a_day_without_a_broker_costs_no_event_and_no_memory(tmp_path: Pat
         out, _ = await process.communicate()
     assert process.returncode == 0
     found = json.loads(out)
-    assert found["waited"] > 50_000
+    assert found["away"]
+    assert found["waiting"] > 20_000
     assert found["equal"], "every event of every run, in order, with its own time"
     assert found["duplicates"] <= 200
     assert found["grown"] < 20 * MIB
-    assert len(found["first_states"]) == 12, "of each run's states the newest, once, before another"
+    assert found["states_first"], "of each run's states the newest, once, before another"
     assert found["dropped"] > 0, "of the signals the newest are kept"
