@@ -9,6 +9,7 @@ process with nothing in it from the one before. What decides about a death stand
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import importlib
 import json
@@ -29,6 +30,7 @@ LOADED = (
     *(f"drivers.{driver}" for driver in ("opentrons", "meca500", "plc_crimper", "julabo")),
 )
 """What a daemon loads on its way, and no life has to."""
+ORDERS = {"end": signal.SIGTERM, "abort": signal.SIGABRT}  # the last one says in the log where its threads are
 NEVER = 1 << 30  # starts that may die young before labd takes up nothing more: here they die on purpose
 
 
@@ -134,6 +136,7 @@ def live(fate: Fate) -> int:
     log = os.open(fate.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
+    faulthandler.enable()
     os.close(0)
     setattr(daemon, "DEATHS", NEVER)  # noqa: B010 - for this process only
     if fate.share > 0:
@@ -167,7 +170,7 @@ def attend(pid: int) -> int:
             os.close(end)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         order = os.read(0, 64).decode()
-        os.kill(pid, signal.SIGTERM if order.startswith("end") else signal.SIGKILL)
+        os.kill(pid, ORDERS.get(order.strip(), signal.SIGKILL))
         if not order:
             orders.clear()
 

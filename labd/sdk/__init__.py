@@ -43,7 +43,19 @@ from labd.sdk.quantities import (
     without_units,
 )
 from labd.sdk.rates import cycling_current
-from labd.sdk.roles import ROLES, Arm, Balance, Crimper, PipettingRobot, Potentiostat, Thermostat
+from labd.sdk.roles import (
+    ROLES,
+    Arm,
+    Balance,
+    Crimper,
+    Glovebox,
+    Gripper,
+    Machine,
+    PipettingRobot,
+    Potentiostat,
+    Pump,
+    Thermostat,
+)
 from labd.sdk.units import Quantity, UnitError
 
 __all__ = [
@@ -69,9 +81,12 @@ __all__ = [
     "Force",
     "Fraction",
     "Frequency",
+    "Glovebox",
+    "Gripper",
     "Intent",
     "Labware",
     "Length",
+    "Machine",
     "Mass",
     "Nothing",
     "OnLoss",
@@ -83,6 +98,7 @@ __all__ = [
     "Position",
     "Potentiostat",
     "Pressure",
+    "Pump",
     "Quantity",
     "Reading",
     "Rejected",

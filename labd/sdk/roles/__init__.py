@@ -7,6 +7,7 @@ Signs: a positive current charges the cell (Battery Data Format).
 from __future__ import annotations
 
 from labd.sdk.driver import Driver
+from labd.sdk.roles.handling import Gripper, GripperSignals, GripResult, Pump, PumpResult, PumpSignals
 from labd.sdk.roles.making import (
     Arm,
     ArmSignals,
@@ -41,11 +42,18 @@ from labd.sdk.roles.measuring import (
     WeighResult,
 )
 from labd.sdk.roles.surroundings import (
+    PACKML_STATES,
+    Glovebox,
+    GloveboxSignals,
+    Machine,
+    MachineResult,
+    MachineSignals,
     Thermostat,
     ThermostatSignals,
 )
 
 __all__ = [
+    "PACKML_STATES",
     "ROLES",
     "Arm",
     "ArmSignals",
@@ -59,9 +67,17 @@ __all__ = [
     "CrimperSignals",
     "CycleData",
     "CycleResult",
+    "Glovebox",
+    "GloveboxSignals",
+    "GripResult",
+    "Gripper",
+    "GripperSignals",
     "ImpedanceData",
     "ImpedanceResult",
     "Interval",
+    "Machine",
+    "MachineResult",
+    "MachineSignals",
     "MoveResult",
     "NewTip",
     "OpenCircuitResult",
@@ -73,6 +89,9 @@ __all__ = [
     "PositiveVolume",
     "Potentiostat",
     "PotentiostatSignals",
+    "Pump",
+    "PumpResult",
+    "PumpSignals",
     "Thermostat",
     "ThermostatSignals",
     "TransferResult",
@@ -81,5 +100,6 @@ __all__ = [
 ]
 
 ROLES: dict[str, type[Driver]] = {
-    role.role: role for role in (PipettingRobot, Crimper, Arm, Potentiostat, Balance, Thermostat)
+    role.role: role
+    for role in (PipettingRobot, Crimper, Arm, Potentiostat, Balance, Thermostat, Pump, Gripper, Glovebox, Machine)
 }
