@@ -184,7 +184,7 @@ def run(smoke: bool, figures: Figures) -> None:
         if port is None:
             print("mqtt_troubles: mosquitto is not installed, nothing is measured: apt-get install mosquitto")
             return
-        clock.run(drain(port, 2000 if smoke else 200_000, figures))
+        clock.run(drain(port, 10_000 if smoke else 200_000, figures))
         for kind in KINDS:
             worst, alone = _least(kind, port, 1.0 if smoke else 15.0)
             figures.add(f"{kind}.worst_step", worst, "ms")

@@ -152,6 +152,14 @@ class Journal:
         self._submit(_Work(mark=(name, value), done=done))
         await done
 
+    def post_mark(self, name: str, value: int) -> None:
+        """Keeps a reader's position without waiting: durable with the next commit, after what was posted before.
+
+        Raises:
+            JournalError: the journal is broken or closed.
+        """
+        self._submit(_Work(mark=(name, value)))
+
     async def refill(self) -> bool:
         """Takes the ballast again, once there is space for it; gives whether there was. Raises as `append` does."""
         done: asyncio.Future[list[Event]] = self._loop.create_future()

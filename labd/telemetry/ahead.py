@@ -74,10 +74,10 @@ class Ahead:
             self._reading = None
         return bool(self._events)
 
-    async def end(self) -> None:
+    def end(self) -> None:
+        """What is still being read is not wanted any more."""
         if self._reading is not None:
-            await asyncio.wait([self._reading])
-            self._reading.exception()
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
 
     def skip(self, seq: int) -> None:
         """Events up to this one are not wanted any more."""

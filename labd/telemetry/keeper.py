@@ -106,11 +106,11 @@ class Keeper:
         lost = await self._journal.ask(partial(numbers, after=self.mark, last=last))
         for run, (first, newest) in lost.items():
             self._gaps.add(run, first, newest)
-        # First what is missing, then the mark: a crash between them tells it once more.
-        self._journal.keep(KEPT, self._gaps.kept())
         self._waiting.taken(last)
         self.mark = self.given_up = max(self.mark, last)
-        await self._journal.set_mark(MARK, self.mark)
+        with self._journal.together():
+            self._journal.keep(KEPT, self._gaps.kept())
+            self._journal.post_mark(MARK, self.mark)
         log.warning("the backlog for the broker is full: its oldest are given up", up_to=last, runs=len(lost))
 
     def _tell(self) -> None:

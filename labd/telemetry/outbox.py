@@ -49,7 +49,7 @@ class Outbox:
         self._committed = asyncio.Event()
         self._numbers: dict[str, int] = {}  # of the last event sent, by run
         self._given_up = 0  # up to here, when the numbers were learned
-        self._durable = 0  # the mark as it stands in the journal
+        self._marked = 0  # the mark as the journal was told it last
         self._marked_at = 0.0
 
     async def listen(self) -> None:
@@ -80,22 +80,22 @@ class Outbox:
                     continue
                 await self._wait_for_more()
         finally:
-            await self._mark()
+            self._mark()
 
     async def drain(self, session: Session) -> None:
         """Sends what waits. Raises ConnectionLost or PublishRefused; the mark then stands at the last one taken."""
         try:
             await self._drain(session)
         finally:
-            await self._mark()
+            self._mark()
 
     async def _wait_for_more(self) -> None:
         """The mark of what was sent may wait for a moment: what comes meanwhile shares its commit."""
         try:
-            async with asyncio.timeout(MARK_EVERY if self._durable != self._keeper.mark else None):
+            async with asyncio.timeout(MARK_EVERY if self._marked != self._keeper.mark else None):
                 await self._committed.wait()
         except TimeoutError:
-            await self._mark()
+            self._mark()
             await self._committed.wait()
 
     async def _drain(self, session: Session) -> None:
@@ -115,7 +115,7 @@ class Outbox:
         finally:
             self._take_what_is_there(flight)
             self._count_back(flight)
-            await ahead.end()
+            ahead.end()
 
     async def _fill(self, session: Session, ahead: Ahead, flight: Flight) -> None:
         """Sends as much as may be under way."""
@@ -132,8 +132,8 @@ class Outbox:
         """Waits for the broker to take something of what is under way."""
         await flight.some()
         self._take_up_to(flight.settle())
-        if self._keeper.mark - self._durable >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
-            await self._mark()
+        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
+            self._mark()
 
     def _take_what_is_there(self, flight: Flight) -> None:
         with contextlib.suppress(ConnectionLost, PublishRefused):  # of the oldest: whoever calls this knows of it
@@ -154,12 +154,12 @@ class Outbox:
             self._keeper.taken(seq)
             self._unsendable.taken(seq)
 
-    async def _mark(self) -> None:
-        mark = self._keeper.mark
+    def _mark(self) -> None:
+        """Hands the mark to the journal, and waits for nothing: a commit is under way for it."""
         self._marked_at = clock.monotonic()
-        if mark != self._durable:
-            await self._journal.set_mark(MARK, mark)
-            self._durable = mark
+        if self._marked != self._keeper.mark:
+            self._marked = self._keeper.mark
+            self._journal.post_mark(MARK, self._marked)
 
     async def _send(self, session: Session, event: Written) -> Sent:
         if event.run is None:

@@ -17,6 +17,7 @@ from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, Queued
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
 from labd.telemetry import payloads
+from labd.telemetry.apart import apart
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
@@ -196,7 +197,7 @@ class Telemetry:
                     lived_from = clock.monotonic()
                     log.info("broker connected", broker=self.address)
                     told = ""
-                    await self._serve(session)
+                    await apart(self._serve(session))
             except* ConnectionLost as lost:
                 problem = str(lost.exceptions[0])
                 if problem != told:  # once when it is lost, not at every try

@@ -354,3 +354,17 @@ async def test_acknowledgements_out_of_order_are_waited_for_and_taken_in_order()
     assert next(seq for seq in taken if seq) == 2, "those behind one that is not acknowledged stay"
     assert taken == sorted(taken, key=lambda seq: seq or 2)
     assert taken[-1] == 12
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_an_end_that_meets_a_lost_connection_is_an_end(bus: Bus, journal: Journal, turns: int) -> None:
+    broker = FakeBroker()
+    telemetry = Telemetry("lab", Mqtt(broker="embedded"), bus, journal, "boot-1", "0.1.0", publisher=broker)
+    task = asyncio.create_task(telemetry.run())
+    await work(journal, 1, 3)
+    broker.go()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=300)
+    assert task.cancelled()
