@@ -13,7 +13,7 @@ from typing import Any
 
 from labd import clock
 from labd.journal.waiting import STRETCH, Stretch, Written
-from labd.lab.models import Backlog as Budget
+from labd.lab.backlog import Backlog as Budget
 from labd.lab.sizes import size_text
 
 WARN_AT = 0.8  # of the budget

@@ -13,8 +13,8 @@ import structlog
 from labd.journal import Journal
 from labd.journal.waiting import Written, numbers, stretches
 from labd.lab.alarms import Alarms
+from labd.lab.backlog import Backlog
 from labd.lab.bus import Alarm, Happening
-from labd.lab.models import Backlog
 from labd.telemetry.backlog import Gaps, Waiting
 from labd.telemetry.unsendable import LARGE
 

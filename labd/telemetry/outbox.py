@@ -17,7 +17,7 @@ from labd import clock
 from labd.journal import Event, Journal
 from labd.journal.waiting import Written, number
 from labd.lab.alarms import Alarms
-from labd.lab.models import Backlog
+from labd.lab.backlog import Backlog
 from labd.telemetry.ahead import Ahead, Fresh
 from labd.telemetry.flight import Flight, Sent
 from labd.telemetry.keeper import MARK, Keeper

@@ -14,9 +14,9 @@ from labd.files import InputErrors
 from labd.journal import Event, Journal, NewEvent
 from labd.journal.waiting import OVERHEAD, STRETCH, Written
 from labd.lab.alarms import Alarms
+from labd.lab.backlog import Backlog
 from labd.lab.bus import Bus
 from labd.lab.config import load_lab
-from labd.lab.models import Backlog
 from labd.telemetry.backlog import Gaps, Waiting
 from labd.telemetry.keeper import FULL, GAP, Keeper
 from tests.telemetry.fake_broker import SILENT, TAKES, FakeBroker, Follower

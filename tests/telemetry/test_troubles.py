@@ -18,11 +18,11 @@ import pytest
 from benchmarks._troubled import KINDS, Kind, Troubled
 from labd import clock
 from labd.journal import Event, Journal, SignalStore
+from labd.lab.access import Tls
 from labd.lab.background import background
 from labd.lab.bus import SignalsRead, Value
 from labd.lab.config import Broker, Mqtt
 from labd.lab.lab import Lab
-from labd.lab.models import Tls
 from labd.run.engine import Engine
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
