@@ -29,7 +29,7 @@ from labd.lab.config import Broker, Mqtt
 from labd.telemetry import outbox
 from labd.telemetry.service import Telemetry
 
-async def die(self):
+def die(self):
     '''What was acknowledged is not marked yet.'''
     if self._keeper.mark:
         os._exit(9)
