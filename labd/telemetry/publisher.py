@@ -111,8 +111,9 @@ ANSWER_LIMIT = 60.0  # s of the machine; a broker that acknowledges nothing for 
 
 async def acknowledged(future: asyncio.Future[None]) -> None:
     """Waits for what `send` gave. Raises what it raises; ConnectionLost also when the broker is stuck."""
-    done, _ = await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
-    if not done:
+    if not future.done():
+        await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
+    if not future.done():
         raise ConnectionLost(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
     future.result()
 
