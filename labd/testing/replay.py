@@ -1,0 +1,174 @@
+"""Transcripts, on the driver and on the simulator alike: both must agree with what a device said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from labd.io.transcript import Entry, Transcript
+from labd.sdk import Call, Driver, Labware, Position, Setup
+from labd.testing.players import client, device
+from labd.testing.stage import CONNECT_LIMIT, settings_of, within
+from labd.testing.subject import Subject
+from simulators._kit.simulator import Bench
+from simulators._kit.world import World
+
+ONE_CALL = 3600.0  # s that a call may take at most
+
+_WITH_DIGITS = re.compile(r"[\w.+\-]*\d[\w.+\-]*")
+_ENDS = re.compile(r"[\r\n\0\x03]+")
+_FLOW = re.compile(r"[\x11\x13]")
+
+
+async def transcripts_replay_on_the_driver(subject: Subject, directory: Path) -> None:
+    """Told the transcript's `calls`, the driver sends what it holds, byte for byte, and to its end."""
+    for number, path in enumerate(subject.recordings()):
+        transcript = Transcript.read(path)
+        if not transcript.origin.calls:
+            continue
+        folder = directory / f"{number}"
+        folder.mkdir()
+        played = device(transcript)
+        try:
+            driver = await _driver(subject, transcript, played, folder)
+            problem = await _told(driver, transcript)
+            await driver.close()
+        finally:
+            await played.stop()
+        assert played.problem is None, f"{path.name}: {played.problem}"
+        assert problem is None, f"{path.name}: {problem}"
+        assert not played.player.rest, f"{path.name}: the driver never sent {played.player.rest[0].data!r}"
+
+
+async def _driver(subject: Subject, transcript: Transcript, played: Any, folder: Path) -> Driver:
+    problems: list[str] = []
+    for settings in settings_of(subject):
+        said = {**settings, **transcript.origin.settings}
+        key = next((key for key, value in said.items() if key in settings and _is_address(value)), None)
+        if key is None:
+            continue
+        try:
+            subject.driver.Settings.model_validate(said)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        address = await played.start(str(said[key]), folder)
+        return subject.driver(_setup(subject, {**said, key: address}))
+    raise AssertionError(f"no address among its settings: {'; '.join(problems)}")
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and ("://" in value or re.search(r":0$|::0::|/", value) is not None)
+
+
+def _setup(subject: Subject, settings: dict[str, Any]) -> Setup:
+    trial = subject.trial
+    positions = {place: Position(tuple(one["pose"])) for place, one in trial.positions.items()}
+    deck = tuple(Labware(one["place"], one["labware"], one.get("contents", {})) for one in trial.deck)
+    return Setup(subject.name, settings, positions, deck)
+
+
+async def _told(driver: Driver, transcript: Transcript) -> str | None:
+    """Tells the driver its calls; what went wrong, or None."""
+    for number, (name, *values) in enumerate(transcript.origin.calls, 1):
+        try:
+            if name in {"connect", "read_state", "safe_state", "close"}:
+                await within(CONNECT_LIMIT, getattr(driver, name)(), name)
+            else:
+                action = driver.actions[name]
+                parameters = action.parameters.model_validate(values[0] if values else {})
+                call = Call(f"run-1-{number:03d}", driver.units[0])
+                await within(ONE_CALL, driver.invoke(action, parameters, call), name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test tells
+            return f"{name}: {error!r}"
+    return None
+
+
+async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path) -> None:
+    """Sent the transcript's requests, the simulator answers in the same shape: lines, words, numbers where numbers are."""
+    for number, path in enumerate(subject.recordings()):
+        transcript = Transcript.read(path)
+        if not transcript.origin.calls:
+            continue
+        assert subject.simulator is not None
+        trial = subject.trial
+        world = World(3)
+        world.furnish(trial.deck)
+        trial.furnish(world)
+        settings = {**settings_of(subject)[0], **transcript.origin.settings}
+        options = {**trial.options, **transcript.origin.options}
+        simulator = subject.simulator(
+            Bench(subject.name, world, settings, options, trial.positions, trial.deck, directory / f"{number}")
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            found = await simulator.start()
+            stack.push_async_callback(simulator.stop)
+            talker = client(transcript)
+            await talker.open(next(str(value) for value in found.values() if isinstance(value, str)))
+            stack.push_async_callback(talker.close)
+            for said, answers in _exchanges(transcript.entries):
+                heard = await talker.say(said, sum(one.dt for one in answers))
+                wanted = "".join(one.data for one in answers)
+                own = said is not None and any(said.data.startswith(words) for words in transcript.origin.own_words)
+                problem = _unlike(wanted, heard, transcript.origin.link, own_words=own)
+                assert problem is None, f"{path.name}: to {said.data if said else ''!r} the simulator {problem}"
+            await asyncio.sleep(0)
+
+
+def _exchanges(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry | None, list[Entry]]]:
+    """Each request with its answers; first what is said unasked."""
+    current: Entry | None = None
+    answers: list[Entry] = []
+    for entry in entries:
+        if entry.dir == "out":
+            if current is not None or answers:
+                yield current, answers
+            current, answers = entry, []
+        else:
+            answers.append(entry)
+    yield current, answers
+
+
+def _unlike(wanted: str, heard: str, link: str, *, own_words: bool) -> str | None:
+    """In what two answers differ that should be alike, or None."""
+    if link == "modbus":
+        alike = wanted[:2] == heard[:2] and len(wanted) == len(heard)
+        return None if alike else f"answers {heard}, and the device {wanted}"
+    if link == "http":
+        status, _, body = wanted.partition(" ")
+        told, _, said = heard.partition(" ")
+        if status != told:
+            return f"answers with {told}, and the device with {status}"
+        problem = _unlike_json(json.loads(body or "null"), json.loads(said or "null"), "")
+        return f"answers otherwise: {problem}" if problem else None
+    expected, found = _shape(wanted), _shape(heard)
+    if bool(expected) == bool(found) and (own_words or expected == found):
+        return None
+    return f"says {heard!r}, which is unlike {wanted!r}"
+
+
+def _shape(text: str) -> list[str]:
+    """Lines with `#` for each word that has a digit; the same line again and again stands once."""
+    lines = [_WITH_DIGITS.sub("#", " ".join(line.split())) for line in _ENDS.split(_FLOW.sub("", text))]
+    return [line for line, _ in itertools.groupby(line for line in lines if line)]
+
+
+def _unlike_json(wanted: Any, heard: Any, where: str) -> str | None:
+    if isinstance(wanted, dict) and isinstance(heard, dict):
+        lacking = [key for key in wanted if key not in heard]
+        if lacking:
+            return f"{where or 'the body'} lacks {', '.join(lacking)}"
+        found = (_unlike_json(value, heard[key], f"{where}.{key}") for key, value in wanted.items())
+        return next((problem for problem in found if problem), None)
+    number = (int, float)
+    if wanted is None or heard is None or isinstance(wanted, type(heard)):
+        return None
+    if isinstance(wanted, number) and isinstance(heard, number):
+        return None
+    return f"{where} is {heard!r}, and should be like {wanted!r}"
