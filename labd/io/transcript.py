@@ -31,7 +31,11 @@ class Origin(BaseModel):
         link: what an entry is: bytes of a stream, `METHOD path body` of HTTP, or a Modbus PDU as hexadecimal digits.
         settings: of the driver in lab.yaml, beside its address.
         options: of the simulator.
-        calls: what the driver was told meanwhile: `["connect"]`, `["read_state"]`, `["weigh", {"settle": "5 s"}]`.
+        positions: taught ones, name -> pose.
+        beforehand: requests that bring a device that was just switched on to where the transcript begins.
+        calls: what the driver was told meanwhile: `["connect"]`, `["read_state"]`, `["weigh", {"settle": "5 s"}]`; and
+            the kind of error where one came of it: `["tare", {}, "rejected"]`. Without any a test of its own plays it.
+        unasked: how lines begin that a device says when it likes, and not as an answer.
         own_words: requests whose answer is another on each device: its name, its serial number.
     """
 
@@ -44,7 +48,10 @@ class Origin(BaseModel):
     link: Literal["stream", "http", "modbus"] = "stream"
     settings: dict[str, JsonValue] = {}
     options: dict[str, JsonValue] = {}
-    calls: tuple[tuple[str] | tuple[str, dict[str, JsonValue]], ...] = ()
+    positions: dict[str, tuple[float, float, float, float, float, float]] = {}
+    beforehand: tuple[str, ...] = ()
+    calls: tuple[tuple[str] | tuple[str, dict[str, JsonValue]] | tuple[str, dict[str, JsonValue], str], ...] = ()
+    unasked: tuple[str, ...] = ()
     own_words: tuple[str, ...] = ()
 
 

@@ -20,6 +20,7 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Parameters,
+    Reading,
     Rejected,
     Result,
     Unreachable,
@@ -129,13 +130,14 @@ async def _plain(subject: Subject, directory: Path, number: int) -> Plain:
     async with stage(subject, directory) as bench:
         await bench.act_before(number)
         await bench.poll()
-        await within(SAFE_LIMIT, bench.driver.safe_state(), "safe_state") if number == 0 else None
+        if number == 0:  # later the world is as the acts before left it
+            await within(SAFE_LIMIT, bench.driver.safe_state(), "safe_state")
         other = {_constant(piece) for piece in bench.wire.sent}
         intent = await bench.intend(action, parameters)
         await bench.poll()
         before, sent, began = bench.seen(), len(bench.wire.sent), clock.monotonic()
         other |= {_constant(piece) for piece in bench.wire.sent}
-        result = await within(action.time_limit(parameters), bench.order(intent), action.name)
+        await within(action.time_limit(parameters), bench.order(intent), action.name)
         takes = clock.monotonic() - began
         mine = [_constant(piece) for piece in bench.wire.sent[sent:]]
         effect = change(before, bench.seen())
@@ -145,14 +147,9 @@ async def _plain(subject: Subject, directory: Path, number: int) -> Plain:
         )
         if outcome.verdict is Verdict.DONE and outcome.result is not None:
             assert isinstance(outcome.result, action.result), f"outcome gave a {type(outcome.result).__name__}"
-        del result
     reads = subject.trial.reads
-    orders = [
-        piece
-        for piece in mine
-        if mine.count(piece) == 1 and piece not in other and not _only_reads(piece) and not any(r in piece for r in reads)
-    ]
-    return Plain(takes, effect, tuple(orders))
+    once = [piece for piece in mine if mine.count(piece) == 1 and piece not in other and not _only_reads(piece)]
+    return Plain(takes, effect, tuple(piece for piece in once if not any(read in piece for read in reads)))
 
 
 def _constant(piece: bytes) -> bytes:
@@ -215,18 +212,17 @@ async def _made_safe(bench: Stage, what: str) -> None:
 async def _at_rest(bench: Stage, what: str) -> None:
     """What is not a number tells the same twice: nothing goes on by itself."""
     for _ in range(12):
-        first = _states(bench, await bench.recovered())
+        first = _states(await bench.recovered())
         await asyncio.sleep(5.0)
-        second = _states(bench, await bench.recovered())
+        second = _states(await bench.recovered())
         if first == second:
             return
     raise AssertionError(f"after {what} was cancelled and made safe, it goes on: {first}, then {second}")
 
 
-def _states(bench: Stage, reading: object) -> dict[tuple[str, str], object]:
-    del bench
-    found = {}
-    for unit, signals in by_unit(reading).items():  # type: ignore[arg-type]
+def _states(reading: Reading) -> dict[tuple[str, str], object]:
+    found: dict[tuple[str, str], object] = {}
+    for unit, signals in by_unit(reading).items():
         found.update({(unit, name): value for name, value in signals if isinstance(value, (bool, str))})
     return found
 

@@ -30,7 +30,8 @@ async def every_number_has_a_unit(subject: Subject, directory: Path) -> None:
         if _is_float(field) and unit_of(field) is None and plain_of(field) is None
     ]
     assert not bare, (
-        f'numbers without a unit: {", ".join(bare)}; use a quantity of labd.sdk, or `Annotated[float, Plain("percent")]`'
+        f"numbers without a unit: {', '.join(bare)}; make each a quantity of labd.sdk, or say what it is: "
+        '`Annotated[float, Plain("percent")]`'
     )
 
 
@@ -59,7 +60,9 @@ async def everything_is_documented(subject: Subject, directory: Path) -> None:
     lacking += _unnamed("settings", driver.Settings, _doc(driver.Settings))
     role = ROLES.get(driver.role)
     known = set(role.Signals.model_fields) if role is not None else set()
-    lacking += [one for one in _unnamed("signals", driver.Signals, _doc(driver.Signals)) if one.split()[-1] not in known]
+    lacking += [
+        one for one in _unnamed("signals", driver.Signals, _doc(driver.Signals)) if one.split()[-1] not in known
+    ]
     lacking += [f"quirk {quirk!r} is no sentence" for quirk in driver.quirks if not quirk.strip().endswith(".")]
     assert not lacking, "without a word of documentation: " + "; ".join(lacking)
 

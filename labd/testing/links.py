@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from labd.sdk import DeviceError
@@ -40,10 +41,8 @@ async def read_state_in_mid_reply_is_cut(subject: Subject, directory: Path) -> N
         poll = asyncio.ensure_future(bench.driver.read_state())
         await asyncio.sleep(0.1)
         await bench.wire.cut()
-        try:
+        with contextlib.suppress(DeviceError, TimeoutError):
             await within(POLL_LIMIT, poll, "read_state")
-        except (DeviceError, TimeoutError):
-            pass
         await bench.wire.mend()
         await bench.recovered()
 
@@ -73,10 +72,8 @@ async def safe_state_may_be_called_at_any_time(subject: Subject, directory: Path
         assert bench.seen().keys() == before.keys(), "made safe again, it changed the world"
         await bench.wire.cut()
         for _ in range(2):
-            try:
+            with contextlib.suppress(DeviceError, TimeoutError):
                 await within(SAFE_LIMIT, bench.driver.safe_state(), "safe_state")
-            except (DeviceError, TimeoutError):
-                pass
         await bench.wire.mend()
         await bench.recovered()
         await within(SAFE_LIMIT, bench.driver.safe_state(), "safe_state")

@@ -52,14 +52,19 @@ class Device(ABC):
 
 def device(transcript: Transcript) -> Device:
     """The device for a transcript's kind of link."""
-    return {"stream": _Stream, "http": _Http, "modbus": _Modbus}[transcript.origin.link](transcript)
+    kinds: dict[str, type[Device]] = {"stream": _Stream, "http": _Http, "modbus": _Modbus}
+    return kinds[transcript.origin.link](transcript)
 
 
 class _Stream(Device):
-    async def start(self, address: str, directory: Path) -> str:
+    def __init__(self, transcript: Transcript) -> None:
+        super().__init__(transcript)
         self._timers: list[asyncio.TimerHandle] = []
         self._server: asyncio.Server | None = None
         self._pty: PtyServer | None = None
+        self._last = 0.0  # when the last piece of all that is to be said is due
+
+    async def start(self, address: str, directory: Path) -> str:
         if _PORT.search(address):
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
             return _PORT.sub(f":{self._server.sockets[0].getsockname()[1]}", address)
@@ -90,10 +95,10 @@ class _Stream(Device):
         writer.close()
 
     def _play(self, entries: list[Entry], write: Any) -> None:
-        delay = 0.0
+        loop = asyncio.get_running_loop()
         for entry in entries:
-            delay += entry.dt
-            self._timers.append(asyncio.get_running_loop().call_later(delay, write, entry.raw))
+            self._last = max(self._last, loop.time()) + entry.dt
+            self._timers.append(loop.call_at(self._last, write, entry.raw))
 
 
 class _Http(Device):
@@ -158,7 +163,8 @@ class Client(ABC):
 
 def client(transcript: Transcript) -> Client:
     """The client for a transcript's kind of link."""
-    return {"stream": _StreamClient, "http": _HttpClient, "modbus": _ModbusClient}[transcript.origin.link]()
+    kinds: dict[str, type[Client]] = {"stream": _StreamClient, "http": _HttpClient, "modbus": _ModbusClient}
+    return kinds[transcript.origin.link]()
 
 
 class _StreamClient(Client):

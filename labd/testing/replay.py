@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from labd.io.transcript import Entry, Transcript
-from labd.sdk import Call, Driver, Labware, Position, Setup
+from labd.io.transcript import Entry, Origin, Transcript
+from labd.sdk import Call, DeviceError, Driver, Labware, Position, Setup
 from labd.testing.players import client, device
 from labd.testing.stage import CONNECT_LIMIT, settings_of, within
 from labd.testing.subject import Subject
@@ -20,6 +20,7 @@ from simulators._kit.simulator import Bench
 from simulators._kit.world import World
 
 ONE_CALL = 3600.0  # s that a call may take at most
+BEFOREHAND = 60.0  # s for each request that brings a simulator to where a transcript begins
 
 _WITH_DIGITS = re.compile(r"[\w.+\-]*\d[\w.+\-]*")
 _ENDS = re.compile(r"[\r\n\0\x03]+")
@@ -41,8 +42,9 @@ async def transcripts_replay_on_the_driver(subject: Subject, directory: Path) ->
             await driver.close()
         finally:
             await played.stop()
+        left = f"; next it would hear {played.player.rest[0].data!r}" if played.player.rest else ""
         assert played.problem is None, f"{path.name}: {played.problem}"
-        assert problem is None, f"{path.name}: {problem}"
+        assert problem is None, f"{path.name}: {problem}{left}"
         assert not played.player.rest, f"{path.name}: the driver never sent {played.player.rest[0].data!r}"
 
 
@@ -59,7 +61,7 @@ async def _driver(subject: Subject, transcript: Transcript, played: Any, folder:
             problems.append(str(error))
             continue
         address = await played.start(str(said[key]), folder)
-        return subject.driver(_setup(subject, {**said, key: address}))
+        return subject.driver(_setup(subject, transcript, {**said, key: address}))
     raise AssertionError(f"no address among its settings: {'; '.join(problems)}")
 
 
@@ -67,31 +69,44 @@ def _is_address(value: object) -> bool:
     return isinstance(value, str) and ("://" in value or re.search(r":0$|::0::|/", value) is not None)
 
 
-def _setup(subject: Subject, settings: dict[str, Any]) -> Setup:
+def _setup(subject: Subject, transcript: Transcript, settings: dict[str, Any]) -> Setup:
     trial = subject.trial
-    positions = {place: Position(tuple(one["pose"])) for place, one in trial.positions.items()}
+    positions = {place: Position(pose) for place, pose in _positions(subject, transcript).items()}
     deck = tuple(Labware(one["place"], one["labware"], one.get("contents", {})) for one in trial.deck)
     return Setup(subject.name, settings, positions, deck)
 
 
+def _positions(subject: Subject, transcript: Transcript) -> dict[str, Any]:
+    taught = {place: tuple(one["pose"]) for place, one in subject.trial.positions.items()}
+    return {**taught, **transcript.origin.positions}
+
+
 async def _told(driver: Driver, transcript: Transcript) -> str | None:
     """Tells the driver its calls; what went wrong, or None."""
-    for number, (name, *values) in enumerate(transcript.origin.calls, 1):
+    for number, (name, *more) in enumerate(transcript.origin.calls, 1):
+        values = more[0] if more else {}
+        expected = more[1] if len(more) > 1 else None
         try:
             if name in {"connect", "read_state", "safe_state", "close"}:
                 await within(CONNECT_LIMIT, getattr(driver, name)(), name)
             else:
                 action = driver.actions[name]
-                parameters = action.parameters.model_validate(values[0] if values else {})
+                parameters = action.parameters.model_validate(values)
                 call = Call(f"run-1-{number:03d}", driver.units[0])
                 await within(ONE_CALL, driver.invoke(action, parameters, call), name)
+        except DeviceError as error:
+            if error.kind != expected:
+                return f"{name}: {error!r}"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test tells
             return f"{name}: {error!r}"
+        else:
+            if expected is not None:
+                return f"{name}: was done, and should be {expected}"
     return None
 
 
 async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path) -> None:
-    """Sent the transcript's requests, the simulator answers in the same shape: lines, words, numbers where numbers are."""
+    """Sent the transcript's requests, the simulator answers in the same shape: lines, words, and numbers as numbers."""
     for number, path in enumerate(subject.recordings()):
         transcript = Transcript.read(path)
         if not transcript.origin.calls:
@@ -103,8 +118,9 @@ async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path)
         trial.furnish(world)
         settings = {**settings_of(subject)[0], **transcript.origin.settings}
         options = {**trial.options, **transcript.origin.options}
+        taught = {place: {"pose": list(pose)} for place, pose in _positions(subject, transcript).items()}
         simulator = subject.simulator(
-            Bench(subject.name, world, settings, options, trial.positions, trial.deck, directory / f"{number}")
+            Bench(subject.name, world, settings, options, taught, trial.deck, directory / f"{number}")
         )
         async with contextlib.AsyncExitStack() as stack:
             found = await simulator.start()
@@ -112,22 +128,24 @@ async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path)
             talker = client(transcript)
             await talker.open(next(str(value) for value in found.values() if isinstance(value, str)))
             stack.push_async_callback(talker.close)
-            for said, answers in _exchanges(transcript.entries):
+            for request in transcript.origin.beforehand:
+                await talker.say(Entry(dir="out", data=request), BEFOREHAND)
+            for said, answers in _exchanges(transcript.entries, begun=bool(transcript.origin.beforehand)):
                 heard = await talker.say(said, sum(one.dt for one in answers))
                 wanted = "".join(one.data for one in answers)
                 own = said is not None and any(said.data.startswith(words) for words in transcript.origin.own_words)
-                problem = _unlike(wanted, heard, transcript.origin.link, own_words=own)
+                problem = _unlike(wanted, heard, transcript.origin, own_words=own)
                 assert problem is None, f"{path.name}: to {said.data if said else ''!r} the simulator {problem}"
             await asyncio.sleep(0)
 
 
-def _exchanges(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry | None, list[Entry]]]:
-    """Each request with its answers; first what is said unasked."""
+def _exchanges(entries: tuple[Entry, ...], *, begun: bool) -> Iterator[tuple[Entry | None, list[Entry]]]:
+    """Each request with its answers; first what is said unasked, unless that was heard already."""
     current: Entry | None = None
     answers: list[Entry] = []
     for entry in entries:
         if entry.dir == "out":
-            if current is not None or answers:
+            if current is not None or (answers and not begun):
                 yield current, answers
             current, answers = entry, []
         else:
@@ -135,27 +153,28 @@ def _exchanges(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry | None, list[
     yield current, answers
 
 
-def _unlike(wanted: str, heard: str, link: str, *, own_words: bool) -> str | None:
+def _unlike(wanted: str, heard: str, origin: Origin, *, own_words: bool) -> str | None:
     """In what two answers differ that should be alike, or None."""
-    if link == "modbus":
+    if origin.link == "modbus":
         alike = wanted[:2] == heard[:2] and len(wanted) == len(heard)
         return None if alike else f"answers {heard}, and the device {wanted}"
-    if link == "http":
+    if origin.link == "http":
         status, _, body = wanted.partition(" ")
         told, _, said = heard.partition(" ")
         if status != told:
             return f"answers with {told}, and the device with {status}"
         problem = _unlike_json(json.loads(body or "null"), json.loads(said or "null"), "")
         return f"answers otherwise: {problem}" if problem else None
-    expected, found = _shape(wanted), _shape(heard)
+    expected, found = _shape(wanted, origin.unasked), _shape(heard, origin.unasked)
     if bool(expected) == bool(found) and (own_words or expected == found):
         return None
     return f"says {heard!r}, which is unlike {wanted!r}"
 
 
-def _shape(text: str) -> list[str]:
+def _shape(text: str, unasked: tuple[str, ...]) -> list[str]:
     """Lines with `#` for each word that has a digit; the same line again and again stands once."""
-    lines = [_WITH_DIGITS.sub("#", " ".join(line.split())) for line in _ENDS.split(_FLOW.sub("", text))]
+    said = [line for line in _ENDS.split(_FLOW.sub("", text)) if not line.startswith(unasked)]
+    lines = [_WITH_DIGITS.sub("#", " ".join(line.split())) for line in said]
     return [line for line, _ in itertools.groupby(line for line in lines if line)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 from pathlib import Path
 
@@ -37,4 +36,4 @@ async def many_polls_leave_nothing_behind(subject: Subject, directory: Path) -> 
 def _held() -> tuple[int, int, int]:
     """Open files, tasks, blocks of memory."""
     gc.collect()
-    return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()), sys.getallocatedblocks()
+    return len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks()), sys.getallocatedblocks()

@@ -243,8 +243,7 @@ async def _set_up(
     )
     driver = subject.driver(setup)
     made = Stage(subject, world, simulator, wire, setup, driver)
-    stack.push_async_callback(lambda: made.driver.close())
+    stack.push_async_callback(lambda: made.driver.close())  # noqa: PLW0108 - another one may stand there by then
     await asyncio.sleep(trial.age)
     await made.connect()
     return made
-

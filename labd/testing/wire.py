@@ -68,8 +68,9 @@ class Wire:
             port = await self._laid(_Tcp(self, int(found[3])))
             return f"{address[: found.start(3)]}{port}{address[found.end(3) :]}"
         path = address.partition("://")[2].partition("?")[0] if "://" in address else address
-        if path.startswith("/") and Path(path).is_char_device():
-            return address.replace(path, await self._laid(_Pty(self, path, self._directory / f"wire{len(self._lines)}")))
+        if path.startswith("/") and Path(path).is_char_device():  # noqa: ASYNC240 - of a pty
+            line = _Pty(self, path, self._directory / f"wire{len(self._lines)}")
+            return address.replace(path, await self._laid(line))
         return address
 
     async def _laid(self, line: _Line) -> str:

@@ -11,7 +11,7 @@ GROUP = "labd.simulators"
 
 
 def find_simulator(kind: str) -> type[Simulator] | None:
-    """`simulators.<kind>` by its `SIMULATOR`, or the entry point of that name in `labd.simulators`; None: there is none.
+    """`SIMULATOR` of `simulators.<kind>`, or the entry point of that name in `labd.simulators`; None: there is none.
 
     Raises:
         TypeError: what is found is no simulator.
