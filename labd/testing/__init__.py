@@ -8,6 +8,7 @@
 """
 
 from labd.testing.contract import CHECKS, Check
+from labd.testing.stage import Stage, stage
 from labd.testing.subject import Subject, shipped, subject
 
-__all__ = ["CHECKS", "Check", "Subject", "shipped", "subject"]
+__all__ = ["CHECKS", "Check", "Stage", "Subject", "shipped", "stage", "subject"]

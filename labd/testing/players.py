@@ -10,6 +10,7 @@ import re
 import struct
 import tty
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,15 @@ class _Modbus(Device):
 
 
 # ── to a simulator ───────────────────────────────────────────────────────────────────────────────────────────────────
+Enough = Callable[[str], bool]
+
+
+def _never(heard: str) -> bool:
+    """It is never enough."""
+    del heard
+    return False
+
+
 class Client(ABC):
     """Plays a transcript's requests to a simulator."""
 
@@ -157,8 +167,11 @@ class Client(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    async def say(self, entry: Entry | None, wait: float) -> str:
-        """Sends a request (None: listens alone), and gives what is answered within so many seconds."""
+    async def say(self, entry: Entry | None, wait: float, enough: Enough = _never) -> str:
+        """Sends a request (None: listens alone), and gives what is answered within so many seconds.
+
+        It listens no longer than until `enough` was heard.
+        """
 
 
 def client(transcript: Transcript) -> Client:
@@ -198,12 +211,15 @@ class _StreamClient(Client):
         if self._task is not None:
             await self._task
 
-    async def say(self, entry: Entry | None, wait: float) -> str:
+    async def say(self, entry: Entry | None, wait: float, enough: Enough = _never) -> str:
         if entry is not None and self._writer is not None:
             self._writer.write(entry.raw)
         elif entry is not None:
             os.write(self._file, entry.raw)
-        await asyncio.sleep(wait + (QUIET if wait else 0.3))
+        end = asyncio.get_running_loop().time() + wait + QUIET
+        await asyncio.sleep(wait)
+        while not enough(self._heard.decode("latin-1")) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         heard = bytes(self._heard)
         self._heard.clear()
         return heard.decode("latin-1")
@@ -216,7 +232,8 @@ class _HttpClient(Client):
     async def close(self) -> None:
         await self._link.close()
 
-    async def say(self, entry: Entry | None, wait: float) -> str:
+    async def say(self, entry: Entry | None, wait: float, enough: Enough = _never) -> str:
+        del enough
         if entry is None:
             return ""
         method, _, rest = entry.data.partition(" ")
@@ -235,7 +252,8 @@ class _ModbusClient(Client):
         self._writer.close()
         await asyncio.sleep(0)
 
-    async def say(self, entry: Entry | None, wait: float) -> str:
+    async def say(self, entry: Entry | None, wait: float, enough: Enough = _never) -> str:
+        del enough
         if entry is None:
             return ""
         request = bytes.fromhex(entry.data)

@@ -8,18 +8,21 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from labd import clock
 from labd.io.transcript import Entry, Origin, Transcript
 from labd.sdk import Call, DeviceError, Driver, Labware, Position, Setup
-from labd.testing.players import client, device
+from labd.testing.players import Client, client, device
 from labd.testing.stage import CONNECT_LIMIT, settings_of, within
 from labd.testing.subject import Subject
 from simulators._kit.simulator import Bench
 from simulators._kit.world import World
 
 ONE_CALL = 3600.0  # s that a call may take at most
+_OF_THE_DRIVER = frozenset({"connect", "read_state", "safe_state"})
 BEFOREHAND = 60.0  # s for each request that brings a simulator to where a transcript begins
 
 _WITH_DIGITS = re.compile(r"[\w.+\-]*\d[\w.+\-]*")
@@ -87,7 +90,7 @@ async def _told(driver: Driver, transcript: Transcript) -> str | None:
         values = more[0] if more else {}
         expected = more[1] if len(more) > 1 else None
         try:
-            if name in {"connect", "read_state", "safe_state", "close"}:
+            if name in _OF_THE_DRIVER:
                 await within(CONNECT_LIMIT, getattr(driver, name)(), name)
             else:
                 action = driver.actions[name]
@@ -128,15 +131,27 @@ async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path)
             talker = client(transcript)
             await talker.open(next(str(value) for value in found.values() if isinstance(value, str)))
             stack.push_async_callback(talker.close)
-            for request in transcript.origin.beforehand:
-                await talker.say(Entry(dir="out", data=request), BEFOREHAND)
-            for said, answers in _exchanges(transcript.entries, begun=bool(transcript.origin.beforehand)):
-                heard = await talker.say(said, sum(one.dt for one in answers))
-                wanted = "".join(one.data for one in answers)
-                own = said is not None and any(said.data.startswith(words) for words in transcript.origin.own_words)
-                problem = _unlike(wanted, heard, transcript.origin, own_words=own)
-                assert problem is None, f"{path.name}: to {said.data if said else ''!r} the simulator {problem}"
+            await _played(talker, transcript, path.name)
             await asyncio.sleep(0)
+
+
+async def _played(talker: Client, transcript: Transcript, name: str) -> None:
+    """Says what the transcript holds, when it holds it; what is answered must be alike."""
+    origin = transcript.origin
+    for request in origin.beforehand:
+        await talker.say(Entry(dir="out", data=request), BEFOREHAND)
+    due = clock.monotonic()
+    for said, answers in _exchanges(transcript.entries, begun=bool(origin.beforehand)):
+        due += said.dt if said is not None else 0.0
+        await asyncio.sleep(max(0.0, due - clock.monotonic()))
+        wanted = "".join(one.data for one in answers)
+        own = said is not None and any(said.data.startswith(words) for words in origin.own_words)
+        alike = partial(_unlike, wanted, origin=origin, own_words=own)
+        takes = sum(one.dt for one in answers)
+        heard = await talker.say(said, takes if wanted else 0.0, lambda told: bool(told) and alike(told) is None)  # noqa: B023
+        due += takes
+        problem = alike(heard)
+        assert problem is None, f"{name}: to {said.data if said else ''!r} the simulator {problem}"
 
 
 def _exchanges(entries: tuple[Entry, ...], *, begun: bool) -> Iterator[tuple[Entry | None, list[Entry]]]:
@@ -153,7 +168,7 @@ def _exchanges(entries: tuple[Entry, ...], *, begun: bool) -> Iterator[tuple[Ent
     yield current, answers
 
 
-def _unlike(wanted: str, heard: str, origin: Origin, *, own_words: bool) -> str | None:
+def _unlike(wanted: str, heard: str, *, origin: Origin, own_words: bool) -> str | None:
     """In what two answers differ that should be alike, or None."""
     if origin.link == "modbus":
         alike = wanted[:2] == heard[:2] and len(wanted) == len(heard)

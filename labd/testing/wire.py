@@ -40,6 +40,7 @@ class Weather(StrEnum):
 
 
 Watch = Callable[[bytes], bool]
+Tap = Callable[[str, bytes], None]
 
 
 class Wire:
@@ -53,6 +54,7 @@ class Wire:
         self.weather = Weather.SOUND
         self.sent: list[bytes] = []
         self.watch: Watch = lambda _: True
+        self.tap: Tap = lambda *_: None  # told of all that goes `out` to the device and comes `in`
         self.broken = asyncio.Event()
         self._directory = directory
         self._random = random.Random(seed)
@@ -99,12 +101,14 @@ class Wire:
     def passes(self, data: bytes) -> bool:
         """Hears a piece that the driver has sent; whether it goes on to the device."""
         self.sent.append(data)
+        self.tap("out", data)
         if self.weather is Weather.LOST:
             self.weather = Weather.SOUND
         return self.watch(data)
 
     def treated(self, data: bytes) -> list[tuple[float, bytes]]:
         """What arrives at the driver of a piece from the device: (seconds later, bytes)."""
+        self.tap("in", data)
         match self.weather:
             case Weather.SILENT | Weather.LOST:
                 return []
