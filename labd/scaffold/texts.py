@@ -44,7 +44,7 @@ TEST = '''\
 «IMPORTS»
 
 TRANSCRIPTS = «FOLDER»
-SUBJECT = subject("«REFERENCE»"«SIMULATOR», transcripts=TRANSCRIPTS)
+«SUBJECT»
 
 
 «CONTRACT»def test_what_it_is_told_is_seen_on_its_bench(tmp_path: Path) -> None:

@@ -309,10 +309,11 @@ def _result_length(results: dict[str, Layout]) -> str:
 
 # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def _test(name: str, plan: _Plan) -> str:
+    own = [literal(f"{plan.driver_module}:DRIVER"), literal(f"{plan.simulator_module}:SIMULATOR")]
+    named = own if plan.own else [literal(name)]
     parts = {
         "TITLE": _title(name),
-        "REFERENCE": f"{plan.driver_module}:DRIVER" if plan.own else name,
-        "SIMULATOR": f', "{plan.simulator_module}:SIMULATOR"' if plan.own else "",
+        "SUBJECT": fitted("SUBJECT = subject(", [*named, "transcripts=TRANSCRIPTS"], ")"),
         "CONTRACT": template("contract") + "\n\n" if plan.own else "",
         "FOLDER": f'Path(__file__).{"parent" if plan.own else "parents[1]"} / "transcripts"',
     }

@@ -36,6 +36,7 @@ SETTLING = 60.0  # s beyond its usual time after which nothing of an action goes
 WORTH_CANCELLING = 0.5  # s; what is shorter has no middle
 
 _VARYING = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_COUNT = re.compile(rb"^\W?\d+\W")  # a request's own number at its beginning, `#17 `
 _HTTP_READ = re.compile(rb"(GET|HEAD) ")
 
 
@@ -153,10 +154,10 @@ async def _plain(subject: Subject, directory: Path, number: int) -> Plain:
 
 
 def _constant(piece: bytes) -> bytes:
-    """A piece without what is another each time: the transaction of Modbus TCP, the ids of a server."""
+    """A piece without what is another each time: the transaction of Modbus TCP, a count, the ids of a server."""
     if _is_modbus_tcp(piece):
         return piece[2:]
-    return _VARYING.sub(b"*", piece)
+    return _VARYING.sub(b"*", _COUNT.sub(b"*", piece))
 
 
 def _is_modbus_tcp(piece: bytes) -> bool:

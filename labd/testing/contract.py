@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from labd.clock import VirtualTimeline, run
 from labd.testing import actions, declared, links, replay, soak
 from labd.testing.subject import Subject
+
+AT_LAST = 1.0  # s of virtual time in which connections that were closed come to their end
 
 Clause = Callable[[Subject, Path], Awaitable[None]]
 
@@ -54,7 +57,10 @@ class Check:
         """
 
         async def held() -> None:
-            await self.clause(subject, directory)
+            try:
+                await self.clause(subject, directory)
+            finally:
+                await asyncio.sleep(AT_LAST)
 
         run(held(), VirtualTimeline())
 

@@ -34,6 +34,7 @@ class Device(ABC):
     def __init__(self, transcript: Transcript) -> None:
         self.player = Player(transcript)
         self.problem: str | None = None
+        self.writers: list[asyncio.StreamWriter] = []  # of all connections
 
     @abstractmethod
     async def start(self, address: str, directory: Path) -> str:
@@ -83,12 +84,15 @@ class _Stream(Device):
             await self._pty.stop()
         if self._server is not None:
             self._server.close()
+        for writer in self.writers:
+            writer.close()
 
     def _heard(self, data: bytes) -> None:
         assert self._pty is not None
         self._play(self.take(data), self._pty.write)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         with contextlib.suppress(OSError):
             self._play(self.player.start(), writer.write)
             while data := await reader.read(65536):
@@ -135,8 +139,11 @@ class _Modbus(Device):
 
     async def stop(self) -> None:
         self._server.close()
+        for writer in self.writers:
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 transaction, _, length, unit = _MBAP.unpack(await reader.readexactly(_MBAP.size))

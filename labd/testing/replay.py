@@ -42,7 +42,7 @@ async def transcripts_replay_on_the_driver(subject: Subject, directory: Path) ->
         try:
             driver = await _driver(subject, transcript, played, folder)
             problem = await _told(driver, transcript)
-            await driver.close()
+            await driver.close()  # never raises
         finally:
             await played.stop()
         left = f"; next it would hear {played.player.rest[0].data!r}" if played.player.rest else ""

@@ -34,7 +34,8 @@ class Weather(StrEnum):
     SILENT = "silent"  # nothing comes through
     LOST = "lost"  # nothing comes through until the driver sends again
     SLOW = "slow"  # byte by byte
-    GARBAGE = "garbage"  # some bytes are others
+    GARBAGE = "garbage"  # many bytes are others
+    NOISE = "noise"  # one byte of a piece is another
     HALF = "half"  # an answer ends in its middle
     LATE = "late"  # all of it comes long after its deadline
 
@@ -109,19 +110,29 @@ class Wire:
     def treated(self, data: bytes) -> list[tuple[float, bytes]]:
         """What arrives at the driver of a piece from the device: (seconds later, bytes)."""
         self.tap("in", data)
-        match self.weather:
+        weather = self.weather
+        if weather is Weather.HALF:
+            self.weather = Weather.SILENT
+        match weather:
             case Weather.SILENT | Weather.LOST:
                 return []
             case Weather.SLOW:
                 return [((index + 1) * STUTTER, data[index : index + 1]) for index in range(len(data))]
-            case Weather.GARBAGE:
-                return [(0.0, bytes(self._spoilt(byte) for byte in data))]
-            case Weather.HALF:
-                self.weather = Weather.SILENT
-                return [(0.0, data[: len(data) // 2])]
             case Weather.LATE:
                 return [(LATE, data)]
-        return [(0.0, data)]
+        return [(0.0, self._through(weather, data))]
+
+    def _through(self, weather: Weather, data: bytes) -> bytes:
+        """What becomes of bytes that arrive in time."""
+        match weather:
+            case Weather.GARBAGE:
+                return bytes(self._spoilt(byte) for byte in data)
+            case Weather.NOISE:
+                at = self._random.randrange(len(data))
+                return data[:at] + bytes([self._random.randrange(256)]) + data[at + 1 :]
+            case Weather.HALF:
+                return data[: len(data) // 2]
+        return data
 
     def _spoilt(self, byte: int) -> int:
         return self._random.randrange(256) if self._random.random() < 0.3 else byte

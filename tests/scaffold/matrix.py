@@ -1,8 +1,10 @@
-"""Every link with every role: written, and held to the contract. `python -m tests.scaffold.matrix [--soak] [LINK] [ROLE]`.
+"""Every link with every role, held to the contract: `python -m tests.scaffold.matrix [--soak] [LINK] [ROLE]`.
+
 
 Too slow for each change; the tests take each link and each role once.
 """
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import sys
