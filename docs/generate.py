@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from checks import checks
+from devices import devices
 from language import language
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from labd.protocol.views.schema import protocol_schema
 from labd.sdk import ROLES
-from labd.sdk.quantities import unit_of
+from labd.sdk.quantities import plain_of, unit_of
 from labd.telemetry import payloads
 from labd.telemetry.verbs import VERBS
 
@@ -111,7 +112,7 @@ def _table(what: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _unit(field: FieldInfo) -> str:
-    return unit_of(field) or ""
+    return unit_of(field) or plain_of(field) or ""
 
 
 def _type(annotation: Any) -> str:
@@ -141,7 +142,13 @@ def schema() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
-    written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
+    written = {
+        "roles": roles,
+        "mqtt": mqtt,
+        "language": language,
+        "checks": checks,
+        "devices": lambda: devices(lambda what, model: "\n".join(_table(what, model))),
+    }
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
     return {**found, REFERENCE / "protocol.schema.json": schema()}
 

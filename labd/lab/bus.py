@@ -24,7 +24,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAbout:
-    """What a device is: driver, role, actions with their schemas, signals with units, firmware."""
+    """What a device is: driver, role, actions with their schemas, signals with units, firmware.
+
+    `quality` is the driver's grade, `quirks` what a user of such a device must know.
+    """
 
     device: str
     driver: str
@@ -35,6 +38,8 @@ class DeviceAbout:
     units: tuple[str, ...]
     actions: Mapping[str, Any]
     signals: Mapping[str, str]
+    quality: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

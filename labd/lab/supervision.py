@@ -333,6 +333,8 @@ class Supervised:
             self.driver.units,
             {name: action.schema() for name, action in self.driver.actions.items()},
             dict(_units_of(type(self.driver).Signals)),
+            str(self.driver.quality),
+            self.driver.quirks,
         )
 
     async def wait_ready(self) -> None:

@@ -45,7 +45,10 @@ class LastWill(Payload):
 
 
 class About(Payload):
-    """What a device is. `actions` are JSON Schemas of parameters and results by name, `signals` units by name."""
+    """What a device is. `actions` are JSON Schemas of parameters and results by name, `signals` units by name.
+
+    `quality` is how far its driver was tried, `quirks` what a user of such a device must know.
+    """
 
     driver: str
     role: str
@@ -55,6 +58,8 @@ class About(Payload):
     units: tuple[str, ...]
     actions: Mapping[str, Any]
     signals: Mapping[str, str]
+    quality: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 class State(Payload):
