@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+from tables import table
 
 from labd.lab.equipment import find_driver, known_drivers
 from labd.sdk import ROLES, Driver
@@ -38,18 +39,18 @@ A driver that is not verified on hardware says what it was written from; try it 
 write one: [add a driver](../how-to/add-a-driver.md)."""
 
 
-def devices(table: Callable[[str, type[BaseModel]], str]) -> Iterator[str]:
-    """The page, part by part. `table` writes a model's fields."""
+def devices() -> Iterator[str]:
+    """The page, part by part."""
     yield "# Devices"
     yield _INTRO
     found = {name: find_driver(name) for name in known_drivers() if find_driver(name).__module__.startswith("drivers")}
     rows = (f"| [{name}](#{name}) | {one.role} | {links(name)} | {one.quality} |" for name, one in found.items())
     yield "\n".join(["| driver | role | link | quality |", "|---|---|---|---|", *rows])
     for name, driver in found.items():
-        yield from _driver(name, driver, table)
+        yield from _driver(name, driver)
 
 
-def _driver(name: str, driver: type[Driver], table: Callable[[str, type[BaseModel]], str]) -> Iterator[str]:
+def _driver(name: str, driver: type[Driver]) -> Iterator[str]:
     yield f"## {name}"
     yield inspect.getdoc(importlib.import_module(f"drivers.{name}")) or ""
     simulator = "there is one" if find_simulator(name) is not None else "there is none"
@@ -58,13 +59,13 @@ def _driver(name: str, driver: type[Driver], table: Callable[[str, type[BaseMode
     if driver.quirks:
         yield "\n".join(f"- {quirk}" for quirk in driver.quirks)
     yield from filter(None, [inspect.getdoc(driver.Settings) and _arguments(driver.Settings)])
-    yield table("setting", driver.Settings)
+    yield from table("setting", driver.Settings)
     lines = ["| action | effect | own parameters | what it does |", "|---|---|---|---|"]
     for action in driver.actions.values():
         own = ", ".join(f"`{one}`" for one in _own(driver, action.name))
         lines.append(f"| `{action.name}` | {action.effect.value} | {own} | {action.summary} |")
     yield "\n".join(lines)
-    yield table("signal", driver.Signals)
+    yield from table("signal", driver.Signals)
 
 
 def _own(driver: type[Driver], action: str) -> list[str]:

@@ -169,20 +169,23 @@ class Daemon:
         return overrides
 
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
-        if self.config.mqtt is None or not self._outward:
+        mqtt = self.config.telemetry
+        if mqtt is None or not self._outward:
             return
         from labd.telemetry.service import Telemetry
 
         boot = self.boot_id, VERSION
         self.telemetry = Telemetry(
             self.config.lab,
-            self.config.mqtt,
+            mqtt,
             self.lab.bus,
             self.journal,
             *boot,
             snapshot=self._snapshot,
             engine=self.engine,
             safe_mode=lambda: self.safe_mode,
+            users=self.config.users,
+            alarms=self.lab.alarms,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
@@ -191,8 +194,9 @@ class Daemon:
         for device in self.lab.devices.values():
             yield device.describe()
             yield device.state()
-        yield from self.engine.known()
-        yield self.engine.queue.told()
+        if self.engine.ready.is_set():  # before that it would say that there is none
+            yield from self.engine.known()
+            yield self.engine.queue.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +282,7 @@ class Daemon:
             "at": clock.stamp(),
             "clock": self.config.clock_kind,
             "pid": os.getpid(),
-            "mqtt": self.broker,
+            "mqtt": self.telemetry.info() if self.telemetry else None,
         }
 
 

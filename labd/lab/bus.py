@@ -26,6 +26,7 @@ class Value:
 class DeviceAbout:
     """What a device is: driver, role, actions with their schemas, signals with units, firmware.
 
+    `types` are JSON Schema's words for the signals' values; `poll` is the longest time between two polls, s.
     `quality` is the driver's grade, `quirks` what a user of such a device must know.
     """
 
@@ -38,6 +39,8 @@ class DeviceAbout:
     units: tuple[str, ...]
     actions: Mapping[str, Any]
     signals: Mapping[str, str]
+    types: Mapping[str, str] = field(default_factory=dict)
+    poll: float | None = None
     quality: str = ""
     quirks: tuple[str, ...] = ()
 

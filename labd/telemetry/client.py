@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -22,13 +21,15 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
+from labd.telemetry import access
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
 FAILURE = 128  # codes of SUBACK from here on
+TAKEN_OVER = 142  # reason code of the broker's DISCONNECT
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -74,8 +75,9 @@ class AiomqttPublisher:
                 client = await self._open(will)
         except (aiomqtt.MqttError, OSError) as error:
             broker = self._address.broker
-            problem = f"mqtt://{broker.host}:{broker.port}: {error or type(error).__name__}"
-            raise ConnectionLost(problem) from error
+            code = _code(error) if isinstance(error, MqttConnectError) else None
+            problem = access.told(error, broker, code)
+            raise ConnectionLost(f"mqtt://{broker.host}:{broker.port}: {problem}") from error
         try:
             yield client
         finally:
@@ -83,14 +85,15 @@ class AiomqttPublisher:
 
     async def _open(self, will: Message) -> _Client:
         broker = self._address.broker
+        password = await asyncio.to_thread(access.password, broker)
         client = _Client(
             broker.host,
             broker.port,
             protocol=self._protocol,
-            identifier=self._address.identifier,
+            identifier=await asyncio.to_thread(access.identifier, self._address.identifier, password),
             username=broker.user,
-            password=await asyncio.to_thread(_password, broker),
-            tls_context=await asyncio.to_thread(_tls, broker),
+            password=password,
+            tls_context=await asyncio.to_thread(access.tls, broker),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
             # clean_session is 3.1.1's word; MQTT 5's clean start is aiomqtt's default on a first connection.
             clean_session=None if self._protocol is V5 else True,
@@ -125,9 +128,18 @@ class _Client(aiomqtt.Client):
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self._ended_with: ReasonCode | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._ended_with is not None and not self._disconnected.done():
+            # It ended with the same bytes that began it; aiomqtt forgets that, and would wait for ever.
+            self._disconnected.add_done_callback(self._on_lost)
+            self._disconnected.set_exception(aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
+        return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -142,9 +154,13 @@ class _Client(aiomqtt.Client):
             self._sent[info.mid] = (message.topic, future)
         return future
 
-    async def listen_to(self, pattern: str) -> None:
-        # As published: else a retained message that comes now looks like any other.
-        how = {"options": SubscribeOptions(qos=1, retainAsPublished=True)} if self._v5 else {"qos": 1}
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
+        # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
+        qos = 0 if standing else 1
+        how: dict[str, Any] = {"qos": qos}
+        if self._v5:
+            # As published: else a retained message that comes now looks like any other.
+            how = {"options": SubscribeOptions(qos=qos, noLocal=standing, retainAsPublished=not standing)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
@@ -167,11 +183,19 @@ class _Client(aiomqtt.Client):
                     getattr(told, "CorrelationData", None),
                 )
         except aiomqtt.MqttError as error:
-            raise ConnectionLost(f"the broker is gone: {error}") from error
+            raise self._loss("the broker is gone", error) from error
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self._disconnected])
-        raise ConnectionLost(f"the broker is gone: {self._disconnected.exception() or 'it said good-bye'}")
+        raise self._loss("the broker is gone", self._disconnected.exception() or "it said good-bye")
+
+    def _loss(self, what: str, cause: object) -> ConnectionLost:
+        """What whoever waits is told when the connection has ended, and whether another one has taken its place."""
+        ended = self._disconnected
+        known = ended.exception() if ended.done() and not ended.cancelled() else None
+        code = getattr(known, "rc", None)
+        taken_over = isinstance(code, ReasonCode) and code.value == TAKEN_OVER
+        return (TakenOver if taken_over else ConnectionLost)(f"{what}: {cause}")
 
     async def end(self) -> None:
         """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""
@@ -233,6 +257,7 @@ class _Client(aiomqtt.Client):
     ) -> None:
         if not self._connected.done():  # a close instead of an answer; aiomqtt would wait out its time limit
             self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection without an answer"))
+        self._ended_with = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
@@ -251,7 +276,7 @@ class _Client(aiomqtt.Client):
         cause = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
         for topic, future in self._sent.values():
             if not future.done():
-                _fail(future, ConnectionLost(f"{topic}: the connection ended: {cause or 'closed'}"))
+                _fail(future, self._loss(f"{topic}: the connection ended", cause or "closed"))
         self._sent.clear()
 
 
@@ -262,17 +287,3 @@ def _fail(future: asyncio.Future[None], error: Exception) -> None:
 
 def _code(error: MqttConnectError) -> int:
     return error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
-
-
-def _password(broker: Broker) -> str | None:
-    """Read at every connection: a password may be changed under a running daemon."""
-    return broker.password_file.read_text(encoding="utf-8").strip() if broker.password_file else None
-
-
-def _tls(broker: Broker) -> ssl.SSLContext | None:
-    if broker.tls is None:
-        return None
-    context = ssl.create_default_context(cafile=broker.tls.ca)
-    if broker.tls.cert is not None:
-        context.load_cert_chain(broker.tls.cert, broker.tls.key)
-    return context
