@@ -335,7 +335,7 @@ def _filled(text: str, parts: dict[str, str], homes: dict[str, str], first_party
     for mark, part in parts.items():
         # a mark on a line of its own goes with its line where nothing stands for it
         whole = part.rstrip("\n")
-        text = re.sub(f"^«{mark}»\n", lambda _, whole=whole: f"{whole}\n" if whole else "", text, flags=re.MULTILINE)
+        text = f"\n{text}".replace(f"\n«{mark}»\n", f"\n{whole}\n" if whole else "\n")[1:]
         text = text.replace(f"«{mark}»", part)
     head, body = text.split("«IMPORTS»", 1)
     return head + imports(used(body), homes, first_party) + body
