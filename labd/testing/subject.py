@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from labd.lab.equipment import find_driver, known_drivers
+from labd.lab.models import LabError
 from labd.sdk import Action, Driver, Parameters
 from labd.sdk.quantities import bounds_of, is_place, unit_of
 from simulators._kit.registry import GROUP, checked, find_simulator
@@ -133,7 +134,7 @@ def subject(name: str, simulator: str | None = None, transcripts: Path | None = 
         if not (isinstance(driver, type) and issubclass(driver, Driver)):
             raise NoSubject(f"{name}: this is no driver, no subclass of labd.sdk.Driver")
         found = _simulator(name, driver, simulator)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (LabError, ImportError, AttributeError, TypeError, ValueError) as error:
         raise NoSubject(f"{name}: {error}") from error
     return Subject(name, driver, found, transcripts)
 
