@@ -78,7 +78,7 @@ class Subject:
         assert not unknown, f"its simulator's `trial.acts` name {', '.join(unknown)}, which the driver does not have"
         found = [(actions[name], _read(actions[name], dict(values))) for name, values in self.trial.acts]
         named = {name for name, _ in self.trial.acts}
-        return found + [(one, _read(one, _values(one))) for name, one in actions.items() if name not in named]
+        return found + [(one, _read(one, _made_up(one))) for name, one in actions.items() if name not in named]
 
 
 def _read(action: Action, values: Mapping[str, Any]) -> Parameters:
@@ -88,15 +88,15 @@ def _read(action: Action, values: Mapping[str, Any]) -> Parameters:
         raise AssertionError(f"{action.name}: name its parameters in the simulator's `trial.acts`: {error}") from error
 
 
-def _values(action: Action) -> dict[str, Any]:
+def _made_up(action: Action) -> dict[str, Any]:
     fields = action.parameters.model_fields
     wanted = [name for name, field in fields.items() if field.is_required()]
     if action.one_of and not any(name in wanted for name in action.one_of):
         wanted.append(action.one_of[0])
-    return {name: made_up(fields[name]) for name in wanted}
+    return {name: usual(fields[name]) for name in wanted}
 
 
-def made_up(field: FieldInfo) -> Any:
+def usual(field: FieldInfo) -> Any:
     """A value within a field's bounds; None where none can be thought of."""
     unit, bounds = unit_of(field), bounds_of(field)
     kind = field.annotation
@@ -163,4 +163,4 @@ def _loaded(module: str, attribute: str) -> Any:
     return found
 
 
-__all__ = ["GROUP", "NoSubject", "Subject", "made_up", "shipped", "subject"]
+__all__ = ["GROUP", "NoSubject", "Subject", "shipped", "subject", "usual"]
