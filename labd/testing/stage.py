@@ -123,7 +123,9 @@ class Stage:
         """The action, under way."""
         action = self.driver.actions[intent.action]
         call = Call(intent.id, intent.unit, intent.baseline)
-        return asyncio.ensure_future(self.driver.invoke(action, intent.parameters, call))
+        task = asyncio.ensure_future(self.driver.invoke(action, intent.parameters, call))
+        task.add_done_callback(_heard)
+        return task
 
     async def act(self, action: Action, parameters: Parameters) -> tuple[Intent, Result]:
         """Does an action to its end, within its own time limit."""
@@ -158,6 +160,12 @@ def by_unit(reading: Reading) -> Mapping[str, Signals]:
     return {"": reading} if isinstance(reading, Signals) else reading
 
 
+def _heard(task: asyncio.Future[Any]) -> None:
+    """What became of a task was heard, though nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def within(limit: float, doing: Awaitable[_T], what: str) -> _T:
     """As the runtime bounds what a driver does; what does not end when it is cancelled hangs, and breaks the contract.
 
@@ -165,6 +173,7 @@ async def within(limit: float, doing: Awaitable[_T], what: str) -> _T:
         TimeoutError: it took longer, and was cancelled.
     """
     task = asyncio.ensure_future(doing)
+    task.add_done_callback(_heard)
     done, _ = await asyncio.wait({task}, timeout=limit)
     if not done:
         task.cancel()
