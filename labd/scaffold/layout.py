@@ -36,6 +36,8 @@ def literal(value: Any) -> str:
 
 def table(name: str, kind: str, rows: Mapping[str, Any]) -> str:
     """A mapping, each entry on a line; a tuple that is too long over several."""
+    if not rows:
+        return f"{name}: {kind} = {{}}"
     lines = [f"{name}: {kind} = {{"]
     for key, value in rows.items():
         line = f"    {literal(key)}: {literal(value)},"
