@@ -37,6 +37,7 @@ from labd.sdk import (
     Volume,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import PumpResult, PumpSignals
 from labd.sdk.strokes import Stroke, Strokes, Syringe
 from labd.sdk.syringes import SPARE, Look, SyringePump
@@ -116,6 +117,12 @@ class Ml600Signals(PumpSignals):
 class Ml600(SyringePump):
     """One instrument. Connecting gives it its address and moves nothing."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "It hears nothing until it was given its address, which it forgets with its power.",
+        "`F` speaks for both syringes: while one moves, the other one is at rest when its plunger stands still.",
+        "Initialising moves both syringes, and empties them.",
+    )
     Settings = Ml600Settings
     settings: Ml600Settings
     Signals = Ml600Signals

@@ -45,6 +45,7 @@ from labd.sdk import (
     Verdict,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import GripperSignals, GripResult
 
 COMMAND, STATUS = 1000, 2000
@@ -170,6 +171,12 @@ class State:
 class Robotiq(Gripper):
     """One gripper. Connecting moves nothing."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "It must be activated after power-up, which opens and closes the fingers.",
+        "A grip is sent to 255 and to 254 by turns, so that the echo tells whether it has arrived.",
+        "Its line is 115200 8N1, its unit 9.",
+    )
     Settings = RobotiqSettings
     settings: RobotiqSettings
     Signals = RobotiqSignals

@@ -37,6 +37,7 @@ from labd.sdk import (
     Unreachable,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import BalanceSignals, WeighResult
 
 FACTORY = Line(9600, parity="O")
@@ -138,6 +139,12 @@ def _signed(line: str) -> str:
 class Sbi(Balance):
     """A balance with SBI."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Taring and zeroing are never answered: they are done when the display stands at zero.",
+        "While a weight moves its unit is blank: lab.yaml tells which it is.",
+        "The print key sends the same line as an answer.",
+    )
     Settings = SbiSettings
     settings: SbiSettings
 

@@ -15,6 +15,7 @@ from labd import clock
 from simulators._kit.line import SharedLine
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.syringe import Barrel, Travel
+from simulators._kit.trial import Trial
 from simulators._kit.world import microlitres
 
 FIRMWARE = {"xcalibur": "P/N 30021545-C", "xlp6000": "P/N 30038165-D"}
@@ -55,6 +56,19 @@ class _Word:
         return self.numbers[0] if self.numbers else 0
 
 
+_TRIAL = Trial(
+    name="pump",
+    settings={"address": "ports/pump", "syringe": "1 mL"},
+    acts=(
+        ("aspirate", {"volume": "300 µL"}),
+        ("dispense", {"volume": "100 µL"}),
+        ("prime", {"volume": "100 µL"}),
+        ("initialise", {}),
+    ),
+    effect=lambda simulator: {"position": simulator.position},
+)
+
+
 class CavroSimulator(Simulator):
     """The pump `<name>`, which somebody has switched on and initialised.
 
@@ -74,6 +88,8 @@ class CavroSimulator(Simulator):
         valve_jam (int, counts down): so many turns of the valve fail.
         power_cycle (bool, once): at the next command it finds itself just switched on.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

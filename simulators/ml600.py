@@ -14,6 +14,7 @@ from labd import clock
 from simulators._kit.line import SharedLine
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.syringe import Barrel
+from simulators._kit.trial import Trial
 from simulators._kit.world import microlitres
 
 FIRMWARE = "NV01.02.a"
@@ -54,6 +55,19 @@ class _Side:
         return round(self.position + (target - self.position) * share)
 
 
+_TRIAL = Trial(
+    name="pump",
+    settings={"address": "ports/pump", "syringe": "1 mL", "right": "250 µL"},
+    acts=(
+        ("aspirate", {"volume": "100 µL"}),
+        ("dispense", {"volume": "50 µL"}),
+        ("prime", {"volume": "50 µL"}),
+        ("initialise", {}),
+    ),
+    effect=lambda simulator: {name: side.position for name, side in simulator.sides.items()},
+)
+
+
 class Ml600Simulator(Simulator):
     """The pump `<name>`, which somebody has switched on and initialised.
 
@@ -73,6 +87,8 @@ class Ml600Simulator(Simulator):
         nak (int, counts down): so many orders are refused.
         power_cycle (bool, once): at the next command it finds itself just switched on, without its address.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

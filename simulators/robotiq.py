@@ -14,6 +14,8 @@ from labd import clock
 from simulators._kit.modbus import ILLEGAL_ADDRESS, ModbusError, ModbusRtuServer, ModbusTcpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import Cell, World
 
 OUTPUTS, INPUTS, COUNT = 1000, 2000, 3
 STROKES = {"2f85": 85.0, "2f140": 140.0, "hand_e": 50.0}  # mm
@@ -24,6 +26,10 @@ PART = 20.0  # mm; a CR2032
 WIDTHS = {"vial": 27.5}  # mm
 HOT, OVERCURRENT, NOT_ACTIVATED, ACTIVATING, FAILED = 8, 14, 7, 5, 13
 _CURRENT = 12  # in 10 mA, while it moves
+
+
+def _lay(world: World) -> None:
+    world.put("gripper/jaws", Cell(id="c1"))
 
 
 class RobotiqSimulator(Simulator):
@@ -42,6 +48,8 @@ class RobotiqSimulator(Simulator):
         hot (bool): it tells that it is too hot, and moves nothing.
         power_cycle (bool, once): at the next request it finds itself just switched on.
     """
+
+    trial = Trial(name="gripper", furnish=_lay, effect=lambda simulator: {"count": simulator.count})
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

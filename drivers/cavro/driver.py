@@ -29,6 +29,7 @@ from labd.sdk import (
     Volume,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import PumpResult, PumpSignals
 from labd.sdk.strokes import Stroke, Strokes, Syringe
 from labd.sdk.syringes import SPARE, Look, SyringePump
@@ -53,6 +54,13 @@ class CavroSignals(PumpSignals):
 class Cavro(SyringePump):
     """One pump on its line. Connecting moves nothing."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Whether it is busy is told by `Q` alone.",
+        "`T` stops the plunger and no valve.",
+        "It forgets its position with its power and with an overload; initialising it then empties the syringe.",
+        "Several pumps on one line have the same address and a number each.",
+    )
     Settings = CavroSettings
     settings: CavroSettings
     Signals = CavroSignals

@@ -30,6 +30,7 @@ from labd.sdk import (
     Unreachable,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import BalanceSignals, WeighResult
 
 FACTORY = Line(9600, xonxoff=True)
@@ -60,6 +61,11 @@ class MtSicsSettings(Settings):
 class MtSics(Balance):
     """A balance with MT-SICS level 0 and 1."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "`S`, `T` and `Z` are answered when the pan is at rest; `@` takes them back.",
+        "The print key sends the same line as an answer.",
+    )
     Settings = MtSicsSettings
     settings: MtSicsSettings
 
