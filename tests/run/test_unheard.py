@@ -1,0 +1,58 @@
+"""A cycler works on while no daemon listens: what it recorded meanwhile is there afterwards, each row once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.neware import DRIVER
+from labd import clock
+from labd.journal import SignalStore
+from simulators._kit.simulator import Bench as SimulatorBench
+from simulators._kit.world import World
+from simulators.neware import SIMULATOR
+from tests.run.conftest import at_work
+from tests.run.test_recovery import end_of
+from tests.run.waiting import until_busy
+
+REST = """\
+labd: 1
+protocol: rest
+version: 1.0.0
+summary: Rest on a channel of a cycler.
+roles: {cycler: potentiostat}
+start: rest
+states:
+  rest: {do: cycler.open_circuit, with: {duration: 2 h, interval: 10 s}, as: ocv, next: done}
+  done: {end: complete}
+"""
+
+
+@pytest.mark.parametrize(("lost_after", "back_after"), [(1800, 1200), (1803, 3 * 3600), (7199, 60)])
+async def test_rows_of_a_cycler_come_once_after_a_crash(tmp_path: Path, lost_after: float, back_after: float) -> None:
+    world = World(seed=3)
+    world.lay_cell("cycler/21-1-1", clock.now().timestamp())
+    settings: dict[str, Any] = {"address": "127.0.0.1:0", "channels": ["21-1-1"], "directory": "steps"}
+    simulator = SIMULATOR(SimulatorBench("cycler", world, settings, directory=tmp_path))
+    settings |= await simulator.start() | {"max_current": "10 mA"}
+    lab_yaml = {"devices": {"cycler": {"driver": "neware", "settings": settings}}}
+    try:
+        async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
+            run = await lab.start(REST)
+            await until_busy(lab, "cycler")
+            await asyncio.sleep(lost_after)
+        await asyncio.sleep(back_after)
+        async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
+            assert (await end_of(lab, run)).outcome == "complete"
+            assert len(await lab.events(run, "action.intended")) == 1
+        signals = await SignalStore.open(tmp_path / "signals.sqlite")
+        (series,) = await signals.series(run=run)
+        found = await signals.read(series.id)
+        await signals.close()
+        assert list(found["time"]) == [10.0 * number for number in range(721)]
+        assert simulator.channels["21-1-1"].memory["testid"] == 1
+    finally:
+        await simulator.stop()
