@@ -62,14 +62,13 @@ class Runner:
             OutcomeUnknown: readings have failed to come for PATIENCE.
         """
         part = Part(self.time)
-        first: float | None = None
+        watch = _Watch()
         while True:
             if self.cancelled.is_set() and part.count:  # its output may be off by now: a reading would say so
                 self._last_row(part)
                 return part, End.CANCELLED
             sample = await self._retried(self.meter.sample)
-            first = sample.time if first is None else first
-            part.take(Sample(sample.time - first, sample.voltage, sample.current))
+            part.take(Sample(part.last.time + watch.since(sample.time), sample.voltage, sample.current))
             self.latest, self.time = part.last, part.begin + part.last.time
             if part.due(self.interval):
                 self._row(part)
@@ -118,6 +117,22 @@ class Runner:
                         f"no readings for {PATIENCE:g} s: {error.message}; the instrument holds its limits meanwhile"
                     ) from error
             await asyncio.sleep(RETRY)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """The time between readings by the instrument's clock, which begins anew when its buffer does."""
+
+    _told: float | None = None
+    _at: float = 0.0
+
+    def since(self, told: float) -> float:
+        """s since the reading before; 0 for the first."""
+        before, self._told = self._told, told
+        at, self._at = self._at, clock.monotonic()
+        if before is None:
+            return 0.0
+        return told - before if told >= before else self._at - at
 
 
 async def ended(meter: Meter) -> None:
