@@ -183,6 +183,7 @@ class Daemon:
             snapshot=self._snapshot,
             engine=self.engine,
             safe_mode=lambda: self.safe_mode,
+            alarms=self.lab.alarms,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
@@ -191,8 +192,9 @@ class Daemon:
         for device in self.lab.devices.values():
             yield device.describe()
             yield device.state()
-        yield from self.engine.known()
-        yield self.engine.queue.told()
+        if self.engine.ready.is_set():  # before that it would say that there is none
+            yield from self.engine.known()
+            yield self.engine.queue.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +280,7 @@ class Daemon:
             "at": clock.stamp(),
             "clock": self.config.clock_kind,
             "pid": os.getpid(),
-            "mqtt": self.broker,
+            "mqtt": self.telemetry.info() if self.telemetry else None,
         }
 
 

@@ -27,6 +27,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from labd.cli.views import show_status
 from labd.cli.watch_page import bar, page, share
 from labd.cli.watching import Seen
 
@@ -163,6 +164,30 @@ def test_the_age_of_values_and_trouble_of_devices() -> None:
     assert any(line.startswith("a") and "4 s" in line for line in text)
     assert any(line.startswith("c") and "down" in line and "no answer" in line for line in text)
     assert any(line.startswith("d") and "maintenance" in line for line in text)
+
+
+def mqtt(**more: Any) -> dict[str, Any]:
+    found = {"broker": "broker.lan:8883", "connected": True, "since": NOW, "problem": None, "states_waiting": 0}
+    return {**found, "signals_dropped": 0, **more}
+
+
+def test_a_broker_that_is_away_is_told_and_one_that_is_there_takes_no_line() -> None:
+    found = status()
+    found["daemon"]["mqtt"] = mqtt()
+    assert not [line for line in shown(found) if "mqtt" in line]
+    found["daemon"]["mqtt"] = mqtt(connected=False, problem="Connection refused", states_waiting=3)
+    (line,) = [line for line in shown(found, width=120) if "mqtt" in line]
+    assert line.startswith("mqtt: NOT connected to broker.lan:8883 since ")
+    assert "; Connection refused; 3 states wait" in line
+
+
+def test_status_says_how_the_broker_is(capsys: pytest.CaptureFixture[str]) -> None:
+    found = status(runs=[])
+    found["daemon"]["mqtt"] = mqtt(problem="labd/1/bench/queue: the broker refuses it", signals_dropped=7)
+    show_status(found)
+    said = capsys.readouterr().out
+    assert "mqtt: connected to broker.lan:8883 since " in said
+    assert "; last problem: labd/1/bench/queue: the broker refuses it; 7 signals were dropped" in said
 
 
 def test_jobs_that_wait_say_why_and_a_daemon_without_a_queue_has_none() -> None:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import structlog
-
 from benchmarks._figures import RESULTS, Figures
+from benchmarks.faults import quiet
 from benchmarks.faults.watch import ends_within
 
 PARTS = ("lost", "outages", "estops", "kills", "timeouts", "links", "clocks", "disk", "power")
@@ -59,11 +58,7 @@ def main() -> int:
     parts = asked.parts or PARTS
     if asked.jobs > 1 and len(parts) > 1:
         return at_once(parts, asked.jobs, [f"--{name}" for name in SIZES if getattr(asked, name.replace("-", "_"))])
-    # the log is full of the faults that were ordered
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("critical"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    quiet()
     with Figures("faults", smoke=asked.smoke, results=asked.results) as figures:
         for part in parts:
             size = next((name for name in LIMIT if getattr(asked, name)), "")

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labd.cli.explain import Entry
-from labd.cli.words import named_values, short_time, value_text
+from labd.cli.words import broker_text, named_values, short_time, value_text
 
 PIPE_WIDTH = 200  # columns of a table that no terminal shows
 HEALTH_STYLES = {"ok": "green", "degraded": "yellow", "down": "red"}
@@ -67,6 +67,8 @@ def show_status(status: Mapping[str, Any]) -> None:
             f"interlocks: {len(status['interlocks'])}, tripped: {', '.join(tripped) or 'none'}",
             "" if tripped else "dim",
         )
+    if mqtt := daemon.get("mqtt"):
+        say(broker_text(mqtt, now), "dim" if mqtt["connected"] and not mqtt["problem"] else "yellow")
     for device in status["devices"]:
         if device["health"] != "ok" or device["maintenance"]:
             told = f"{device['device']} is {device['health']} since {short_time(device['since'], now)}"

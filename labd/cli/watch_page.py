@@ -13,7 +13,7 @@ from rich.text import Text
 
 from labd.cli.views import HEALTH_STYLES, SEVERITY_STYLES, how_to_answer, run_style
 from labd.cli.watching import Json, Seen
-from labd.cli.words import duration, moment, seconds_between, short_time, value_text
+from labd.cli.words import broker_text, duration, moment, seconds_between, short_time, value_text
 
 Cell: TypeAlias = tuple[str, int, str]
 """A text, the columns that it has, and its style; no columns: what is left of the line."""
@@ -108,6 +108,8 @@ def _top(seen: Seen, console: Console, now: datetime, most: int | None) -> list[
         told.append(Text(f"NO ANSWER since {since}: {seen.silence}. What stands here is from then.", "bold red"))
     if daemon.get("safe_mode"):
         told.append(Text(f"SAFE MODE: {daemon['safe_mode']}", "bold red"))
+    if (mqtt := daemon.get("mqtt")) and not mqtt["connected"]:
+        told.append(Text(broker_text(mqtt, at), "yellow"))
     told += [_tripped(one, at) for one in status["interlocks"] if one["tripped"]]
     told += _most([_alarm(one, at) for one in status["alarms"]], "alarms", most)
     told += _most([text for run in status["runs"] if (text := _need(run)) is not None], "runs that need somebody", most)

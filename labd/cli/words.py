@@ -89,3 +89,20 @@ def parameters_of(values: list[str]) -> dict[str, str]:
             raise CliError(f"{name} is given twice", BAD_INPUT)
         found[name] = text
     return found
+
+
+def broker_text(mqtt: Mapping[str, Any], near: str | None = None) -> str:
+    """How the daemon stands with its broker, in one line."""
+    since = short_time(mqtt["since"], near)
+    where = mqtt["broker"] or "the broker"
+    if mqtt["connected"]:
+        told = [f"mqtt: connected to {where} since {since}"]
+        told += [f"last problem: {mqtt['problem']}"] if mqtt["problem"] else []
+    else:
+        told = [f"mqtt: NOT connected to {where} since {since}"]
+        told += [mqtt["problem"]] if mqtt["problem"] else []
+    told += [f"{mqtt[name]} {words}" for name, words in _WAITING.items() if mqtt.get(name)]
+    return "; ".join(told)
+
+
+_WAITING = {"events_waiting": "events wait", "states_waiting": "states wait", "signals_dropped": "signals were dropped"}

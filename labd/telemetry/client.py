@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -22,13 +22,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from labd import clock
 from labd.lab.config import Broker
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session
+from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
 FAILURE = 128  # codes of SUBACK from here on
+TAKEN_OVER = 142  # reason code of the broker's DISCONNECT
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -125,9 +126,18 @@ class _Client(aiomqtt.Client):
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self._ended_with: ReasonCode | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._ended_with is not None and not self._disconnected.done():
+            # It ended with the same bytes that began it; aiomqtt forgets that, and would wait for ever.
+            self._disconnected.add_done_callback(self._on_lost)
+            self._disconnected.set_exception(aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
+        return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -142,9 +152,13 @@ class _Client(aiomqtt.Client):
             self._sent[info.mid] = (message.topic, future)
         return future
 
-    async def listen_to(self, pattern: str) -> None:
-        # As published: else a retained message that comes now looks like any other.
-        how = {"options": SubscribeOptions(qos=1, retainAsPublished=True)} if self._v5 else {"qos": 1}
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
+        # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
+        qos = 0 if standing else 1
+        how: dict[str, Any] = {"qos": qos}
+        if self._v5:
+            # As published: else a retained message that comes now looks like any other.
+            how = {"options": SubscribeOptions(qos=qos, noLocal=standing, retainAsPublished=not standing)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
@@ -167,11 +181,19 @@ class _Client(aiomqtt.Client):
                     getattr(told, "CorrelationData", None),
                 )
         except aiomqtt.MqttError as error:
-            raise ConnectionLost(f"the broker is gone: {error}") from error
+            raise self._loss("the broker is gone", error) from error
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self._disconnected])
-        raise ConnectionLost(f"the broker is gone: {self._disconnected.exception() or 'it said good-bye'}")
+        raise self._loss("the broker is gone", self._disconnected.exception() or "it said good-bye")
+
+    def _loss(self, what: str, cause: object) -> ConnectionLost:
+        """What whoever waits is told when the connection has ended, and whether another one has taken its place."""
+        ended = self._disconnected
+        known = ended.exception() if ended.done() and not ended.cancelled() else None
+        code = getattr(known, "rc", None)
+        taken_over = isinstance(code, ReasonCode) and code.value == TAKEN_OVER
+        return (TakenOver if taken_over else ConnectionLost)(f"{what}: {cause}")
 
     async def end(self) -> None:
         """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""
@@ -233,6 +255,7 @@ class _Client(aiomqtt.Client):
     ) -> None:
         if not self._connected.done():  # a close instead of an answer; aiomqtt would wait out its time limit
             self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection without an answer"))
+        self._ended_with = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
@@ -251,7 +274,7 @@ class _Client(aiomqtt.Client):
         cause = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
         for topic, future in self._sent.values():
             if not future.done():
-                _fail(future, ConnectionLost(f"{topic}: the connection ended: {cause or 'closed'}"))
+                _fail(future, self._loss(f"{topic}: the connection ended", cause or "closed"))
         self._sent.clear()
 
 

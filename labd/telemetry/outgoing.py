@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from itertools import islice
 
 from labd.telemetry.publisher import Message
 
@@ -39,16 +41,33 @@ class Retained:
     """The last message of each retained topic: what the broker should hold, and what of it must still be told.
 
     An empty payload clears the topic at the broker; it is forgotten here once the broker has it.
+
+    Attributes:
+        on_first: called with a topic that anything is put to for the first time.
+        on_gone: called with a topic that the broker has cleared.
     """
 
     def __init__(self) -> None:
         self._last: dict[str, Message] = {}
         self._untold: dict[str, Message] = {}
         self._filled = asyncio.Event()
+        self.on_first: Callable[[str], None] = lambda _: None
+        self.on_gone: Callable[[str], None] = lambda _: None
+
+    def __contains__(self, topic: str) -> bool:
+        """Whether it is known what should stand there, be it nothing."""
+        return topic in self._last
 
     def put(self, message: Message) -> None:
+        if message.payload and not self.stands(message.topic):
+            self.on_first(message.topic)
         self._last[message.topic] = self._untold[message.topic] = message
         self._filled.set()
+
+    def stands(self, topic: str) -> bool:
+        """Whether anything should stand there."""
+        last = self._last.get(topic)
+        return last is not None and bool(last.payload)
 
     def tell_once(self, message: Message) -> None:
         """For what a new connection begins with anyway."""
@@ -60,8 +79,8 @@ class Retained:
         self.put(Message(topic, b"", qos=1, retain=True))
 
     def tell_all_anew(self) -> None:
-        """For a new connection: the broker may have forgotten everything."""
-        self._untold = dict(self._last)
+        """For a new connection: the broker may have forgotten everything. What a lab is goes before what it does."""
+        self._untold = {topic: self._last[topic] for topic in sorted(self._last, key=_turn)}
         self._filled.set()
 
     @property
@@ -75,7 +94,27 @@ class Retained:
             await self._filled.wait()
         return self._untold.pop(next(iter(self._untold)))
 
+    def take(self, limit: int) -> list[Message]:
+        """Those that wait, the first first."""
+        topics = list(islice(self._untold, limit))
+        return [self._untold.pop(topic) for topic in topics]
+
     def told(self, message: Message) -> None:
         """The broker has it."""
         if not message.payload and self._last.get(message.topic) is message:
             del self._last[message.topic]
+            self.on_gone(message.topic)
+
+    def refused(self, message: Message) -> None:
+        """The broker does not take it: this life does not try again to clear it, the next one does."""
+        if not message.payload and self._last.get(message.topic) is message:
+            del self._last[message.topic]
+
+
+TURNS = ("device", "run", "queue", "alarm")
+
+
+def _turn(topic: str) -> tuple[int, str]:
+    """A device's `about` and `state` first, then runs, the queue, alarms, and what is not labd's own."""
+    part = topic.split("/")[3] if topic.startswith("labd/") else ""
+    return TURNS.index(part) if part in TURNS else len(TURNS), topic

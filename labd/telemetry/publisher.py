@@ -18,6 +18,10 @@ class ConnectionLost(PublishError):
     """There is no connection, or it ended before the message was acknowledged."""
 
 
+class TakenOver(ConnectionLost):
+    """The broker ended it for another connection under the same client id (MQTT 5 says so)."""
+
+
 class PublishRefused(PublishError):
     """The broker answered a QoS 1 message with a failure: `reason` is its own word."""
 
@@ -59,8 +63,18 @@ class Session(Protocol):
         """
         ...
 
-    async def listen_to(self, pattern: str) -> None:
-        """Asks for the messages of these topics, at QoS 1. Raises ConnectionLost, or PublishRefused."""
+    async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
+        """Asks for the messages of these topics, at QoS 1, or 0 for what stands there.
+
+        Args:
+            pattern: the topics.
+            standing: it is about what stands there. It comes first, and `retained` says of a message that it stood
+                there, not that it was published to stay; one's own do not come, where the broker knows MQTT 5.
+
+        Raises:
+            ConnectionLost: there is no connection any more.
+            PublishRefused: the broker does not allow it.
+        """
         ...
 
     def incoming(self) -> AsyncIterator[Incoming]:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from labd import clock
 from labd.journal import Journal, JournalError
-from labd.lab.bus import Alarm, Bus, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState, SignalsRead
+from labd.lab.alarms import Alarms
+from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
 from labd.telemetry import payloads
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
+from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
-from labd.telemetry.outgoing import Retained, Signals
-from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.outgoing import Signals
+from labd.telemetry.presence import Presence
+from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
+from labd.telemetry.twin import Twin
 
 log = structlog.get_logger(__name__)
 
-KEPT_AFTER_END = timedelta(hours=24)
 END_LIMIT = 3.0  # s; for what is still to be told when the daemon ends, and again for its end
+AT_ONCE = 100  # retained messages under way before the first is acknowledged
 
 
 class Telemetry:
@@ -44,10 +47,10 @@ class Telemetry:
         publisher: another client than aiomqtt's.
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
+        alarms: where it is told that the broker is away, or that another daemon has this one's name.
 
     Attributes:
-        address: host and port of the broker, once there is one.
-        connected: set while there is a connection.
+        connected: set while there is a connection and the broker has been told what holds.
     """
 
     def __init__(
@@ -63,28 +66,41 @@ class Telemetry:
         publisher: Publisher | None = None,
         engine: Engine | None = None,
         safe_mode: Callable[[], str | None] = lambda: None,
+        alarms: Alarms | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
         self._config = config
-        self._boot_id, self._version = boot_id, version
+        self._journal = journal
+        self._boot_id = boot_id
         self._snapshot = snapshot
         self._publisher = publisher
-        self._safe_mode = safe_mode
+        self._engine = engine
         self._commands = Commands(self._topics, engine) if engine is not None else None
         self._signals = Signals()
-        self._retained = Retained()
+        self._presence = Presence(self._topics, boot_id, version, safe_mode)
+        self._retained = self._presence.retained
+        self._sweep = Sweep(self._topics, self._retained, journal)
+        self._twin = Twin(lab_name, boot_id, alarms)
+        self._link = Link(self._twin, alarms)
         self._outbox = Outbox(journal, self._topics)
-        self._ends: dict[str, datetime] = {}  # topics of ended runs, and when they are cleared
-        self._ends_changed = asyncio.Event()
+        self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
-        self.address: tuple[str, int] | None = None
-        self.connected = asyncio.Event()
+        self.connected = self._link.connected
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the broker, once there is one."""
+        return self._link.address
 
     @property
     def dropped(self) -> int:
         """Signal messages dropped because the broker did not take them in time."""
         return self._signals.dropped
+
+    def info(self) -> dict[str, Any]:
+        """What `labd status` tells of the broker: where, whether and since when it is connected, what waits."""
+        return {**self._link.info(), "states_waiting": self._retained.waiting, "signals_dropped": self.dropped}
 
     # ── what the lab tells ───────────────────────────────────────────────────────────────────────────────────────
     def take(self, happening: Happening) -> None:
@@ -95,53 +111,26 @@ class Telemetry:
             log.exception("cannot be told over MQTT", happening=happening)
 
     def _take(self, happening: Happening) -> None:
-        topics = self._topics
-        match happening:
-            case SignalsRead():
-                topic = topics.device_signal(happening.device)
-                if self._wanted(topic):
-                    self._signals.put(Message(topic, self._signal(happening), qos=0))
-            case DeviceState():
-                self._retain(topics.device_state(happening.device), _model(payloads.State, happening, "device"))
-            case DeviceAbout():
-                self._retain(topics.device_about(happening.device), _model(payloads.About, happening, "device"))
-            case RunState():
-                topic = topics.run_state(happening.run)
-                self._retain(topic, _model(payloads.Run, happening, "run"))
-                if happening.ended is not None:
-                    self._ends[topic] = datetime.fromisoformat(happening.ended) + KEPT_AFTER_END
-                    self._ends_changed.set()
-            case QueueState():
-                jobs = tuple(_model(payloads.Job, job) for job in happening.jobs)
-                queue = {"jobs": jobs, "more": happening.more, "paused": happening.paused}
-                self._retain(topics.queue, payloads.Queue.model_validate(queue))
-            case Alarm(ended=True):
-                self._retained.clear(topics.alarm(happening.id))
-            case Alarm():
-                self._retain(topics.alarm(happening.id), _model(payloads.Alarm, happening, "id", "ended"))
+        if isinstance(happening, Alarm) and happening.id == AWAY_ALARM:
+            return  # who could hear it here can see that it is not so
+        if isinstance(happening, SignalsRead):
+            topic = self._topics.device_signal(happening.device)
+            if self._wanted(topic):
+                self._signals.put(Message(topic, self._signal(happening), qos=0))
+        else:
+            self._presence.take(happening)
 
     def _signal(self, read: SignalsRead) -> bytes:
         values = {name: payloads.Value(v=value.v, u=value.u, q=value.q) for name, value in read.values.items()}
         return payloads.Signal(seq=read.seq, boot_id=self._boot_id, at=read.at, values=values).encode()
 
-    def _retain(self, topic: str, payload: payloads.Payload) -> None:
-        self._retained.put(Message(topic, payload.encode(), qos=1, retain=True))
-
-    def _status(self, state: str) -> Message:
-        status = payloads.Status.model_validate(
-            {
-                "state": state,
-                "boot_id": self._boot_id,
-                "version": self._version,
-                "at": clock.stamp(),
-                "safe_mode": self._safe_mode(),
-            }
-        )
-        return Message(self._topics.status, status.encode(), qos=1, retain=True)
+    def _take_what_holds(self) -> None:
+        for happening in self._snapshot():
+            self.take(happening)
 
     def tell_status(self) -> None:
         """Says anew how the daemon is: safe mode has ended."""
-        self._retained.tell_once(self._status("online"))
+        self._presence.tell_status()
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────────────
     async def run(self) -> None:
@@ -153,13 +142,16 @@ class Telemetry:
         try:
             async with AsyncExitStack() as stack:
                 publisher = self._publisher or await self._broker(stack)
+                await self._take_up()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._outbox.listen(), name="mqtt outbox")
-                    group.create_task(self._clear_ended_runs(), name="mqtt ended runs")
+                    group.create_task(self._presence.clear_ended_runs(), name="mqtt ended runs")
+                    group.create_task(self._link.watch(), name="mqtt watch")
+                    group.create_task(self._settle(), name="mqtt leftovers")
                     if self._commands is not None:
                         group.create_task(self._commands.run(), name="mqtt commands")
                         await self._commands.ready.wait()
-                    await self._connect_for_ever(publisher)
+                    await self._link.keep(publisher, self._presence.will(), self._serve)
         finally:
             self._forget()
 
@@ -170,91 +162,97 @@ class Telemetry:
             broker = Broker(host=started.host, port=started.port)
             # In ten hours of polls nobody may be looking: what nobody would get is not sent (0.4 ms a message).
             self._wanted = started.listened_to
-        self.address = (broker.host, broker.port)
+        self._link.address = (broker.host, broker.port)
         return AiomqttPublisher(Address(broker, identifier=f"labd-{self._topics.lab}", embedded=embedded))
 
-    async def _connect_for_ever(self, publisher: Publisher) -> None:
-        backoff = Backoff()
-        will = payloads.LastWill(boot_id=self._boot_id)
-        testament = Message(self._topics.status, will.encode(), qos=1, retain=True)
-        told = ""
-        while True:
-            lived_from = None
-            try:
-                async with publisher.connect(testament) as session:
-                    lived_from = clock.monotonic()
-                    log.info("broker connected", broker=self.address)
-                    told = ""
-                    await self._serve(session)
-            except* ConnectionLost as lost:
-                problem = str(lost.exceptions[0])
-                if problem != told:  # once when it is lost, not at every try
-                    log.warning("broker lost", problem=problem)
-                    told = problem
-            await asyncio.sleep(backoff.ended(clock.monotonic() - lived_from if lived_from is not None else 0.0))
+    async def _take_up(self) -> None:
+        started = await self._journal.events(kinds={"daemon.started"})
+        self._twin.lives = lives = {str(event.data.get("boot_id")) for event in started}
+        await self._sweep.take_up(lives)
+
+    async def _settle(self) -> None:
+        """Once the engine knows its runs, all that the lab owns is known: the rest at the broker is nobody's."""
+        if self._engine is not None:
+            await self._engine.ready.wait()
+        self._take_what_holds()
+        self._sweep.settle()
+        if self._engine is not None:
+            await self._presence.tell_how_far(self._engine.unended)
 
     async def _serve(self, session: Session) -> None:
+        """Commands can be heard before the lab is online; states go before events and signals."""
         try:
-            if self._commands is not None:
-                await self._listen_to(session, self._topics.commands)
-            await self._send_one_retained(session, self._status("online"))
-            for happening in self._snapshot():
-                self.take(happening)
-            self._retained.tell_all_anew()
-            self.connected.set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.wait_lost(), name="mqtt link")
+                group.create_task(self._hear(session), name="mqtt heard")
+                await self._listen(session)
+                await self._announce(session)
+                self._link.stands()
                 group.create_task(self._send_retained(session), name="mqtt states")
                 group.create_task(self._send_signals(session), name="mqtt signals")
                 group.create_task(self._outbox.send(session), name="mqtt events")
                 if self._commands is not None:
-                    group.create_task(self._hear(session, self._commands), name="mqtt heard")
                     group.create_task(self._commands.send(session), name="mqtt answers")
         except asyncio.CancelledError:
             await self._say_offline(session)
             raise
         finally:
-            self.connected.clear()
+            self._link.falls()
 
-    async def _listen_to(self, session: Session, pattern: str) -> None:
-        try:
-            await session.listen_to(pattern)
-        except PublishRefused as refused:  # the lab is told of all the same
-            log.warning("commands cannot be heard", topic=refused.topic, reason=refused.reason)
-
-    async def _hear(self, session: Session, commands: Commands) -> None:
-        async for incoming in session.incoming():
-            commands.hear(incoming)
-
-    async def _say_offline(self, session: Session) -> None:
-        """Tells what still waits, then the end. A broker that does not take it says `lost` for us."""
-        for tell in (self._tell_what_waits, self._tell_the_end):
-            try:
-                async with asyncio.timeout(END_LIMIT):
-                    await tell(session)
-            except (TimeoutError, PublishError, JournalError) as error:
-                log.warning("the broker was not told all", problem=str(error) or f"no answer in {END_LIMIT:g} s")
-
-    async def _tell_what_waits(self, session: Session) -> None:
-        while self._retained.waiting:
-            await self._send_one_retained(session, await self._retained.get())
+    # ── what comes ───────────────────────────────────────────────────────────────────────────────────────────────
+    async def _listen(self, session: Session) -> None:
         if self._commands is not None:
-            await self._commands.drain(session)
-        await self._outbox.drain(session)
+            await self._listen_to(session, self._topics.commands, "commands cannot be heard")
+        if isinstance(self._config.broker, Broker):  # the embedded one holds nothing that is older than the daemon
+            for pattern in (self._topics.status, *self._sweep.patterns):
+                await self._listen_to(session, pattern, "what stands at the broker cannot be read", standing=True)
 
-    async def _tell_the_end(self, session: Session) -> None:
-        await session.send(self._status("offline"))
+    async def _listen_to(self, session: Session, pattern: str, without: str, *, standing: bool = False) -> None:
+        try:
+            await session.listen_to(pattern, standing=standing)
+        except PublishRefused as refused:  # the lab is told of all the same
+            if pattern not in self._unheard:  # once, not at every connection
+                log.warning(without, topic=refused.topic, reason=refused.reason)
+            self._unheard.add(pattern)
+
+    async def _hear(self, session: Session) -> None:
+        async for incoming in session.incoming():
+            self._take_incoming(incoming)
+
+    def _take_incoming(self, incoming: Incoming) -> None:
+        if incoming.topic == self._topics.status:
+            if self._twin.hear(incoming):
+                self.tell_status()
+        elif incoming.topic.startswith(self._topics.commands.removesuffix("+/+")):
+            if self._commands is not None:
+                self._commands.hear(incoming)
+        elif self._twin.known is None:  # else it may well be the other's
+            self._sweep.hear(incoming)
+
+    # ── what goes ────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _announce(self, session: Session) -> None:
+        """The birth, and all that holds."""
+        await self._send_states(session, [self._presence.status("online")])
+        self._take_what_holds()
+        self._retained.tell_all_anew()
+        while messages := self._retained.take(AT_ONCE):
+            await self._send_states(session, messages)
 
     async def _send_retained(self, session: Session) -> None:
         while True:
-            await self._send_one_retained(session, await self._retained.get())
+            message = await self._retained.get()
+            await self._send_states(session, [message, *self._retained.take(AT_ONCE - 1)])
 
-    async def _send_one_retained(self, session: Session, message: Message) -> None:
-        try:
-            await session.send(message)
-        except PublishRefused as refused:  # its next state may be taken
-            log.warning("message refused", topic=refused.topic, reason=refused.reason)
-        self._retained.told(message)
+    async def _send_states(self, session: Session, messages: list[Message]) -> None:
+        for message, sent in [(message, session.send(message)) for message in messages]:
+            try:
+                await sent
+            except PublishRefused as refused:  # its next state may be taken
+                self._link.problem = str(refused)
+                log.warning("message refused", topic=refused.topic, reason=refused.reason)
+                self._retained.refused(message)
+            else:
+                self._retained.told(message)
 
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
@@ -265,23 +263,22 @@ class Telemetry:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped
 
-    async def _clear_ended_runs(self) -> None:
-        """Takes the states of runs away from the broker a day after their end."""
-        while True:
-            self._ends_changed.clear()
-            now = clock.now()
-            for topic in [topic for topic, due in self._ends.items() if due <= now]:
-                del self._ends[topic]
-                self._retained.clear(topic)
-            wait = min(((due - now).total_seconds() for due in self._ends.values()), default=None)
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _say_offline(self, session: Session) -> None:
+        """Tells what still waits, then the end. A broker that does not take it says `lost` for us."""
+        for tell in (self._tell_what_waits, self._tell_the_end):
             try:
-                async with asyncio.timeout(wait):
-                    await self._ends_changed.wait()
-            except TimeoutError:
-                pass
+                async with asyncio.timeout(END_LIMIT):
+                    await tell(session)
+            except (TimeoutError, PublishError, JournalError) as error:
+                log.warning("the broker was not told all", problem=str(error) or f"no answer in {END_LIMIT:g} s")
 
+    async def _tell_what_waits(self, session: Session) -> None:
+        while messages := self._retained.take(AT_ONCE):
+            await self._send_states(session, messages)
+        if self._commands is not None:
+            await self._commands.drain(session)
+        await self._outbox.drain(session)
 
-def _model(model: type[payloads.Payload], happening: Happening | QueuedJob, *left_out: str) -> payloads.Payload:
-    """A happening as its payload: the same fields, without those that the topic says."""
-    fields: dict[str, Any] = {name: getattr(happening, name) for name in type(happening).__dataclass_fields__}
-    return model.model_validate({name: value for name, value in fields.items() if name not in left_out})
+    async def _tell_the_end(self, session: Session) -> None:
+        await session.send(self._presence.status("offline"))

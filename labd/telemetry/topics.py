@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 VERSION = 1
 ID = re.compile(r"[a-z0-9_-]{1,64}")
+STANDING = re.compile(r"device/[^/]+/(about|state)|run/[^/]+/state|queue|alarm/[^/]+")
 
 
 class TopicError(ValueError):
@@ -57,6 +58,17 @@ class Topics:
 
     def alarm(self, alarm: str) -> str:
         return f"{self.prefix}/alarm/{_id(alarm)}"
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """The patterns of what is retained, but for `status`."""
+        patterns = ("device/+/about", "device/+/state", "run/+/state", "queue", "alarm/+")
+        return tuple(f"{self.prefix}/{pattern}" for pattern in patterns)
+
+    def stands(self, topic: str) -> bool:
+        """Whether a topic is one of those of `standing`."""
+        own, _, rest = topic.partition(f"{self.prefix}/")
+        return not own and STANDING.fullmatch(rest) is not None
 
     @property
     def commands(self) -> str:

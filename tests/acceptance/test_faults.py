@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.faults.ascii import BalanceWitness, MarkedLines
 from benchmarks.faults.careless import CARELESS
-from benchmarks.faults.clocks import JumpingVirtual, both, two_lives
+from benchmarks.faults.clocks import JumpingVirtual, Phase, both, two_lives
 from benchmarks.faults.estops import Stopped, stop_in_stroke
 from benchmarks.faults.kills import Killed, Plan
 from benchmarks.faults.kills import play as play_killed
@@ -149,7 +149,7 @@ async def test_on_links_that_go_wrong_nothing_old_is_believed_and_nothing_done_t
 
 def test_a_wall_clock_that_is_set_back_and_forth_changes_no_duration() -> None:
     with two_lives() as lives:
-        calm, jumped = both(lives, JumpingVirtual, 600.0, 7)
+        calm, jumped = both(lives, JumpingVirtual, Phase(600.0, 0.0), 7)
     assert jumped.jumps > 5
     assert jumped.went_back > 0
     assert (jumped.outcome, jumped.unsound) == ("complete", 0)

@@ -81,6 +81,13 @@ class Watcher:
         return all(isinstance(got.data, dict) and got.data.get(name) == value for name, value in fields.items())
 
 
+def peer(port: int) -> aiomqtt.Client:
+    """Another client of the broker."""
+    # Without NODELAY the kernel holds the second PUBACK back for 40 ms: on virtual time, for as long as it likes.
+    nodelay = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    return aiomqtt.Client("127.0.0.1", port, keepalive=0 if clock.is_virtual() else 60, socket_options=nodelay)
+
+
 @asynccontextmanager
 async def watching(port: int, lab: str = "lab") -> AsyncIterator[Watcher]:
     watcher = Watcher(f"labd/1/{lab}/")
@@ -90,10 +97,7 @@ async def watching(port: int, lab: str = "lab") -> AsyncIterator[Watcher]:
             assert isinstance(message.payload, bytes)
             watcher.take(message.topic.value, message.payload, retained=message.retain, qos=message.qos)
 
-    # Without NODELAY the kernel holds the second PUBACK back for 40 ms: on virtual time, for as long as it likes.
-    nodelay = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    keepalive = 0 if clock.is_virtual() else 60
-    async with aiomqtt.Client("127.0.0.1", port, keepalive=keepalive, socket_options=nodelay) as client:
+    async with peer(port) as client:
         await client.subscribe(f"labd/1/{lab}/#", qos=1)
         task = asyncio.create_task(listen(client))
         try:
