@@ -167,7 +167,7 @@ class Keithley(Potentiostat):
             await self._refuse_wrong_way(current, target)
             await self._meter.prepare_voltage(target, abs(current))
             await self._on(runner)
-            part, end = await runner.stretch(until_time, lambda one: _there(one.voltage, target, current), taper=True)
+            part, end = await runner.stretch(until_time, lambda one: _there(one.voltage, target, current), to=target)
         reached = "limit" if until_voltage is None else "voltage"
         return ConstantCurrentResult(
             charge=part.charge, final_voltage=part.last.voltage, reason=reached if end is End.REACHED else end.value
@@ -327,7 +327,7 @@ class Keithley(Potentiostat):
         else:
             await self._meter.prepare_voltage(target, drive)
             await self._on(runner)
-        part, end = await runner.stretch(limit, lambda one: _there(one.voltage, target, way), taper=True)
+        part, end = await runner.stretch(limit, lambda one: _there(one.voltage, target, way), to=target)
         if end is End.TIME:
             halves.late(cycle)
         if way > 0:

@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 WATCH = 5.0  # s; the end of a stretch is looked for at least so often
 PATIENCE = 30.0  # s for which readings may fail to come before it is given up
 RETRY = 1.0  # s
+NEAR = 0.05  # V between what is sourced and what is read back, when the voltage governs
 
 
 class End(StrEnum):
@@ -46,19 +47,20 @@ class Runner:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     latest: Sample | None = None
     time: float = 0.0  # s since the first reading, over all stretches
+    _odd: int = 0
 
     async def stretch(
-        self, limit: float, reached: Callable[[Sample], bool] | None = None, *, taper: bool = False
+        self, limit: float, reached: Callable[[Sample], bool] | None = None, *, to: float | None = None
     ) -> tuple[Part, End]:
         """Reads until something ends it; what is sourced stays on.
 
         Args:
             limit: s.
             reached: whether a sample is the end.
-            taper: it also ends when the limit of the current no longer governs: the voltage is reached.
+            to: V; it also ends when the limit of the current no longer governs: this voltage is reached.
 
         Raises:
-            Fault: the output has gone off.
+            Fault: the output has gone off, or gives neither its voltage nor its current.
             OutcomeUnknown: readings have failed to come for PATIENCE.
         """
         part = Part(self.time)
@@ -72,7 +74,7 @@ class Runner:
             self.latest, self.time = part.last, part.begin + part.last.time
             if part.due(self.interval):
                 self._row(part)
-            end = await self._end(part, limit, reached, taper=taper)
+            end = await self._end(part, limit, reached, to)
             if end is not None:
                 self._last_row(part)
                 return part, end
@@ -86,16 +88,28 @@ class Runner:
         self.call.row(*self.columns(part.begin + part.last.time, part.last.voltage, part.last.current))
 
     async def _end(
-        self, part: Part, limit: float, reached: Callable[[Sample], bool] | None, *, taper: bool
+        self, part: Part, limit: float, reached: Callable[[Sample], bool] | None, to: float | None
     ) -> End | None:
         if reached is not None and reached(part.last):
             return End.REACHED
-        tapers = taper and not await self._retried(self.meter.limited)
+        limited = to is None or await self._retried(self.meter.limited)
         if self.cancelled.is_set():
             return End.CANCELLED
-        if tapers:
+        if to is not None and not limited and self._has_come(part.last.voltage, to):
             return End.REACHED
         return End.TIME if part.last.time >= limit - 1e-3 else None
+
+    def _has_come(self, voltage: float, to: float) -> bool:
+        """Whether the voltage is reached, when no limit governs; one odd reading may be of the moment of switching."""
+        if abs(voltage - to) <= NEAR:
+            return True
+        self._odd += 1
+        if self._odd > 1:
+            raise Fault(
+                f"the output gives neither its voltage nor its current: {voltage:.4g} V, and {to:g} V is sourced; "
+                "look at the leads and at the instrument's limits"
+            )
+        return False
 
     async def _pause(self, part: Part, limit: float) -> None:
         step = min(self.interval, WATCH, max(0.01, limit - part.last.time))
@@ -127,7 +141,7 @@ class _Watch:
     _at: float = 0.0
 
     def since(self, told: float) -> float:
-        """s since the reading before; 0 for the first."""
+        """S since the reading before; 0 for the first."""
         before, self._told = self._told, told
         at, self._at = self._at, clock.monotonic()
         if before is None:

@@ -50,6 +50,7 @@ class KeithleySimulator(Simulator):
         trip (bool, once): protection or a person switches the output off.
         power_cycle (bool, once): at the next command it finds itself just switched on.
         error (text, once): the next command leaves this in the event log instead of its effect.
+        compliance (A): it gives no more current than that, whatever its limit.
         open_circuit (bool): a contact is off; no cell.
     """
 

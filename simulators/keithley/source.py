@@ -6,6 +6,7 @@ the physics is brought up to now at each look.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -110,7 +111,8 @@ class Source:
         elif not self.on:
             self.volts, self.amps = self._holder.advance(now)
         elif setup.function == "VOLT":
-            self.volts, self.amps = self._holder.advance(now, voltage=setup.level["VOLT"], limit=setup.limit["VOLT"])
+            top = min(setup.limit["VOLT"], float(self._faults.get("compliance") or math.inf))
+            self.volts, self.amps = self._holder.advance(now, voltage=setup.level["VOLT"], limit=top)
         else:
             self.volts, self.amps = self._holder.advance(
                 now, current=setup.level["CURR"] + _BIAS, limit=setup.limit["CURR"]

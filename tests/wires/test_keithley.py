@@ -259,6 +259,14 @@ async def test_a_set_up_that_is_not_answered_has_switched_nothing_on(tmp_path: P
         assert not simulator.source.on
 
 
+async def test_a_source_that_gives_neither_its_voltage_nor_its_current_is_a_fault(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (driver, simulator):
+        simulator.faults["compliance"] = 0.2e-3
+        with pytest.raises(Fault, match="neither its voltage nor its current"):
+            await act(driver, "constant_current", **CHARGE)
+        assert not simulator.source.on
+
+
 async def test_a_contact_that_is_off_is_found_before_a_current_flows(tmp_path: Path) -> None:
     async with connected(tmp_path) as (driver, simulator):
         simulator.faults["open_circuit"] = True
