@@ -13,6 +13,7 @@ from labd.sdk import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 NO_NUMBER = 9.9e36  # SCPI says 9.91e37 where there is no number, 9.9e37 for infinity
 ABOVE = 0.5  # V beyond the cell's limits to which open leads drift
 
+_LANGUAGES = frozenset({"SCPI", "TSP", "SCPI2400", "SCPI34401"})
 # the normal off state is 0 V across the cell, which runs it down; the high-impedance one opens a relay
 _OFF = (":OUTP:VOLT:SMOD HIMP", ":OUTP:CURR:SMOD HIMP", ":OUTP OFF")
 _CLEARED = (':TRAC:CLE "defbuffer1"',)
@@ -72,9 +73,13 @@ class Meter:
         """Who it is. Raises Fault: it is no such instrument, or speaks TSP."""
         told = await self.wire.ask("*IDN?")
         found = _IDENTITY.fullmatch(told)
-        if found is None:
+        if found is None and told.count(",") == 3:
             raise Fault("this is no Keithley SourceMeter", received=told)
+        if found is None:
+            raise self._unfit("*IDN?", told)
         language = await self.wire.ask("*LANG?")
+        if language not in _LANGUAGES:
+            raise self._unfit("*LANG?", language)
         if language != "SCPI":
             raise Fault(
                 f"the instrument speaks {language}; choose SCPI in its menu (Settings, Command Set) and restart it"

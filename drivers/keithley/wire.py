@@ -16,7 +16,7 @@ from itertools import cycle
 
 from labd.io.tcp import TcpLink, host_and_port
 from labd.io.worker import Worker, WorkerError
-from labd.sdk import OutcomeUnknown
+from labd.sdk import OutcomeUnknown, Unreachable
 
 PORT = 5025
 ANSWER_LIMIT = 5.0  # s
@@ -101,7 +101,7 @@ class VisaWire(Wire):
         try:
             await self._worker.open()
         except WorkerError as error:
-            raise OutcomeUnknown(f"{self._resource}: VISA cannot open it: {error}") from error
+            raise Unreachable(f"{self._resource}: VISA cannot open it: {error}") from error
 
     async def close(self) -> None:
         await self._worker.close()

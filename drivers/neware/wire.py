@@ -9,6 +9,7 @@ Facts: what EmpaEconversion/aurora-neware 0.2.3 sends, and its recording of a BT
 from __future__ import annotations
 
 import asyncio
+import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
@@ -182,8 +183,11 @@ class Bts:
         return number, count
 
     async def rows(self, channel: Channel, test: int, start: int) -> list[Record]:
-        """The rows of a test from number `start` on, MOST_ROWS at most: what follows without a gap."""
-        body = f'<download {channel.address} auxid="0" testid="{test}" startpos="{start}" count="{MOST_ROWS}"/>'
+        """The rows of a test from number `start` on, MOST_ROWS at most: what follows without a gap.
+
+        The channel's last test is asked for (number 0), and must be that one.
+        """
+        body = f'<download {channel.address} auxid="0" testid="0" startpos="{start}" count="{MOST_ROWS}"/>'
         root = await self.ask("download", body, DOWNLOAD_LIMIT)
         head = root.find("download")
         if head is None or head.get("testid") != str(test) or head.get("startpos") != str(start):
@@ -241,21 +245,20 @@ def _read(reply: bytes, wanted: str) -> ET.Element:
 
 
 def _record(number: int, row: ET.Element) -> Record:
-    return Record(
-        number,
-        int(row.attrib["stepid"]),
-        float(row.attrib["testtime"]) / 1e3,
-        float(row.attrib["volt"]),
-        float(row.attrib["curr"]),
-        float(row.attrib["cap"]) * 1e3,
-    )
+    """Raises KeyError, ValueError: it is no row of a test."""
+    values = [float(row.attrib[name]) for name in ("testtime", "volt", "curr", "cap")]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"row {number} has no numbers")
+    time, voltage, current, charge = values
+    return Record(number, int(row.attrib["stepid"]), time / 1e3, voltage, current, charge * 1e3)
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text)
+        found = math.nan if text is None else float(text)
     except ValueError:
         return None  # `--`
+    return found if math.isfinite(found) else None
 
 
 def _whole(text: str | None) -> int | None:

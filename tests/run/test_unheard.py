@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from labd import clock
 from labd.journal import SignalStore
 from simulators._kit.simulator import Bench as SimulatorBench
 from simulators._kit.world import World
-from simulators.neware import SIMULATOR
+from simulators.neware import SIMULATOR, NewareSimulator
 from tests.run.conftest import at_work
 from tests.run.test_recovery import end_of
 from tests.run.waiting import until_busy
@@ -31,15 +33,34 @@ states:
 """
 
 
-@pytest.mark.parametrize(("lost_after", "back_after"), [(1800, 1200), (1803, 3 * 3600), (7199, 60)])
-async def test_rows_of_a_cycler_come_once_after_a_crash(tmp_path: Path, lost_after: float, back_after: float) -> None:
+@contextlib.asynccontextmanager
+async def cycler(tmp_path: Path) -> AsyncIterator[tuple[NewareSimulator, dict[str, Any]]]:
+    """A cycler with a cell, and the lab.yaml that it is in; started again it is at the same address."""
     world = World(seed=3)
     world.lay_cell("cycler/21-1-1", clock.now().timestamp())
     settings: dict[str, Any] = {"address": "127.0.0.1:0", "channels": ["21-1-1"], "directory": "steps"}
     simulator = SIMULATOR(SimulatorBench("cycler", world, settings, directory=tmp_path))
     settings |= await simulator.start() | {"max_current": "10 mA"}
-    lab_yaml = {"devices": {"cycler": {"driver": "neware", "settings": settings}}}
     try:
+        yield simulator, {"devices": {"cycler": {"driver": "neware", "settings": settings}}}
+    finally:
+        await simulator.stop()
+
+
+async def times_of(tmp_path: Path, run: str) -> list[float]:
+    signals = await SignalStore.open(tmp_path / "signals.sqlite")
+    (series,) = await signals.series(run=run)
+    found = await signals.read(series.id)
+    await signals.close()
+    return list(found["time"])
+
+
+WHOLE = [10.0 * number for number in range(721)]
+
+
+@pytest.mark.parametrize(("lost_after", "back_after"), [(1800, 1200), (1803, 3 * 3600), (7199, 60)])
+async def test_rows_of_a_cycler_come_once_after_a_crash(tmp_path: Path, lost_after: float, back_after: float) -> None:
+    async with cycler(tmp_path) as (simulator, lab_yaml):
         async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
             run = await lab.start(REST)
             await until_busy(lab, "cycler")
@@ -48,11 +69,20 @@ async def test_rows_of_a_cycler_come_once_after_a_crash(tmp_path: Path, lost_aft
         async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
             assert (await end_of(lab, run)).outcome == "complete"
             assert len(await lab.events(run, "action.intended")) == 1
-        signals = await SignalStore.open(tmp_path / "signals.sqlite")
-        (series,) = await signals.series(run=run)
-        found = await signals.read(series.id)
-        await signals.close()
-        assert list(found["time"]) == [10.0 * number for number in range(721)]
+        assert await times_of(tmp_path, run) == WHOLE
         assert simulator.channels["21-1-1"].memory["testid"] == 1
-    finally:
-        await simulator.stop()
+
+
+async def test_a_link_that_is_lost_for_a_while_holds_nobody_up(tmp_path: Path) -> None:
+    async with cycler(tmp_path) as (simulator, lab_yaml):
+        async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
+            run = await lab.start(REST)
+            await until_busy(lab, "cycler")
+            await asyncio.sleep(1800)
+            await simulator.stop()
+            await asyncio.sleep(900)
+            assert lab.lab.devices["cycler"].health == "down"
+            await simulator.start()
+            assert (await end_of(lab, run)).outcome == "complete"
+            assert await lab.events(run, "action.unknown", "run.held") == []
+        assert await times_of(tmp_path, run) == WHOLE
