@@ -97,7 +97,7 @@ class JulaboSettings(Settings):
 
 
 class JulaboSignals(ThermostatSignals):
-    """Beside the role's: whether it circulates, and its status in its own words (`-01 LOW LEVEL ALARM`)."""
+    """Beside the role's: `running`, whether it circulates, and `status`, its own words (`-01 LOW LEVEL ALARM`)."""
 
     running: bool | None = None
     status: str | None = None

@@ -49,6 +49,7 @@ from labd.sdk import (
     action,
 )
 from labd.sdk.roles import (
+    C_RATE,
     ConstantCurrentResult,
     ConstantVoltageResult,
     CycleData,
@@ -69,6 +70,9 @@ GLANCE_LIMIT = 5.0  # s between two lines of a look at the potential
 class MethodScriptSettings(Settings):
     """Settings of a MethodSCRIPT potentiostat in lab.yaml.
 
+    `port` is the instrument's serial port, `model` what it is (`emstat4_hr`, `emstat4_lr`, `emstat_pico`, `nexus`),
+    `baudrate` its speed where that is not the model's own, `settle` how long it takes after its port was opened, and
+    `sweep_step` the step of a sweep's staircase.
     `min_voltage`, `max_voltage` and `max_current` protect the cell: no technique is ordered beyond them, and the
     scripts that drive a current end when the potential leaves them, those that set a potential when the current does:
     by the instrument itself, whoever listens. Left out, its own limits hold.
@@ -222,7 +226,7 @@ class MethodScript(Potentiostat):
         lower: Voltage,
         cycles: Annotated[int, Bounds(min=1, max=10000)],
         current: Annotated[Current, Bounds(min=1e-9)] | None = None,
-        c_rate: Annotated[float, Bounds(min=1e-4, max=100)] | None = None,
+        c_rate: Annotated[float, C_RATE, Bounds(min=1e-4, max=100)] | None = None,
         capacity: Annotated[Charge, Bounds(min=1e-6)] | None = None,
         cv_until: Annotated[Current, Bounds(min=1e-9)] | None = None,
         rest: PositiveDuration = 0.0,

@@ -1,0 +1,31 @@
+"""What `pytest --labd-driver` runs: each clause of the contract a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labd.testing.contract import CHECKS, Check
+from labd.testing.subject import NoSubject, Subject, subject
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each driver and each clause that concerns it."""
+    config = metafunc.config
+    given = config.getoption("labd_transcripts")
+    folder = Path(given) if given else config.rootpath / "tests" / "transcripts"
+    transcripts = folder if folder.is_dir() else None
+    try:
+        subjects = [
+            subject(name, config.getoption("labd_simulator"), transcripts) for name in config.getoption("labd_driver")
+        ]
+    except NoSubject as error:
+        raise pytest.UsageError(f"--labd-driver {error}") from error
+    cases = [(one, check) for one in subjects for check in CHECKS if check.concerns(one)]
+    metafunc.parametrize(("driver", "check"), cases, ids=[f"{one}-{check}" for one, check in cases])
+
+
+def test_contract(driver: Subject, check: Check, tmp_path: Path) -> None:
+    """See the clause's own words."""
+    check.hold(driver, tmp_path)
