@@ -32,6 +32,7 @@ from labd.sdk import (
     Mass,
     OnLoss,
     Potentiostat,
+    Quality,
     Quantity,
     Rejected,
     ScanRate,
@@ -42,6 +43,7 @@ from labd.sdk import (
     cycling_current,
 )
 from labd.sdk.roles import (
+    C_RATE,
     ConstantCurrentResult,
     ConstantVoltageResult,
     CycleData,
@@ -60,6 +62,12 @@ REACHED = 2e-3  # V from a voltage that counts as there
 class Keithley(Potentiostat):
     """A 2450 or 2461 with one cell."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Its normal off state is 0 V across the cell, which runs it down; labd sets the high-impedance one.",
+        "While its output is off nobody sees the cell: an idle one tells no voltage.",
+        "A line is ended by the first thing in it that is not taken; what it was stands in the event log.",
+    )
     Settings = KeithleySettings
     settings: KeithleySettings
 
@@ -205,7 +213,7 @@ class Keithley(Potentiostat):
         lower: Voltage,
         cycles: Annotated[int, Bounds(min=1, max=10000)],
         current: Annotated[Current, Bounds(min=1e-9)] | None = None,
-        c_rate: Annotated[float, Bounds(min=1e-4, max=100)] | None = None,
+        c_rate: Annotated[float, C_RATE, Bounds(min=1e-4, max=100)] | None = None,
         capacity: Annotated[Charge, Bounds(min=1e-6)] | None = None,
         cv_until: Annotated[Current, Bounds(min=1e-9)] | None = None,
         rest: PositiveDuration = 0.0,

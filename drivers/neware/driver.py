@@ -33,6 +33,7 @@ from labd.sdk import (
     Call,
     Charge,
     Current,
+    Effect,
     Fault,
     Frequency,
     Intent,
@@ -40,6 +41,7 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Potentiostat,
+    Quality,
     Rejected,
     Result,
     ScanRate,
@@ -51,6 +53,7 @@ from labd.sdk import (
     action,
 )
 from labd.sdk.roles import (
+    C_RATE,
     ConstantCurrentResult,
     ConstantVoltageResult,
     CycleResult,
@@ -75,6 +78,12 @@ class _Running:
 class Neware(Potentiostat):
     """A Neware cycler; a unit is a channel."""
 
+    quality = Quality("recorded", firmware="BTS 8.0")
+    quirks = (
+        "A start is answered by `ok`, or by `false`: no such file on the cycler's PC, or the channel is not free.",
+        "A look at a channel has four digits after the point: 0.1 mA; the rows of a test have all of them.",
+        "Its reply to a download is misspelt `donwload_resp`.",
+    )
     Settings = NewareSettings
     settings: NewareSettings
     Signals = NewareSignals
@@ -189,7 +198,7 @@ class Neware(Potentiostat):
         lower: Voltage,
         cycles: Annotated[int, Bounds(min=1, max=10000)],
         current: Annotated[Current, Bounds(min=1e-9)] | None = None,
-        c_rate: Annotated[float, Bounds(min=1e-4, max=100)] | None = None,
+        c_rate: Annotated[float, C_RATE, Bounds(min=1e-4, max=100)] | None = None,
         capacity: Annotated[Charge, Bounds(min=1e-6)] | None = None,
         cv_until: Annotated[Current, Bounds(min=1e-9)] | None = None,
         rest: PositiveDuration = 0.0,
@@ -250,6 +259,8 @@ class Neware(Potentiostat):
         still under way finds nothing.
         """
         channel = self._channel(intent.unit)
+        if self.actions[intent.action].effect is not Effect.ONCE:
+            return Outcome(Verdict.UNKNOWN, f"{intent.action} begins no test that could be found")
         look = await self._runner.look(channel)
         if look.barcode != intent.id:
             await self._files.remove(intent.id)

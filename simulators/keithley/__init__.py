@@ -11,6 +11,8 @@ from typing import Any
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import World
 from simulators.holder import Holder
 from simulators.keithley.scpi import (
     ILLEGAL,
@@ -39,6 +41,24 @@ _SETTINGS = (  # kept and told, without physics
 )  # fmt: skip
 
 
+def _lay(world: World) -> None:
+    world.lay_cell("smu/cell", clock.now().timestamp())
+
+
+_TRIAL = Trial(
+    name="smu",
+    settings={"address": "tcp://127.0.0.1:0", "max_current": "10 mA"},
+    furnish=_lay,
+    acts=(
+        ("open_circuit", {"duration": "5 s"}),
+        ("constant_current", {"current": "0.1 mA", "until_time": "10 s"}),
+        ("constant_voltage", {"voltage": "3.7 V", "until_time": "10 s"}),
+        ("cycle", {"upper": "3.8 V", "lower": "3.4 V", "cycles": 1, "current": "1 mA", "half_cycle_limit": "30 s"}),
+        ("cell_off", {}),
+    ),
+)
+
+
 class KeithleySimulator(Simulator):
     """The instrument `<name>`; its cell is the one at `<name>/cell`, wired to the front unless told otherwise.
 
@@ -53,6 +73,8 @@ class KeithleySimulator(Simulator):
         compliance (A): it gives no more current than that, whatever its limit.
         open_circuit (bool): a contact is off; no cell.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -11,6 +11,8 @@ from xml.sax.saxutils import quoteattr
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import World
 from simulators.holder import Holder
 from simulators.neware.channel import PAUSE, PROTECT, WORKING, Channel
 from simulators.neware.schedule import BadSchedule
@@ -24,11 +26,34 @@ _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\r\n<bts version="1.0">\r\n'
 _COLUMNS = ("seqid", "stepid", "cycleid", "steptype", "testtime", "atime", "volt", "curr", "cap", "eng")
 
 
+def _lay(world: World) -> None:
+    world.lay_cell("cycler/21-1-1", clock.now().timestamp())
+
+
+_REST = {"duration": "20 s", "interval": "5 s"}
+_TRIAL = Trial(
+    name="cycler",
+    settings={"address": "127.0.0.1:0", "channels": ["21-1-1"], "directory": "steps", "max_current": "10 mA"},
+    furnish=_lay,
+    acts=(
+        ("open_circuit", _REST),
+        ("constant_current", {"current": "0.1 mA", "until_time": "20 s"}),
+        ("constant_voltage", {"voltage": "3.7 V", "until_time": "20 s"}),
+        ("cycle", {"upper": "3.8 V", "lower": "3.4 V", "cycles": 1, "current": "1 mA", "half_cycle_limit": "30 s"}),
+        ("cell_off", {}),
+    ),
+    effect=lambda simulator: {"tests": simulator.channels["21-1-1"].memory["testid"]},
+    reads=(b"<cmd>connect<", b"<cmd>getdevinfo<", b"<cmd>inquire<", b"<cmd>inquiredf<", b"<cmd>download<"),
+)
+
+
 class NewareSimulator(Simulator):
     """The cycler `<name>`; the cell of channel `21-1-1` is the one at `<name>/21-1-1`.
 
     Settings: `address` (`tcp://host:port`), `channels`, `directory` (where step files are; relative: under the bench's
     directory), `directory_there` (the same as the cycler's own PC names it), `user`, `password`.
+
+    Option `history`: the barcode of the last test by channel, which has finished.
 
     Commands, replies and their quirks as a BTS 8.0 machine's (recording of EmpaEconversion/aurora-neware d4234f7b):
     `donwload_resp`, a start that is refused by `false`, a subdevice that getchlstatus always tells as 1.
@@ -42,6 +67,8 @@ class NewareSimulator(Simulator):
         open_circuit (bool): contacts are off; no cells.
     """
 
+    trial = _TRIAL
+
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         self._ahead = 0.0
@@ -51,6 +78,9 @@ class NewareSimulator(Simulator):
         for unit in channels:
             holder = Holder(self.world, f"{self.name}/{unit}", bench.random(), self.faults)
             self.channels[unit] = Channel(unit, holder, memory.setdefault(unit, {}), bench.random(), self._wall)
+        for unit, barcode in dict(bench.options.get("history") or {}).items():
+            memory["testid"] = int(memory.get("testid", 0)) + 1
+            self.channels[unit].memory.update(barcode=str(barcode), testid=memory["testid"])
         self._known: set[Client] = set()
         self._server: TextServer | None = None
         self._commands: dict[str, Callable[[ET.Element], str]] = {
