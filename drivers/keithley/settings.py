@@ -16,7 +16,8 @@ class KeithleySettings(Settings):
 
     `address` is its socket (`tcp://10.0.0.9:5025`, `TCPIP0::10.0.0.9::5025::SOCKET`) or, by pyvisa, any VISA resource
     (`visa://USB0::0x05E6::0x2450::04451117::INSTR`; `visa_library` names the library). `min_voltage`, `max_voltage` and
-    `max_current` are what the cell bears: nothing beyond them is ever sourced.
+    `max_current` are what the cell bears: nothing beyond them is ever sourced. `model` is what it is, `four_wire`
+    whether the sense leads are at the cell, and `terminals` where the cell is connected, `front` or `rear`.
     """
 
     address: str

@@ -33,6 +33,7 @@ from labd.sdk import (
     Call,
     Charge,
     Current,
+    Effect,
     Fault,
     Frequency,
     Intent,
@@ -250,6 +251,8 @@ class Neware(Potentiostat):
         still under way finds nothing.
         """
         channel = self._channel(intent.unit)
+        if self.actions[intent.action].effect is not Effect.ONCE:
+            return Outcome(Verdict.UNKNOWN, f"{intent.action} begins no test that could be found")
         look = await self._runner.look(channel)
         if look.barcode != intent.id:
             await self._files.remove(intent.id)

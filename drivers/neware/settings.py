@@ -19,7 +19,7 @@ class NewareSettings(Settings):
     `device-subdevice-channel` (`21-1-1`). `directory` is a folder that both reach, and `directory_there` what the
     server's PC calls it (left out: the same). `min_voltage`, `max_voltage` and `max_current` are what the cells bear:
     nothing is ordered beyond them, and the cycler itself ends a test that leaves them by more than `margin`.
-    `backup` is where the server keeps its own copies of the data.
+    `backup` is where the server keeps its own copies of the data; `user` and `password` are for its interface.
     """
 
     address: str
@@ -50,7 +50,7 @@ class NewareSettings(Settings):
 
 
 class NewareSignals(PotentiostatSignals):
-    """What one look tells; current and voltage with four digits after the point."""
+    """Beside the role's: the channel's `state`, the `cycle` and kind of `step` of its test, and its `barcode`."""
 
     state: str | None = None
     cycle: int | None = None

@@ -30,6 +30,8 @@ class NewareSimulator(Simulator):
     Settings: `address` (`tcp://host:port`), `channels`, `directory` (where step files are; relative: under the bench's
     directory), `directory_there` (the same as the cycler's own PC names it), `user`, `password`.
 
+    Option `history`: the barcode of the last test by channel, which has finished.
+
     Commands, replies and their quirks as a BTS 8.0 machine's (recording of EmpaEconversion/aurora-neware d4234f7b):
     `donwload_resp`, a start that is refused by `false`, a subdevice that getchlstatus always tells as 1.
 
@@ -51,6 +53,9 @@ class NewareSimulator(Simulator):
         for unit in channels:
             holder = Holder(self.world, f"{self.name}/{unit}", bench.random(), self.faults)
             self.channels[unit] = Channel(unit, holder, memory.setdefault(unit, {}), bench.random(), self._wall)
+        for unit, barcode in dict(bench.options.get("history") or {}).items():
+            memory["testid"] = int(memory.get("testid", 0)) + 1
+            self.channels[unit].memory.update(barcode=str(barcode), testid=memory["testid"])
         self._known: set[Client] = set()
         self._server: TextServer | None = None
         self._commands: dict[str, Callable[[ET.Element], str]] = {
