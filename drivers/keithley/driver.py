@@ -100,7 +100,9 @@ class Keithley(Potentiostat):
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:
-        """Opens the link, asks who is there, and chooses the off state that opens a relay. Switches nothing on or off.
+        """Opens the link, asks who is there, and chooses the off state that opens a relay.
+
+        An output that is on though nothing of this labd runs was left on by one that died: it is switched off.
 
         Raises:
             Unreachable: nobody answers.
@@ -112,7 +114,8 @@ class Keithley(Potentiostat):
             found = await self._meter.identify()
             if found.model != self.settings.model:
                 raise Fault(f"lab.yaml says {self.settings.model}, and this is a {found.model}")
-            await wire.ask("*OPC?", ":OUTP:VOLT:SMOD HIMP", ":OUTP:CURR:SMOD HIMP")
+            if self._running is None:
+                await self._meter.switch_off()
         except DeviceError:
             await wire.close()
             raise

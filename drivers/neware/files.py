@@ -22,7 +22,7 @@ class StepFiles:
     """
 
     def __init__(self, here: str, there: str | None) -> None:
-        self._here = Path(here)
+        self._here = Path(here).absolute()  # the cycler may be a simulator in another folder
         self._there = there
 
     async def check(self) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from drivers.keithley import DRIVER as KEITHLEY
 from drivers.neware import DRIVER
 from labd import clock
 from labd.journal import SignalStore
 from simulators._kit.simulator import Bench as SimulatorBench
 from simulators._kit.world import World
+from simulators.keithley import SIMULATOR as SMU
 from simulators.neware import SIMULATOR, NewareSimulator
 from tests.run.conftest import at_work
 from tests.run.test_recovery import end_of
-from tests.run.waiting import until_busy
+from tests.run.waiting import until_asked, until_busy
 
 REST = """\
 labd: 1
@@ -86,3 +88,45 @@ async def test_a_link_that_is_lost_for_a_while_holds_nobody_up(tmp_path: Path) -
             assert (await end_of(lab, run)).outcome == "complete"
             assert await lab.events(run, "action.unknown", "run.held") == []
         assert await times_of(tmp_path, run) == WHOLE
+
+
+CHARGE = """\
+labd: 1
+protocol: charge
+version: 1.0.0
+summary: Charge a cell.
+roles: {smu: potentiostat}
+start: charge
+states:
+  charge:
+    summary: Charge.
+    do: smu.constant_current
+    with: {current: 0.5 mA, until_time: 12 h, until_voltage: 4.1 V, interval: 30 s}
+    next: done
+  done: {end: complete}
+"""
+
+
+async def test_a_sourcemeter_that_a_dead_daemon_left_on_is_switched_off_by_the_next_and_a_person_is_asked(
+    tmp_path: Path,
+) -> None:
+    world = World(seed=3)
+    world.lay_cell("smu/cell", clock.now().timestamp())
+    settings: dict[str, Any] = {"address": "127.0.0.1:0"}
+    simulator = SMU(SimulatorBench("smu", world, settings, directory=tmp_path))
+    settings |= await simulator.start() | {"max_current": "10 mA"}
+    lab_yaml = {"devices": {"smu": {"driver": "keithley", "settings": settings}}}
+    try:
+        async with at_work(tmp_path, {}, {"keithley": KEITHLEY}, lab_yaml=lab_yaml) as lab:
+            run = await lab.start(CHARGE)
+            await until_busy(lab, "smu")
+            await asyncio.sleep(1800)
+        assert simulator.source.on
+        await asyncio.sleep(600)
+        async with at_work(tmp_path, {}, {"keithley": KEITHLEY}, lab_yaml=lab_yaml) as lab:
+            assert not simulator.source.on
+            question = await until_asked(lab, run)
+            assert "constant_current" in str(question)
+            assert not simulator.source.on
+    finally:
+        await simulator.stop()

@@ -141,6 +141,7 @@ async def test_a_charge_whose_daemon_dies_ends_at_its_voltage_and_is_made_safe_b
         assert abs(simulator.source.amps) < 0.1e-3
         second = DRIVER(driver.setup)
         await second.connect()
+        assert not simulator.source.on
         await second.safe_state()
         await second.safe_state()
         assert not simulator.source.on
@@ -203,6 +204,20 @@ async def test_a_lost_answer_to_a_reading_is_asked_for_again(tmp_path: Path) -> 
         await driver.cancel("a1")
         result, _ = await task
         assert result.charge == pytest.approx(120 * 0.5 / 3600, rel=0.1)
+
+
+async def test_a_link_that_is_opened_again_in_mid_charge_switches_nothing_off(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (driver, simulator), asyncio.TaskGroup() as group:
+        task = group.create_task(act(driver, "constant_current", **CHARGE))
+        await asyncio.sleep(60)
+        await driver.close()
+        await asyncio.sleep(10)
+        await driver.connect()
+        assert simulator.source.on
+        await asyncio.sleep(60)
+        await driver.cancel("a1")
+        result, _ = await task
+        assert result.charge == pytest.approx(130 * 0.5 / 3600, rel=0.05)
 
 
 async def test_an_instrument_that_falls_silent_is_given_up_and_then_made_safe(tmp_path: Path) -> None:
