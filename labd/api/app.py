@@ -37,6 +37,7 @@ from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
+from labd.lab.config import LabConfig
 from labd.records import export as write_files
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError, State
@@ -128,8 +129,19 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     return app
 
 
+def _contract(lab: LabConfig) -> dict[str, Any]:
+    """What is said over MQTT, as an AsyncAPI document. It takes 60 ms with the import: too long for the loop."""
+    from labd.telemetry.asyncapi import document
+
+    return document(lab)
+
+
 def _lab_routes(api: APIRouter, services: Services) -> None:
     devices = services.engine.lab.devices
+
+    @api.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi() -> dict[str, Any]:
+        return await asyncio.to_thread(_contract, services.engine.lab.config)
 
     @api.get("/status")
     async def status() -> StatusModel:

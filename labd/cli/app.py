@@ -15,6 +15,7 @@ from labd.cli import (
     guarding,
     keeping,
     making,
+    mqtt,
     pairing,
     picturing,
     planning,
@@ -129,6 +130,7 @@ keeping.register(app)
 tracing.register(app)
 pairing.register(app)
 stocking.register(app)
+mqtt.register(app)
 
 
 @app.command()

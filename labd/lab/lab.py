@@ -76,7 +76,9 @@ class Lab:
         names = self.config.roles.get(role)
         if names is None:
             names = [name for name, device in self.devices.items() if device.driver.role == role]
-        able = [self.devices[name] for name in names if not self.devices[name].driver.lacks().keys() & set(actions)]
+        able = [self.devices[name] for name in names]
+        if actions:
+            able = [device for device in able if device.driver.lacks().keys().isdisjoint(actions)]
         return [(device, unit) for device in able for unit in device.driver.units]
 
     def scarce(self) -> frozenset[str]:

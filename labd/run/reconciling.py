@@ -13,7 +13,7 @@ from labd.lab.evidence import NoEvidence
 from labd.run.hands import Hands, Work
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.recorder import Rows
-from labd.sdk import DeviceError, Intent, Outcome, OutcomeUnknown, Verdict
+from labd.sdk import Call, DeviceError, Intent, Outcome, OutcomeUnknown, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Reconciler(Hands):
         if outcome.verdict is Verdict.RUNNING:
             outcome = await self._take_up(work, intent, rows)
         elif outcome.verdict in (Verdict.DONE, Verdict.PARTIAL):
-            await self._catch_up(work, intent, rows)
+            await self._catch_up(work.order, intent, rows)
         more = {"by": "device", "why": outcome.why}
         if outcome.verdict is Verdict.NOT_DONE:
             work.unknown = False
@@ -121,7 +121,14 @@ class Reconciler(Hands):
 
     async def ask(self, order: Order, intent: Intent) -> Outcome:
         """Asks the device once more what became of an action that nobody knows about."""
-        return await order.bound.device.outcome(intent)
+        outcome = await order.bound.device.outcome(intent)
+        if outcome.verdict is Verdict.DONE:
+            rows = self.recorder.rows(order, intent)
+            try:
+                await self._catch_up(order, intent, rows)
+            finally:
+                await rows.close()
+        return outcome
 
     async def _ask_device(self, order: Order, intent: Intent) -> Outcome:
         outcome = Outcome(Verdict.UNKNOWN, "the device was not asked")
@@ -144,11 +151,10 @@ class Reconciler(Hands):
             return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}", known)
         return Outcome(Verdict.DONE, "it was taken up again and ended", result)
 
-    async def _catch_up(self, work: Work, intent: Intent, rows: Rows) -> None:
+    async def _catch_up(self, order: Order, intent: Intent, rows: Rows) -> None:
         """Gets the rows that the device has kept of what ended unheard; its outcome is known without them."""
-        call = self._call(work, intent, rows)
         try:
-            call.rows_before = await rows.count()
-            await work.order.bound.device.catch_up(intent, call)
+            call = Call(intent.id, intent.unit, intent.baseline, on_row=rows.append, rows_before=await rows.count())
+            await order.bound.device.catch_up(intent, call)
         except DeviceError as error:
             log.warning("rows of an action are missing", action=intent.id, problem=str(error))

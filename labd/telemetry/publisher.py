@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -61,6 +61,10 @@ class Session(Protocol):
             ConnectionLost: the connection ended before.
             PublishRefused: the broker answered with a failure.
         """
+        ...
+
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        """Hands over many of QoS 0 at once; the future ends when the socket has taken the last. Raises as `send`'s."""
         ...
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:

@@ -175,3 +175,10 @@ async def test_a_question_tells_which_value_it_asks_for(served: Served) -> None:
         asks = await bench.wait((await bench.start(protocol=protocol))["run"])
         assert asks["question"]["input"] == {"type": "quantity", "unit": "kN", "min": 1.0, "max": 9.0, "choices": []}
         assert (await bench.client.get("/status")).json()["runs"] == [asks]
+
+
+async def test_the_mqtt_contract_of_the_lab_can_be_had(served: Served) -> None:
+    async with served() as bench:
+        told = (await bench.client.get("/asyncapi.json")).json()
+        assert told["asyncapi"] == "3.0.0"
+        assert told["channels"]["status"]["address"] == f"labd/1/{bench.engine.lab.config.lab}/status"

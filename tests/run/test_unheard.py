@@ -14,6 +14,7 @@ from drivers.keithley import DRIVER as KEITHLEY
 from drivers.neware import DRIVER
 from labd import clock
 from labd.journal import SignalStore
+from labd.run.lifecycle import Command
 from simulators._kit.simulator import Bench as SimulatorBench
 from simulators._kit.world import World
 from simulators.keithley import SIMULATOR as SMU
@@ -87,6 +88,23 @@ async def test_a_link_that_is_lost_for_a_while_holds_nobody_up(tmp_path: Path) -
             await simulator.start()
             assert (await end_of(lab, run)).outcome == "complete"
             assert await lab.events(run, "action.unknown", "run.held") == []
+        assert await times_of(tmp_path, run) == WHOLE
+
+
+async def test_rows_come_with_a_late_word_too(tmp_path: Path) -> None:
+    async with cycler(tmp_path) as (simulator, lab_yaml):
+        async with at_work(tmp_path, {}, {"neware": DRIVER}, lab_yaml=lab_yaml) as lab:
+            run = await lab.start(REST)
+            await until_busy(lab, "cycler")
+            await asyncio.sleep(6000)
+            await simulator.stop()
+            await until_asked(lab, run)  # its time is over, and nobody can tell
+            await simulator.start()
+            async with asyncio.timeout(3600):
+                while (await lab.engine.state(run)).question is not None:
+                    await asyncio.sleep(1)
+            await lab.engine.command(run, Command.UNHOLD, by="eva")
+            assert (await end_of(lab, run)).outcome == "complete"
         assert await times_of(tmp_path, run) == WHOLE
 
 
