@@ -33,6 +33,7 @@ from labd.sdk import (
     Effect,
     Fault,
     OutcomeUnknown,
+    Quality,
     Rejected,
     Settings,
     Setup,
@@ -132,6 +133,12 @@ class Status:
 class Julabo(Thermostat):
     """One thermostat. Connecting changes nothing; it must have been set to remote control at its panel."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "It never answers an OUT command: setpoint and start are read back.",
+        "Remote control must be switched on at its panel.",
+        "It forgets its setpoint with the power: a power cut shows as the first setpoint, switched off.",
+    )
     Settings = JulaboSettings
     settings: JulaboSettings
     Signals = JulaboSignals

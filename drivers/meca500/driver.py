@@ -34,6 +34,7 @@ from labd.sdk import (
     Place,
     Plain,
     Position,
+    Quality,
     Rejected,
     Result,
     Settings,
@@ -74,6 +75,12 @@ class Meca500Settings(Settings):
 class Meca500(Arm):
     """A Meca500 with an electric gripper. Connecting moves nothing: activation and homing are the action `home`."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Its messages end with NUL.",
+        "A motion is done when its checkpoint comes; homing is lost with the power.",
+        "It takes one client at its control port.",
+    )
     Settings = Meca500Settings
     settings: Meca500Settings
 

@@ -38,6 +38,7 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Potentiostat,
+    Quality,
     Rejected,
     Result,
     ScanRate,
@@ -93,6 +94,11 @@ class MethodScriptSettings(Settings):
 class MethodScript(Potentiostat):
     """An EmStat4, Nexus or EmStat Pico with one cell."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "An error at run time skips `on_finished:`: the cell is switched off by a script of its own.",
+        "It remembers no script that has ended: what became of one is unknown after a kill.",
+    )
     Settings = MethodScriptSettings
     settings: MethodScriptSettings
 

@@ -71,7 +71,13 @@ def imports(names: Iterable[str], homes: Mapping[str, str], first_party: Sequenc
     sections: dict[int, list[str]] = {}
     for module, members in sorted(modules.items(), key=lambda one: (bool(one[1]), one[0])):
         package = module.partition(".")[0]
-        place = 2 if package in first_party else 1 if package in {"pydantic", "labd", "simulators", "pytest"} else 0
+        place = (
+            2
+            if package in first_party
+            else 1
+            if package in {"asyncua", "pydantic", "labd", "simulators", "pytest"}
+            else 0
+        )
         ordered = sorted(members, key=_rank)
         line = fitted(f"from {module} import ", ordered, "") if ordered else f"import {module}"
         if len(line.partition("\n")[0]) > WIDTH or "\n" in line:

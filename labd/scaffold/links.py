@@ -22,7 +22,8 @@ class Link:
         example: an address as people write it in lab.yaml.
         constants, settings, link, open: of the driver.
         server: whose faults the simulator has; start_raises, fields, start, stop, constants_of_simulator: its code.
-        extra: the optional dependency that it needs.
+        needs: modules of an extra of labd with the link's name, without which there is no such link.
+        homes: of names that the driver uses, where others of the same name are elsewhere.
     """
 
     by: str
@@ -39,8 +40,7 @@ class Link:
     start: str
     stop: str
     start_raises: str = ""
-    bases: str = ""
-    extra: str = ""
+    needs: tuple[str, ...] = ()
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def template(self, side: str) -> str:
@@ -181,7 +181,54 @@ LINKS: dict[str, Link] = {
 """,
         stop=_STOP,
     ),
-}
+    "visa": Link(
+        by="by SCPI on a VISA socket",
+        wire="SCPI, lines that end with LF: `*IDN?`, `:STAT?` (answered with JSON),\n"
+        "`:ORD <number> <verb> <values as JSON>`, `:ABOR`, `:SYST:ERR?`.",
+        code="visa",
+        address="TCPIP::127.0.0.1::0::SOCKET",
+        example="TCPIP::10.0.0.9::5025::SOCKET",
+        constants=f'{_LIMIT}\n\n_RESOURCE = re.compile(r"TCPIP\\d*::([^:]+)::(\\d+)::SOCKET", re.IGNORECASE)',
+        settings=_settings("`TCPIP::host::port::SOCKET`.", "_host_and_port(text)"),
+        link="        self._link = TcpLink(*_host_and_port(self.settings.address))\n",
+        open="        await self._link.open()\n",
+        server="TextServer",
+        fields="        self._server: TextServer | None = None\n        self._error = _NO_ERROR\n",
+        start="""\
+        self._server = TextServer(self._on_message, end=b"\\n", faults=self.faults)
+        _, host, port, _ = str(self.bench.settings["address"]).split("::")
+        return {"address": f"TCPIP::{host}::{await self._server.start(host, int(port))}::SOCKET"}
 
-LACKING = {"opcua": "opcua", "visa": "visa"}
-"""Links that need an extra of labd, by its name."""
+    def _on_message(self, client: Client, message: str) -> None:
+        answer = self._carried_out(message)
+        if answer is not None:
+            client.send(answer)
+""",
+        stop=_STOP,
+    ),
+    "opcua": Link(
+        by="over OPC UA",
+        wire="`Toy/State`, a variable with JSON; methods `Toy/Order` (number, verb, values as JSON) and `Toy/Stop`.",
+        code="opcua",
+        address="opc.tcp://127.0.0.1:0",
+        example="opc.tcp://10.0.0.7:4840",
+        constants=f'{_LIMIT}\nNAMESPACES = {{"toy": "urn:labd:toy"}}',
+        settings=_settings("`opc.tcp://host:port`.", "checked_address(text)"),
+        link="        self._link = OpcUaLink(self.settings.address, namespaces=NAMESPACES, deadline=ANSWER_LIMIT)\n",
+        open="        await self._link.open()\n",
+        server="UaServer",
+        fields="        self._server: UaServer | None = None\n",
+        start="""\
+        server = UaServer(NAMESPACES, self._show, self.bench.options, self.faults)
+        await server.prepare()
+        await server.variable("Toy/State", "", "String")
+        await server.method("Toy/Order", self._ordered, ("number: UInt32", "verb: String", "values: String"))
+        await server.method("Toy/Stop", self._stopped)
+        self._server = server
+        return {"address": await server.start(str(self.bench.settings["address"]))}
+""",
+        stop=_STOP,
+        needs=("asyncua", "labd.io.opcua"),
+        homes={"checked_address": "labd.io.opcua"},
+    ),
+}

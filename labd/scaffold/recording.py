@@ -42,6 +42,9 @@ def recorded(driver: Path, simulator: Path, link: str) -> str:
 
     clock.run(told(), clock.VirtualTimeline())
     kind = link if link in {"http", "modbus"} else "stream"
+    if link == "opcua":  # its frames carry times and secrets of their session: there is nothing to play again
+        heard.clear()
+        calls.clear()
     origin = Origin.model_validate(
         {
             "device": "toy device",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 HOMES: dict[str, str] = {
-    **dict.fromkeys(("asyncio", "json", "math", "zlib"), ""),
+    **dict.fromkeys(("asyncio", "json", "math", "re", "zlib"), ""),
     **dict.fromkeys(("Annotated", "Any", "Literal"), "typing"),
     **dict.fromkeys(("Mapping", "Sequence"), "collections.abc"),
     **dict.fromkeys(
@@ -17,6 +17,7 @@ HOMES: dict[str, str] = {
     **dict.fromkeys(
         ("ModbusAddress", "ModbusLink", "WordOrder", "float32", "from_float32", "uint32"), "labd.io.modbus"
     ),
+    "OpcUaLink": "labd.io.opcua",
     **dict.fromkeys(("TcpLink", "host_and_port"), "labd.io.tcp"),
 }
 """Of a driver, beside labd.sdk."""
@@ -26,6 +27,8 @@ SIMULATOR_HOMES: dict[str, str] = {
     "Any": "typing",
     **dict.fromkeys(("Mapping", "Sequence"), "collections.abc"),
     "clock": "labd",
+    "ua": "asyncua",
+    "UaServer": "simulators._kit.opcua",
     **dict.fromkeys(("HttpServer", "Reply", "Request"), "simulators._kit.http"),
     "mass_at": "simulators._kit.matter",
     **dict.fromkeys(

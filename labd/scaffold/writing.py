@@ -19,10 +19,9 @@ from labd.sdk import ROLES, Driver
 from labd.sdk import __all__ as sdk_names
 from labd.sdk.roles import __all__ as role_names
 
-LINKS = ("serial", "tcp", "modbus", "opcua", "visa", "http")
+LINKS = tuple(KINDS)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_NEEDS = {"opcua": "asyncua", "visa": "pyvisa"}
 _REGISTERS = {"number": 2, "text": 16, "list": 8}
 
 
@@ -113,12 +112,16 @@ def _check(name: str, link: str, role: str) -> None:
         raise ScaffoldError(f"there is no toy of the role {role}; take another, and change it")
     if name in known_drivers():
         raise ScaffoldError(f"there is a driver {name!r} already; choose another name")
-    if link not in KINDS:
-        need = _NEEDS[link]
-        missing = "" if find_spec(need) else f" {need} is not installed: `pip install 'labd[{link}]'`;"
-        raise ScaffoldError(
-            f"there is no toy device for {link} yet;{missing} begin with `--link tcp`, and put your link in its place"
-        )
+    if not available(link):
+        raise ScaffoldError(f"{link} needs more than is installed here: `pip install 'labd[{link}]'`")
+
+
+def available(link: str) -> bool:
+    """Whether all is there that a link needs."""
+    try:
+        return all(find_spec(module) is not None for module in KINDS[link].needs)
+    except ModuleNotFoundError:
+        return False
 
 
 def _planned(name: str, into: Path) -> _Plan:
@@ -180,7 +183,8 @@ def _driver(name: str, link: Link, kind: str, role: type[Driver], plan: _Plan) -
         "STATE ROWS": _STATE_ROWS if rows else "",
         "MODBUS ROWS": _MODBUS_ROWS if rows else "",
     }
-    homes = {**HOMES, **dict.fromkeys(role_names, "labd.sdk.roles"), **dict.fromkeys(sdk_names, "labd.sdk")}
+    of_sdk = {**dict.fromkeys(role_names, "labd.sdk.roles"), **dict.fromkeys(sdk_names, "labd.sdk")}
+    homes = {**HOMES, **of_sdk, **link.homes}
     return _filled(template("driver"), parts, homes, plan.first_party)
 
 
@@ -230,13 +234,13 @@ _MODBUS_ROWS = """\
 # ── the simulator ────────────────────────────────────────────────────────────────────────────────────────────────────
 def _simulator(name: str, link: Link, kind: str, role: type[Driver], plan: _Plan) -> str:
     rows = role.role == "potentiostat"
-    port = "" if kind == "serial" else f"PORT = {_PORTS[kind]}\n"
+    port = f"PORT = {_PORTS[kind]}\n" if kind in _PORTS else _MORE.get(kind, "")
     parts = {
         "WIRE CODE": link.template("simulator"),
         "CLASS": _class(name),
         "TITLE": _title(name),
         "THING": THINGS[role.role],
-        "ITS WIRE": {"serial": "a serial line", "tcp": "a TCP port", "http": "an HTTP server"}.get(kind, "Modbus TCP"),
+        "ITS WIRE": _WIRES[kind],
         "WIRE": link.wire,
         "CONSTANTS": port + (_map(role, driver=False) if kind == "modbus" else ""),
         "PHYSICS": physics(role.role),
@@ -252,6 +256,15 @@ def _simulator(name: str, link: Link, kind: str, role: type[Driver], plan: _Plan
     return _filled(template("simulator"), parts, SIMULATOR_HOMES, plan.first_party)
 
 
+_MORE = {"visa": "_NO_ERROR = '0,\"No error\"'\n", "opcua": 'NAMESPACES = {"toy": "urn:labd:toy"}\n'}
+_WIRES = {
+    "serial": "a serial line",
+    "tcp": "a TCP port",
+    "visa": "a socket with SCPI",
+    "http": "an HTTP server",
+    "modbus": "Modbus TCP",
+    "opcua": "an OPC UA server",
+}
 _PORTS = {"tcp": 4000, "http": 8080, "modbus": 502}
 _STATE = """\
         told = {"model": "toy", "serial": self.name, "firmware": "1.0", "boot": self.boot}
@@ -335,7 +348,7 @@ def _filled(text: str, parts: dict[str, str], homes: dict[str, str], first_party
     for mark, part in parts.items():
         # a mark on a line of its own goes with its line where nothing stands for it
         whole = part.rstrip("\n")
-        text = re.sub(f"^«{mark}»\n", lambda _, whole=whole: f"{whole}\n" if whole else "", text, flags=re.MULTILINE)
+        text = f"\n{text}".replace(f"\n«{mark}»\n", f"\n{whole}\n" if whole else "\n")[1:]
         text = text.replace(f"«{mark}»", part)
     head, body = text.split("«IMPORTS»", 1)
     return head + imports(used(body), homes, first_party) + body

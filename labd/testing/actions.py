@@ -37,6 +37,8 @@ WORTH_CANCELLING = 0.5  # s; what is shorter has no middle
 
 _VARYING = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _COUNT = re.compile(rb"^\W?\d+\W")  # a request's own number at its beginning, `#17 `
+_OPC_UA = re.compile(rb"MSGF")  # OPC 10000-6, 7.1.2: a header of 24 bytes with counters, the service, its arguments
+_OPC_UA_BODY = 40
 _HTTP_READ = re.compile(rb"(GET|HEAD) ")
 
 
@@ -157,6 +159,8 @@ def _constant(piece: bytes) -> bytes:
     """A piece without what is another each time: the transaction of Modbus TCP, a count, the ids of a server."""
     if _is_modbus_tcp(piece):
         return piece[2:]
+    if _OPC_UA.match(piece):
+        return piece[:4] + piece[24:28] + piece[-_OPC_UA_BODY:]
     return _VARYING.sub(b"*", _COUNT.sub(b"*", piece))
 
 

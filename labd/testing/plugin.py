@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from labd.testing.subject import Subject
+
 SUITE = Path(__file__).parent / "suite.py"
+SUBJECTS: pytest.StashKey[list[Subject]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Adds the suite to what is collected; alone, where no other tests were named."""
-    if not config.getoption("labd_driver"):
+    names = config.getoption("labd_driver")
+    if not names:
         return
+    from labd.testing.subject import NoSubject, subject
+
+    given = config.getoption("labd_transcripts")
+    folder = Path(given) if given else config.rootpath / "tests" / "transcripts"
+    transcripts = folder if folder.is_dir() else None
+    try:
+        config.stash[SUBJECTS] = [subject(name, config.getoption("labd_simulator"), transcripts) for name in names]
+    except NoSubject as error:
+        raise pytest.UsageError(f"--labd-driver {error}") from error
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*(config.args if named else ()), str(SUITE)]

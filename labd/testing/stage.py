@@ -30,7 +30,7 @@ from labd.sdk import (
     Signals,
     Unreachable,
 )
-from labd.testing.subject import Subject
+from labd.testing.subject import Subject, usual
 from labd.testing.wire import Wire
 from simulators._kit.pty import PtyError
 from simulators._kit.simulator import Bench, Simulator
@@ -207,10 +207,11 @@ class _NotSo(Exception):
 
 
 def settings_of(subject: Subject) -> list[dict[str, Any]]:
-    """The trial's settings; where they lack an address, with each that may be one."""
-    said = dict(subject.trial.settings)
+    """The trial's settings, what is required besides made up; where they lack an address, with each that may be one."""
     fields = subject.driver.Settings.model_fields
     key = next((key for key in ("address", "port", "resource", "endpoint", "url") if key in fields), None)
+    wanted = {name: usual(field) for name, field in fields.items() if field.is_required() and name != key}
+    said = {**{name: value for name, value in wanted.items() if value is not None}, **subject.trial.settings}
     if key is None or key in said:
         return [said]
     return [{**said, key: address.format(name=subject.name)} for address in _ADDRESSES]

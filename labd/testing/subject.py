@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from labd.lab.equipment import find_driver, known_drivers
+from labd.lab.models import LabError
 from labd.sdk import Action, DeviceError, Driver, Parameters, Setup
 from labd.sdk.quantities import bounds_of, is_place, unit_of
 from simulators._kit.registry import GROUP, checked, find_simulator
@@ -99,10 +100,10 @@ def _made_up(action: Action) -> dict[str, Any]:
     wanted = [name for name, field in fields.items() if field.is_required()]
     if action.one_of and not any(name in wanted for name in action.one_of):
         wanted.append(action.one_of[0])
-    return {name: _value(fields[name]) for name in wanted}
+    return {name: usual(fields[name]) for name in wanted}
 
 
-def _value(field: FieldInfo) -> Any:
+def usual(field: FieldInfo) -> Any:
     """A value within a field's bounds; None where none can be thought of."""
     unit, bounds = unit_of(field), bounds_of(field)
     kind = field.annotation
@@ -140,7 +141,7 @@ def subject(name: str, simulator: str | None = None, transcripts: Path | None = 
         if not (isinstance(driver, type) and issubclass(driver, Driver)):
             raise NoSubject(f"{name}: this is no driver, no subclass of labd.sdk.Driver")
         found = _simulator(name, driver, simulator)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (LabError, ImportError, AttributeError, TypeError, ValueError) as error:
         raise NoSubject(f"{name}: {error}") from error
     return Subject(name, driver, found, transcripts)
 
@@ -169,4 +170,4 @@ def _loaded(module: str, attribute: str) -> Any:
     return found
 
 
-__all__ = ["GROUP", "NoSubject", "Subject", "shipped", "subject"]
+__all__ = ["GROUP", "NoSubject", "Subject", "shipped", "subject", "usual"]

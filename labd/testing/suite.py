@@ -7,21 +7,13 @@ from pathlib import Path
 import pytest
 
 from labd.testing.contract import CHECKS, Check
-from labd.testing.subject import NoSubject, Subject, subject
+from labd.testing.plugin import SUBJECTS
+from labd.testing.subject import Subject
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each driver and each clause that concerns it."""
-    config = metafunc.config
-    given = config.getoption("labd_transcripts")
-    folder = Path(given) if given else config.rootpath / "tests" / "transcripts"
-    transcripts = folder if folder.is_dir() else None
-    try:
-        subjects = [
-            subject(name, config.getoption("labd_simulator"), transcripts) for name in config.getoption("labd_driver")
-        ]
-    except NoSubject as error:
-        raise pytest.UsageError(f"--labd-driver {error}") from error
+    subjects = metafunc.config.stash[SUBJECTS]
     cases = [(one, check) for one in subjects for check in CHECKS if check.concerns(one)]
     metafunc.parametrize(("driver", "check"), cases, ids=[f"{one}-{check}" for one, check in cases])
 

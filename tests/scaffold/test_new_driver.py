@@ -12,11 +12,13 @@ import pytest
 from labd.lab.equipment import known_drivers
 from labd.scaffold import ScaffoldError, Written, new_driver
 from labd.scaffold.links import LINKS
+from labd.scaffold.writing import available
 from labd.sdk import ROLES
 from labd.testing import CHECKS, Subject, shipped, subject
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = [(role, [*LINKS][number % len(LINKS)]) for number, role in enumerate(ROLES)]
+HERE = [link for link in LINKS if available(link)]
+SAMPLE = [(role, HERE[number % len(HERE)]) for number, role in enumerate(ROLES)]
 """Each role once, and with them each link; `python -m tests.scaffold.matrix` takes all pairs."""
 
 
@@ -136,8 +138,6 @@ def test_its_own_test_passes(checkout: Path) -> None:
         ("julabo", "tcp", "pump", "there is a driver 'julabo' already"),
         ("mine", "modbs", "pump", "did you mean `modbus`"),
         ("mine", "tcp", "pumpe", "did you mean `pump`"),
-        ("mine", "visa", "pump", "no toy device for visa yet"),
-        ("mine", "opcua", "pump", "no toy device for opcua yet"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_mend_and_nothing_is_written(
@@ -158,7 +158,15 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert len(second.files) == 4  # the package's pyproject.toml is the owner's
 
 
-def test_each_link_and_role_has_a_toy_or_says_why_not() -> None:
-    assert {link for _, link in SAMPLE} == set(LINKS)
+def test_a_link_that_lacks_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labd.scaffold.writing.find_spec", lambda _: None)
+    with pytest.raises(ScaffoldError, match=r"pip install 'labd\[opcua\]'"):
+        new_driver("mine", "opcua", "pump", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_link_and_role_has_a_toy() -> None:
+    assert {link for _, link in SAMPLE} == set(HERE)
+    assert set(LINKS) == {"serial", "tcp", "modbus", "opcua", "visa", "http"}
     assert {role for role, _ in SAMPLE} == set(ROLES)
     assert isinstance(subject("julabo"), Subject)
