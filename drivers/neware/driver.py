@@ -20,7 +20,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import JsonValue
 
-from drivers.neware.files import StepFiles
+from drivers.neware.files import StepFiles, password_of
 from drivers.neware.orders import Orders
 from drivers.neware.runner import Runner
 from drivers.neware.settings import NewareSettings, NewareSignals
@@ -84,7 +84,7 @@ class Neware(Potentiostat):
         super().__init__(setup)
         limits = self.settings
         host, port = host_and_port(limits.address.removeprefix("tcp://"), PORT)
-        self._bts = Bts(host, port, limits.user, limits.password)
+        self._bts = Bts(host, port, limits.user)
         self._files = StepFiles(limits.directory, limits.directory_there)
         self._orders = Orders(setup.name, limits.min_voltage, limits.max_voltage, limits.max_current, limits.margin)
         self._runner = Runner(self._bts, self._files, self._orders.protection, limits.backup)
@@ -114,7 +114,7 @@ class Neware(Potentiostat):
             Fault: the login is refused, or the server does not have a channel of lab.yaml.
         """
         await self._files.check()
-        await self._bts.enter()
+        await self._bts.enter(await password_of(self.settings.password_file))
         found = await self._bts.channels()
         missing = [unit for unit in self.units if unit not in found]
         if missing:

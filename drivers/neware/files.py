@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labd.sdk import Rejected, Unreachable
 
+FACTORY = "neware"  # the password that a BTS server has from the factory
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -65,6 +66,20 @@ class StepFiles:
     @property
     def _separator(self) -> str:
         return "\\" if self._there is not None and "\\" in self._there else "/"
+
+
+async def password_of(file: str | None) -> str:
+    """The password of the BTS server's interface: what stands in a file, or the factory's.
+
+    Raises:
+        Unreachable: the file cannot be read.
+    """
+    if file is None:
+        return FACTORY
+    try:
+        return (await asyncio.to_thread(Path(file).read_text, "utf-8")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreachable(f"password_file: {file} cannot be read: {error}") from error
 
 
 def _write(file: Path, text: str) -> None:

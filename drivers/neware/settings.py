@@ -19,7 +19,8 @@ class NewareSettings(Settings):
     `device-subdevice-channel` (`21-1-1`). `directory` is a folder that both reach, and `directory_there` what the
     server's PC calls it (left out: the same). `min_voltage`, `max_voltage` and `max_current` are what the cells bear:
     nothing is ordered beyond them, and the cycler itself ends a test that leaves them by more than `margin`.
-    `backup` is where the server keeps its own copies of the data; `user` and `password` are for its interface.
+    `backup` is where the server keeps its own copies of the data; `user` is that of its interface,
+    and `password_file` holds the password; left out, it is the factory's.
     """
 
     address: str
@@ -31,7 +32,7 @@ class NewareSettings(Settings):
     max_current: Annotated[Current, Bounds(min=1e-9)]
     margin: Annotated[Voltage, Bounds(min=0, max=0.5)] = 0.02
     user: str = "admin"
-    password: str = "neware"  # noqa: S105 - the factory's
+    password_file: str | None = None
     backup: str = "C:\\Neware data"
 
     @field_validator("address")

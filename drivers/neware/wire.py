@@ -80,19 +80,20 @@ class Record:
 class Bts:
     """One server, and one login on it."""
 
-    def __init__(self, host: str, port: int, user: str, password: str) -> None:
+    def __init__(self, host: str, port: int, user: str) -> None:
         self.link = TcpLink(host, port, late=LATE, limit=LONGEST)
-        self._login = (user, password)
+        self._login = (user, "")
         self._turn = asyncio.Lock()
 
-    async def enter(self) -> None:
-        """Opens the link and logs in.
+    async def enter(self, password: str) -> None:
+        """Opens the link and logs in, now and whenever the link was lost for an answer.
 
         Raises:
             Unreachable: nobody listens, or nobody answers.
             Fault: the login is refused.
         """
         async with self._turn:
+            self._login = (self._login[0], password)
             await self._enter()
 
     async def _enter(self) -> None:

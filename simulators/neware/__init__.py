@@ -28,9 +28,9 @@ class NewareSimulator(Simulator):
     """The cycler `<name>`; the cell of channel `21-1-1` is the one at `<name>/21-1-1`.
 
     Settings: `address` (`tcp://host:port`), `channels`, `directory` (where step files are; relative: under the bench's
-    directory), `directory_there` (the same as the cycler's own PC names it), `user`, `password`.
+    directory), `directory_there` (the same as the cycler's own PC names it), `user`.
 
-    Option `history`: the barcode of the last test by channel, which has finished.
+    Options: `history`, the barcode of the last test by channel, which has finished; `password` of its interface.
 
     Commands, replies and their quirks as a BTS 8.0 machine's (recording of EmpaEconversion/aurora-neware d4234f7b):
     `donwload_resp`, a start that is refused by `false`, a subdevice that getchlstatus always tells as 1.
@@ -136,7 +136,7 @@ class NewareSimulator(Simulator):
         client.send(f"{_HEAD}{reply}</bts>")
 
     def _connect(self, client: Client, root: ET.Element) -> str:
-        user, password = self.bench.settings.get("user", "admin"), self.bench.settings.get("password", "neware")
+        user, password = self.bench.settings.get("user", "admin"), self.bench.options.get("password", "neware")
         known = (root.findtext("username"), root.findtext("password"), root.findtext("type")) == (
             user,
             password,

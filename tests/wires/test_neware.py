@@ -360,8 +360,10 @@ async def test_another_test_on_the_channel_proves_nothing(tmp_path: Path) -> Non
 # ── connecting ───────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_a_wrong_password_a_strange_channel_and_a_missing_folder_say_what_to_do(tmp_path: Path) -> None:
     async with cycler(tmp_path) as (driver, _):
+        (tmp_path / "password").write_text("wrong\n")
         for change, kind, text in (
-            ({"password": "wrong"}, Fault, "refuses the login of admin"),
+            ({"password_file": str(tmp_path / "password")}, Fault, "refuses the login of admin"),
+            ({"password_file": str(tmp_path / "no")}, Unreachable, "password_file: .* cannot be read"),
             ({"channels": ["21-1-1", "22-1-1"]}, Fault, "no channel 22-1-1; it has: 21-1-1, 21-1-2"),
             ({"directory": str(tmp_path / "none")}, Unreachable, "mount the folder"),
         ):
@@ -369,6 +371,17 @@ async def test_a_wrong_password_a_strange_channel_and_a_missing_folder_say_what_
             with pytest.raises(kind, match=text):
                 await other.connect()
             await other.close()
+
+
+async def test_a_password_of_ones_own_stands_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret & <more>\n")
+    async with cycler(tmp_path) as (driver, simulator):
+        simulator.bench.options["password"] = "secret & <more>"  # type: ignore[index]
+        own = DRIVER(Setup("cycler", {**driver.setup.settings, "password_file": str(tmp_path / "password")}))
+        assert (await own.connect()).model == "BTS 8, device type 27"
+        await own.close()
+        with pytest.raises(Fault, match="refuses the login"):
+            await driver.connect()
 
 
 async def test_what_the_cell_does_not_bear_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
