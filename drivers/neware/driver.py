@@ -107,6 +107,10 @@ class Neware(Potentiostat):
         """`<name>/<channel>`."""
         return f"{self.name}/{unit}"
 
+    def own_link(self) -> str | None:
+        """None: a server takes several clients, so that two devices of a lab may part its channels between them."""
+        return None
+
     def lacks(self) -> Mapping[str, str]:
         return {
             "impedance": "a cycler measures no impedance",

@@ -16,7 +16,7 @@ from labd.sdk import Call, DeviceError, Fault, OutcomeUnknown, Rejected, Result,
 BEGIN_LIMIT = 15.0  # s until a test that was started shows on its channel
 STOP_LIMIT = 8.0  # s until a channel that was stopped shows it
 LOOK_AGAIN = 0.5  # s
-PERIOD = (2.0, 30.0)  # s between two downloads of a test: its interval, within these
+PERIOD = (5.0, 30.0)  # s between two downloads of a test: its interval, within these; channels share one link
 RETRY = 5.0  # s between two tries while the server cannot be asked
 
 

@@ -90,6 +90,7 @@ def _on_this_machine(name: str, settings: Mapping[str, Any], directory: Path) ->
     found = dict(settings)
     if isinstance(found.get("port"), str):
         found["port"] = str(directory / "ports" / name)
+    found.pop("password_file", None)  # a simulator has the factory's
     if isinstance(found.get("directory"), str):  # where files are handed over
         found["directory"] = str(directory / "files" / name)
     address = found.get("address")

@@ -40,6 +40,16 @@ V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 _QUIET = logging.getLogger(f"{__name__}.paho")
 _QUIET.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, and is told once
 
+# mosquitto refuses a message with whatever code says best why ("Packet too large"), also where the standard has it for
+# other packets only. paho would end the connection over it.
+ReasonCode.names = {
+    code: {
+        name: [*packets, PacketTypes.PUBACK] if code >= FAILURE and len(names) == 1 else list(packets)
+        for name, packets in names.items()
+    }
+    for code, names in ReasonCode.names.items()
+}
+
 # Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -134,6 +144,7 @@ class _Client(aiomqtt.Client):
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self.largest: int | None = None
         self._ended_with: ReasonCode | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
@@ -304,6 +315,7 @@ class _Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         # paho sends 20 at a time, whatever the broker's own limit is.
+        self.largest = getattr(properties, "MaximumPacketSize", None)
         limit = getattr(properties, "ReceiveMaximum", None)
         if limit is not None and limit < client.max_inflight_messages:
             client.max_inflight_messages_set(limit)

@@ -128,13 +128,17 @@ class Run(Payload):
 
 
 class RunEvent(Payload):
-    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain."""
+    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain.
+
+    `omitted` says why `data` was left out where the broker takes no message of that size, and where the whole is.
+    """
 
     seq: Annotated[int, Field(ge=1)]
     at: Stamp
     kind: str
     data: Mapping[str, Any]
     hash: str
+    omitted: str | None = None
 
 
 class Alarm(Payload):

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from labd import clock
+
 
 class PublishError(Exception):
     """A message did not reach the broker."""
@@ -52,7 +54,13 @@ class Incoming:
 
 
 class Session(Protocol):
-    """One connection to a broker, from CONNACK to its end."""
+    """One connection to a broker, from CONNACK to its end.
+
+    Attributes:
+        largest: bytes of a packet that the broker takes; None: it has said none.
+    """
+
+    largest: int | None
 
     def send(self, message: Message) -> asyncio.Future[None]:
         """Hands a message over; the future ends on PUBACK (QoS 1), or when the socket has taken it (QoS 0).
@@ -100,6 +108,18 @@ class Publisher(Protocol):
             ConnectionLost: the broker cannot be reached, or refuses.
         """
         ...
+
+
+ANSWER_LIMIT = 60.0  # s of the machine; a broker that acknowledges nothing for so long is stuck
+
+
+async def acknowledged(future: asyncio.Future[None]) -> None:
+    """Waits for what `send` gave. Raises what it raises; ConnectionLost also when the broker is stuck."""
+    if not future.done():
+        await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
+    if not future.done():
+        raise ConnectionLost(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
+    future.result()
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
 from labd.telemetry.presence import Presence
-from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session, acknowledged
 from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.twin import Twin
@@ -87,7 +87,8 @@ class Telemetry:
         self._sweep = Sweep(self._topics, self._retained, journal)
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
-        self._outbox = Outbox(journal, self._topics)
+        told = alarms or (engine.lab.alarms if engine is not None else Alarms(bus))
+        self._outbox = Outbox(journal, self._topics, told, config.backlog)
         self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
@@ -267,7 +268,7 @@ class Telemetry:
     async def _send_states(self, session: Session, messages: list[Message]) -> None:
         for message, sent in [(message, session.send(message)) for message in messages]:
             try:
-                await sent
+                await acknowledged(sent)
             except PublishRefused as refused:  # its next state may be taken
                 self._link.problem = str(refused)
                 log.warning("message refused", topic=refused.topic, reason=refused.reason)

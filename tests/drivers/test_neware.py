@@ -110,6 +110,10 @@ def test_settings_that_cannot_be_are_refused(change: dict[str, Any], text: str, 
         driver_of(tmp_path, **change)
 
 
+def test_two_devices_of_a_lab_may_part_the_channels_of_a_server(tmp_path: Path) -> None:
+    assert driver_of(tmp_path).own_link() is None
+
+
 async def test_nobody_at_the_address_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nobody listens"):
         await driver_of(tmp_path, address="127.0.0.1:1").connect()

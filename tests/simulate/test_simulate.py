@@ -75,7 +75,12 @@ devices:
   cycler:
     driver: neware
     settings:
-      {address: 10.0.0.7, channels: [21-1-1], directory: /mnt/neware, directory_there: "C:/labd", max_current: 10 mA}
+      address: 10.0.0.7
+      channels: [21-1-1]
+      directory: /mnt/neware
+      directory_there: C:/labd
+      password_file: /etc/labd/bts
+      max_current: 10 mA
   smu: {driver: keithley, settings: {address: "TCPIP0::10.0.0.9::5025::SOCKET", max_current: 10 mA}}
   usb: {driver: keithley, settings: {address: "tcp://10.0.0.10:5025", max_current: 10 mA}}
 roles: {potentiostat: [pico, cycler, smu, usb]}
@@ -138,6 +143,7 @@ def test_no_folder_and_no_visa_resource_of_a_real_device_is_left(tmp_path: Path)
     path.write_text(ELECTRO.replace("tcp://10.0.0.10:5025", "visa://USB0::0x05E6::0x2450::1::INSTR"), encoding="utf-8")
     made = dry_lab(load_lab(path), tmp_path / "dry", 3, frozenset({"cycler", "smu", "usb"}))
     assert made.devices["cycler"].settings["address"] == "127.0.0.1:0"
+    assert "password_file" not in made.devices["cycler"].settings
     assert made.devices["cycler"].settings["directory"] == str(tmp_path / "dry" / "files" / "cycler")
     assert {made.devices[name].settings["address"] for name in ("smu", "usb")} == {"tcp://127.0.0.1:0"}
 
