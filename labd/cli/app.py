@@ -16,6 +16,7 @@ from labd.cli import (
     doctoring,
     guarding,
     keeping,
+    making,
     mqtt,
     pairing,
     picturing,
@@ -125,6 +126,7 @@ def check(
 
 
 authoring.register(app)
+making.register(app)
 picturing.register(app)
 guarding.register(app)
 keeping.register(app)

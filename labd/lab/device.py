@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
+CATCH_UP_LIMIT = 600.0  # s; the rows of a long test are many
+
 
 class TimeLimit(DeviceError):
     """A READ or STATE action did not end within its time limit."""
@@ -154,6 +156,10 @@ class Device(Supervised):
     async def pose(self) -> tuple[float, ...] | None:
         """Where an arm stands, mm and degrees; None where its driver cannot tell. Raises DeviceError."""
         return await self._guard("pose", POLL_LIMIT, self.driver.pose)
+
+    async def catch_up(self, intent: Intent, call: Call) -> None:
+        """Has the device tell what it kept of an action's data that nobody has heard. Raises DeviceError."""
+        await self._guard(intent.action, CATCH_UP_LIMIT, lambda: self.driver.catch_up(intent, call))
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order. Raises Rejected where the device has no way to."""
