@@ -170,6 +170,7 @@ def test_what_goes_over_a_link_is_written_as_a_transcript(bench: Bench, device: 
     assert told["files"] == [str(file)]
     transcript = Transcript.read(file)
     assert login_name() in transcript.origin.source
+    assert not transcript.origin.recorded  # it is a simulator that speaks
     assert {"out", "in"} <= {entry.dir for entry in transcript.entries}
     assert next(entry for entry in transcript.entries if entry.dir == "out").data.startswith(begins)
 

@@ -232,7 +232,9 @@ def _recording_routes(api: APIRouter, engine: Engine) -> None:
         before = recordings.get(device_id)
         if before is not None and before.on:
             raise GuardError(f"{device_id} is being recorded by {before.by} since {before.begun}")
-        recordings[device_id] = recording = Recording(device, request.by, request.seconds)
+        recordings[device_id] = recording = Recording(
+            device, request.by, request.seconds, simulated=engine.lab.config.devices[device_id].simulator is not None
+        )
         await journaled(device_id, request.by, on=True)
         return told(recording, [])
 

@@ -37,8 +37,8 @@ def doctor(
 ) -> None:
     """Look at a lab: its file, ports, devices, clocks, broker, disk, service and limits, each with its mend.
 
-    Moves and switches nothing. A daemon that runs is asked, and its devices are left to it; else they are opened, asked
-    who they are, and closed. Ends with 0 when nothing is to be mended, 1 with warnings only, 2 with a problem.
+    Moves nothing. A daemon that runs is asked, and its devices are left to it; else they are opened as at its start,
+    asked who they are, and closed. Ends with 0 when nothing is to be mended, 1 with warnings only, 2 with a problem.
     """
     from labd import clock
     from labd.doctor import examine, worst

@@ -31,7 +31,7 @@ def examine_packages(name: str, driver: type[Driver]) -> list[Finding]:
 
 def examine_firmware(name: str, driver: type[Driver], firmware: str) -> list[Finding]:
     """Whether a device's firmware is the one that its driver was tried with."""
-    tried = str(getattr(getattr(driver, "quality", None), "firmware", "") or "")
+    tried = driver.quality.firmware
     if not tried or not firmware or firmware == tried:
         return []
     text = f"its firmware is {firmware}, and its driver was tried with {tried}"

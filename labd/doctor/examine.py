@@ -14,9 +14,11 @@ from labd.doctor.finding import Finding, ok, problem, warning
 from labd.doctor.machine import discipline, examine_clock, examine_limits, examine_service, service
 from labd.doctor.ports import examine_port, examine_probers, port_of
 from labd.files import Problem
+from labd.journal import JournalError
 from labd.lab.check import CheckedLab, check_lab
 from labd.lab.equipment import Find
 from labd.lab.lab import Lab
+from labd.run.salvage import in_flight
 from labd.sdk import Driver
 
 
@@ -68,8 +70,10 @@ async def examine(
         found += _told_devices(answers, drivers)
     elif connect:
         broken = {finding.about for finding in found if finding.level == "problem"}
+        acting = _acting(config.directory / "journal.sqlite")
+        found += [ok(name, f"left alone: {what} when the daemon ended") for name, what in acting.items()]
         real = [one for one in lab.devices.values() if config.devices[one.id].simulator is None]
-        found += await examine_all([device for device in real if device.id not in broken])
+        found += await examine_all([device for device in real if device.id not in {*broken, *acting}])
     return found
 
 
@@ -123,6 +127,14 @@ def _before_devices(lab: Lab, answers: Answers | None, user: str | None) -> list
             found += examine_port(name, port, [one for one in pid if isinstance(one, int)])
             found += examine_port(name, port, user=user)[:1] if user is not None and port.exists() else []
     return [one for number, one in enumerate(found) if one not in found[:number]]
+
+
+def _acting(journal: Path) -> dict[str, str]:
+    """What was under way when the daemon ended, by device: connecting to such a one is for the next daemon."""
+    try:
+        return {one.device: f"{one} was under way" for one in in_flight(journal)}
+    except JournalError:
+        return {}
 
 
 def _service_user(said: Mapping[str, str] | None) -> str | None:

@@ -100,13 +100,14 @@ class Recording:
     Args:
         device: whose.
         by: who records.
+        simulated: whether it is a simulator that speaks.
         seconds: of its caller's time; after so many it ends by itself.
 
     Raises:
         GuardError: its driver has no link that can be recorded, or one is recorded already.
     """
 
-    def __init__(self, device: Device, by: str, seconds: float) -> None:
+    def __init__(self, device: Device, by: str, seconds: float, *, simulated: bool) -> None:
         links = links_of(device.driver)
         if not links:
             raise GuardError(f"{device.kind} has no link that labd can record")
@@ -114,6 +115,7 @@ class Recording:
             raise GuardError(f"{device.id} is being recorded already")
         self.device = device
         self.by = by
+        self.simulated = simulated
         self.begun = clock.stamp()
         self.full = False
         self._size = 0
@@ -161,13 +163,18 @@ class Recording:
             "source": f"recorded by {self.by} on {self.begun[:10]}: {self.device.kind}, {kind_of(track.link)}",
             "version": about.firmware,
         }
-        if "link" in Origin.model_fields:
-            told |= {"link": kind_of(track.link), "recorded": True}
+        told |= {"link": kind_of(track.link), "recorded": not self.simulated, "settings": self._settings()}
         lines = [Origin.model_validate(told).model_dump_json(exclude_defaults=True)]
         for entry in _whole(track.entries) if kind_of(track.link) == "stream" else track.entries:
             clean = entry.model_copy(update={"data": self._clean(track.link, entry.data)})
             lines.append(clean.model_dump_json())
         return "\n".join(lines) + "\n"
+
+    def _settings(self) -> dict[str, Any]:
+        """The driver's settings beside its address, without those that are secrets."""
+        said = getattr(self.device.driver.setup, "settings", {})
+        plain = {name: value for name, value in said.items() if name not in ("address", "port", "monitor")}
+        return {name: value for name, value in plain.items() if not _SECRET_SETTING.search(name)}
 
     def _clean(self, link: Link, text: str) -> str:
         return text if isinstance(link, ModbusLink) else without_secrets(text, self._secrets)

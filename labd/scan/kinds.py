@@ -12,7 +12,7 @@ from labd.lab.models import LabError
 from labd.sdk import About, DeviceError, Driver
 
 PORT = "{port}"
-"""In `Driver.found_at`: a serial port of this machine."""
+"""In an address of `Driver.found_at`: a serial port of this machine."""
 ASK_LIMIT = 6.0  # s that a driver may take to identify what is at an address
 
 
@@ -48,9 +48,14 @@ class Kinds:
             if own == port
         }
 
-    def serial(self) -> tuple[str, ...]:
-        """The drivers whose devices may be at a serial port."""
-        return tuple(name for name, cls in self.drivers.items() if PORT in cls.found_at)
+    def serial(self, path: str) -> dict[str, str]:
+        """The addresses that drivers of serial devices would get for a port, by the driver's name."""
+        return {
+            name: template.replace(PORT, path)
+            for name, cls in self.drivers.items()
+            for template in cls.found_at
+            if PORT in template
+        }
 
     def certain(self, usb: str) -> tuple[str, ...]:
         """The drivers of which a USB port of that kind (`vid:pid:product`) certainly is."""

@@ -59,8 +59,9 @@ async def scan_ports(
 
 async def _look(kinds: Kinds, port: Port, *, may_ask: bool) -> Found:
     certain = kinds.certain(port.usb) if port.usb else ()
-    names = certain or kinds.serial()
-    candidates = tuple(Candidate(name, port.path) for name in names)
+    addresses = kinds.serial(port.path)
+    names = certain or tuple(addresses)
+    candidates = tuple(Candidate(name, addresses.get(name, port.path)) for name in names)
     problem = await asyncio.to_thread(_problem, port.path)
     about: About | None = None
     if problem is None and (certain or may_ask):

@@ -12,7 +12,8 @@ import pytest
 from labd.doctor import Answers, examine, worst
 from labd.doctor.devices import examine_packages, examine_told
 from labd.doctor.finding import Finding
-from labd.sdk import About, Driver, Setup, Unreachable
+from labd.journal import Journal, NewEvent
+from labd.sdk import About, Driver, Quality, Setup, Unreachable
 from tests.toys import TOYS, Toy, ToyPress
 
 LAB = "labd: 1\nlab: bench\nstore: store\ndevices:\n  press: {driver: press, poll: {idle: 10 s, busy: 2 s}}\n"
@@ -94,12 +95,9 @@ async def test_what_does_not_answer_is_told_in_its_drivers_words(lab: Path) -> N
 
 
 async def test_slow_readings_a_clock_that_is_off_and_another_firmware_are_told(lab: Path) -> None:
-    class Tried:
-        firmware = "2.0"
-
     class Odd(Seen):
         offset = 95.0
-        quality: Any = Tried()
+        quality = Quality("recorded", firmware="2.0")
 
     lab.write_text(LAB.replace("busy: 2 s", "busy: 0.05 s"))
     Odd.takes = 0.2
@@ -109,6 +107,23 @@ async def test_slow_readings_a_clock_that_is_off_and_another_firmware_are_told(l
     assert "every 0.05 s" in said
     assert "was tried with 2.0" in said
     assert "95 s ahead of" in said
+
+
+async def test_a_device_that_was_cut_off_in_an_action_is_left_to_the_next_daemon(lab: Path) -> None:
+    class Untouched(Seen):
+        problem = AssertionError("it was opened")
+
+    journal = await Journal.open(_made(lab.parent / "store") / "journal.sqlite")
+    intended = {"action_id": "run-0001-001", "device": "press", "unit": "", "action": "crimp", "on_loss": "stop"}
+    await journal.append(NewEvent("action.intended", intended, "run-0001"))
+    await journal.close()
+    (finding,) = of(await examine(lab, None, find=finder(Untouched)), "press")
+    assert finding.text == "left alone: crimp of run-0001 was under way when the daemon ended"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 async def test_a_lab_that_does_not_hold_is_told_with_its_place(lab: Path) -> None:

@@ -16,7 +16,9 @@ from pymodbus.server import ModbusTcpServer
 from typer.testing import CliRunner
 
 from drivers.julabo import DRIVER as JULABO
+from drivers.keithley import DRIVER as KEITHLEY
 from drivers.meca500 import DRIVER as MECA500
+from drivers.neware import DRIVER as NEWARE
 from drivers.opentrons import DRIVER as OPENTRONS
 from drivers.plc_crimper import DRIVER as CRIMPER
 from labd.cli.app import app
@@ -83,6 +85,22 @@ async def test_an_arm_is_listened_to_at_its_monitoring_port_and_its_control_stay
         reader, writer = await asyncio.open_connection("127.0.0.1", control)
         assert (await reader.readuntil(b"\0")).startswith(b"[3000]")  # nobody has control
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "model"),
+    [
+        (b"KEITHLEY INSTRUMENTS,MODEL 2450,04451117,1.7.7b\n", "KEITHLEY INSTRUMENTS MODEL 2450"),
+        (b"Rigol Technologies,DP832,DP8C1,00.01.14\n", None),
+        (b"who is there?\n", None),
+    ],
+)
+async def test_a_source_meter_is_known_by_its_name_alone(said: bytes, model: str | None) -> None:
+    async with serving(said) as (port, heard):
+        known = kinds(keithley=(KEITHLEY, {"tcp://{host}:" + str(port): port}))
+        (found,) = await scan_hosts(known, ["127.0.0.1"])
+        assert (found.about.model if found.about is not None else None) == model
+        assert heard[0] == b"*IDN?\n"
 
 
 async def test_a_bath_at_a_serial_port_is_asked_only_where_that_was_allowed(tmp_path: Path) -> None:
@@ -217,6 +235,15 @@ async def test_a_modbus_server_is_asked_for_its_names_and_nothing_is_written() -
         await server.shutdown()
     async with serving(bytes([0, 1, 0, 0, 0, 3, 1, 0xAB, 1])) as (port, _):
         assert "does not say what it is" in await generic.modbus("127.0.0.1", port)
+
+
+async def test_two_that_could_be_at_one_port_are_both_told() -> None:
+    async with serving(b"") as (port, _):
+        where = {"{host}:" + str(port): port}
+        known = kinds(neware=(NEWARE, where), plc_crimper=(CRIMPER, {"modbus://{host}:" + str(port): port}))
+        (found,) = await scan_hosts(known, ["127.0.0.1"])
+        assert {one.driver for one in found.candidates} == {"neware", "plc_crimper"}
+        assert "one of neware, plc_crimper, only one of them" in propose([found], known)
 
 
 async def test_a_host_that_is_silent_costs_a_deadline_and_is_not_told() -> None:
