@@ -156,8 +156,8 @@ class Driver(ABC):
     packages: ClassVar[Mapping[str, str]] = {}
     """Modules that are imported only when it is used, each with what `pip install` is told; `labd doctor` looks."""
     found_at: ClassVar[Mapping[str, int]] = {}
-    """Addresses of its devices, with `{host}` or `{port}` (a serial one), and at which TCP port `labd scan` looks (0: at
-    serial ones)."""
+    """Addresses of its devices, with `{host}` or `{port}` (a serial one), and at which TCP port `labd scan` looks
+    (0: at serial ones)."""
     usb: ClassVar[tuple[str, ...]] = ()
     """Of USB ports that are certainly its devices': `vid:pid` in hexadecimal, or `vid:pid:product` as it begins."""
 
