@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.mettler import DRIVER, Mettler
+from drivers.mt_sics import DRIVER, MtSics
 from labd import clock
 from labd.lab.bus import Bus
 from labd.lab.device import Device
@@ -31,7 +31,7 @@ def scales(**told: object) -> Table:
 
 
 @contextlib.asynccontextmanager
-async def driver_of(peer: Peer, **settings: Any) -> AsyncIterator[Mettler]:
+async def driver_of(peer: Peer, **settings: Any) -> AsyncIterator[MtSics]:
     driver = DRIVER(Setup("balance", {"address": peer.port, **settings}))
     try:
         yield driver
@@ -41,14 +41,14 @@ async def driver_of(peer: Peer, **settings: Any) -> AsyncIterator[Mettler]:
 
 
 @contextlib.asynccontextmanager
-async def connected(peer: Peer, **settings: Any) -> AsyncIterator[Mettler]:
+async def connected(peer: Peer, **settings: Any) -> AsyncIterator[MtSics]:
     async with driver_of(peer, **settings) as driver:
         await driver.connect()
         yield driver
 
 
 async def test_a_transcript_of_taring_and_weighing_at_rest_and_in_motion() -> None:
-    peer = Scripted("mettler_weigh.jsonl")
+    peer = Scripted("mt_sics_weigh.jsonl")
     async with driver_of(peer) as driver:
         about = await driver.connect()
         await driver.tare(Call("a1"))
@@ -278,7 +278,7 @@ async def test_safe_state_does_nothing_as_often_as_it_is_called() -> None:
 
 async def test_a_balance_that_is_plugged_in_later_and_unplugged_for_a_while_comes_up_by_itself(tmp_path: Path) -> None:
     port = tmp_path / "balance"
-    device = Device("balance", "mettler", DRIVER(Setup("balance", {"address": str(port)})), Bus())
+    device = Device("balance", "mt_sics", DRIVER(Setup("balance", {"address": str(port)})), Bus())
     supervision = asyncio.create_task(device.run())
     await asyncio.sleep(100)
     assert device.health == "down"

@@ -18,7 +18,7 @@ class Pan:
 
     Args:
         rng: the device's own generator.
-        faults: `unstable` (bool), `drift` (g/h); see `MettlerSimulator`.
+        faults: `unstable` (bool), `drift` (g/h); see `BalanceSimulator`.
         readability: g of the last digit.
         repeatability: g; standard deviation of one load put on again and again.
     """
@@ -49,6 +49,10 @@ class Pan:
         shown = self._load + self._error + self._off()
         self._load, self._error = load, self._rng.gauss(0.0, self._repeatability)
         self._swing, self._since = shown - load - self._error, self._now
+
+    def ease(self, load: float) -> None:
+        """The load has become so many g, by and by: nothing swings."""
+        self._load = load
 
     def start(self, load: float, now: float) -> None:
         """Switched on with a load that has stood there for long."""

@@ -13,10 +13,10 @@ import pytest
 from labd import clock
 from simulators._kit.simulator import Bench
 from simulators._kit.world import Cell, Part, Well, World
-from simulators.mettler import SIMULATOR, MettlerSimulator
+from simulators.mt_sics import SIMULATOR, MtSicsSimulator
 from tests.simulators.text import Text
 
-Stand = tuple[MettlerSimulator, Text, World]
+Stand = tuple[MtSicsSimulator, Text, World]
 
 
 @contextlib.asynccontextmanager
@@ -247,3 +247,19 @@ def test_wells_are_told_with_their_places() -> None:
     world = World()
     world.pour("v/A1", {"LP57": 5.0}, 0.0)
     assert list(world.wells()) == [("v/A1", Well(material="LP57", volume=5.0))]
+
+
+async def test_what_stands_open_on_it_evaporates_and_a_part_does_not() -> None:
+    async with balance(evaporation=36.0) as (_, client, world):
+        world.pour("balance/pan/A1", {"DMC": 1000.0}, 0.0)
+        world.put("balance/pan", Part(id="vial:1", name="vial"))
+        await asyncio.sleep(60)
+        before = grams(await client.ask(b"S\r\n"))
+        await asyncio.sleep(3600)
+        line = await client.ask(b"SI\r\n")
+        assert line[:4] == b"S S "  # so slowly that it is at rest
+        assert grams(line) - before == pytest.approx(-0.036, abs=3e-4)
+        assert world.well("balance/pan/A1").volume == pytest.approx(1000 - 36.6 / 1.07, abs=0.5)  # type: ignore[union-attr]
+        world.empty("balance/pan/A1")
+        await asyncio.sleep(3600)
+        assert grams(await client.ask(b"S\r\n")) == pytest.approx(13.1, rel=0.02)

@@ -1,4 +1,4 @@
-"""The mettler driver against the simulated balance; and a pipetting robot that doses onto it."""
+"""The mt_sics driver against the simulated balance; and a pipetting robot that doses onto it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from drivers.mettler import DRIVER
+from drivers.mt_sics import DRIVER
 from drivers.opentrons import DRIVER as ROBOT_DRIVER
 from labd import clock
 from labd.sdk import Call, Driver, Labware, OutcomeUnknown, Rejected, Setup
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import Cell, Part, World
-from simulators.mettler import SIMULATOR
+from simulators.mt_sics import SIMULATOR
 from simulators.opentrons import SIMULATOR as ROBOT_SIMULATOR
 
 WATER = {"A1": {"material": "water", "volume": "12 mL", "dead": "1 mL"}}

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from drivers.mettler.sics import Sics, Weight
+from drivers.mt_sics.sics import Sics, Weight
 from labd.io.address import Line, StreamAddress
 from labd.sdk import (
     About,
@@ -30,13 +30,14 @@ from labd.sdk import (
     Unreachable,
     action,
 )
+from labd.sdk.quality import Quality
 from labd.sdk.roles import BalanceSignals, WeighResult
 
 FACTORY = Line(9600, xonxoff=True)
 REST_LIMIT = 40.0  # s that taring and zeroing wait for rest; the balance itself gives up at about the same time
 
 
-class MettlerSettings(Settings):
+class MtSicsSettings(Settings):
     """Where the balance is, and what it weighs.
 
     Args:
@@ -57,11 +58,16 @@ class MettlerSettings(Settings):
         return text
 
 
-class Mettler(Balance):
+class MtSics(Balance):
     """A balance with MT-SICS level 0 and 1."""
 
-    Settings = MettlerSettings
-    settings: MettlerSettings
+    quality = Quality("simulated")
+    quirks = (
+        "`S`, `T` and `Z` are answered when the pan is at rest; `@` takes them back.",
+        "The print key sends the same line as an answer.",
+    )
+    Settings = MtSicsSettings
+    settings: MtSicsSettings
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
