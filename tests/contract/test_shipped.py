@@ -26,6 +26,6 @@ def cases() -> Iterator[Any]:
         yield from (pytest.param(one, check, id=f"{kind}-{check}") for check in CHECKS if check.concerns(one))
 
 
-@pytest.mark.parametrize(("driver", "check"), cases())
+@pytest.mark.parametrize(("driver", "check"), list(cases()))
 def test_contract(driver: Subject, check: Check, tmp_path: Path) -> None:
     check.hold(driver, tmp_path)
