@@ -70,7 +70,7 @@ class Mg400Simulator(Simulator):
         }
         if "feedback_8ms" in self.bench.options:
             await self._fast.start(host, int(self.bench.options["feedback_8ms"]))
-        return {"address": host, **found}
+        return {"address": host, **{name: port for name, port in found.items() if port != PORTS[name]}}
 
     async def stop(self) -> None:
         """Switches the arm off. What it holds stays in its gripper."""
