@@ -310,7 +310,8 @@ class OpcUaLink:
         try:
             async with asyncio.timeout(self.deadline):
                 if access.policy != "none":
-                    await _secure(client, access)
+                    with clock.pace():  # files are read by a thread that virtual time does not know of
+                        await _secure(client, access)
                 # not client.connect(): its supervisor, and its watchdog of subscriptions, tick for ever
                 await client.connect_socket()
                 bound(client.uaclient.protocol.transport.get_extra_info("socket"))
@@ -324,7 +325,8 @@ class OpcUaLink:
                 self._nodes.clear()
         except TimeoutError as error:
             _abort(client)
-            raise Unreachable(f"{self.address} gave no session within {self.deadline:g} s") from error
+            why = "" if access.policy == "none" else "; is its certificate the right one, and does it trust labd's?"
+            raise Unreachable(f"{self.address} gave no session within {self.deadline:g} s{why}") from error
         except ua.UaStatusCodeError as error:
             _abort(client)
             raise Unreachable(f"{self.address} gives no session: {_refusal(error, access)}") from error
