@@ -169,20 +169,22 @@ class Daemon:
         return overrides
 
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
-        if self.config.mqtt is None or not self._outward:
+        mqtt = self.config.telemetry
+        if mqtt is None or not self._outward:
             return
         from labd.telemetry.service import Telemetry
 
         boot = self.boot_id, VERSION
         self.telemetry = Telemetry(
             self.config.lab,
-            self.config.mqtt,
+            mqtt,
             self.lab.bus,
             self.journal,
             *boot,
             snapshot=self._snapshot,
             engine=self.engine,
             safe_mode=lambda: self.safe_mode,
+            users=self.config.users,
             alarms=self.lab.alarms,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))

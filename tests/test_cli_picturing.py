@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from labd.cli.app import app
@@ -90,3 +91,33 @@ def test_schema_of_a_lab_that_does_not_hold_is_refused(runner: CliRunner, file: 
     ended = runner.invoke(app, ["schema", "--lab", str(lab)])
     assert ended.exit_code == 2
     assert "lab.yaml:1:1" in ended.stderr
+
+
+def test_schema_of_the_mqtt_contract_is_an_asyncapi_document(runner: CliRunner, file: Path) -> None:
+    ended = runner.invoke(app, ["schema", "--mqtt"])
+    assert ended.exit_code == 0
+    assert json.loads(ended.stdout)["asyncapi"] == "3.0.0"
+    written = file.with_name("asyncapi.yaml")
+    assert runner.invoke(app, ["schema", "--mqtt", "--output", str(written)]).exit_code == 0
+    assert written.read_text().startswith("asyncapi: 3.0.0\n")
+    assert YAML(typ="safe").load(written) == json.loads(ended.stdout)
+
+
+def test_schema_of_the_mqtt_contract_of_one_lab(runner: CliRunner, file: Path) -> None:
+    lab = file.with_name("lab.yaml")
+    lab.write_text(LAB)
+    told = json.loads(runner.invoke(app, ["schema", "--mqtt", "--lab", str(lab)]).stdout)
+    assert told["channels"]["status"]["address"] == "labd/1/bench/status"
+
+
+def test_schemas_of_the_mqtt_contract_are_files(runner: CliRunner, tmp_path: Path) -> None:
+    ended = runner.invoke(app, ["schema", "--mqtt", "--schemas", str(tmp_path / "new" / "schemas")])
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    found = json.loads((tmp_path / "new" / "schemas" / "run_state.schema.json").read_text())
+    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_schemas_without_mqtt_are_refused(runner: CliRunner, tmp_path: Path) -> None:
+    ended = runner.invoke(app, ["schema", "--schemas", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "labd schema --mqtt --schemas DIR" in ended.stderr

@@ -14,6 +14,7 @@ from labd.cli import (
     authoring,
     guarding,
     keeping,
+    mqtt,
     pairing,
     picturing,
     planning,
@@ -127,6 +128,7 @@ keeping.register(app)
 tracing.register(app)
 pairing.register(app)
 stocking.register(app)
+mqtt.register(app)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.options import Protocol
 
 if TYPE_CHECKING:
+    from labd.lab.lab import Lab
     from labd.protocol import LabFacts
     from labd.protocol import Protocol as Loaded
 
@@ -66,15 +67,40 @@ def schema(
     of: Annotated[
         Literal["protocol", "lab"], typer.Option(help="The schema of protocols, or of lab.yaml.")
     ] = "protocol",
+    mqtt: Annotated[bool, typer.Option("--mqtt", help="The MQTT contract, as an AsyncAPI 3 document.")] = False,
+    schemas: Annotated[
+        Path | None, typer.Option(help="With --mqtt: a folder for a JSON Schema of each message, instead.")
+    ] = None,
     output: Output = None,
     lab: OfLab = None,
 ) -> None:
-    """Print the JSON Schema of protocols, or of lab.yaml, for editors."""
+    """Print the JSON Schema of protocols, or of lab.yaml, for editors; or the MQTT contract, for other systems.
+
+    The contract is JSON; an --output whose name ends in .yaml or .yml is written as YAML.
+    """
     from labd.lab.models import lab_schema
     from labd.protocol.views.schema import protocol_schema
 
+    if mqtt:
+        _contract(schemas, output, lab)
+        return
+    if schemas is not None:
+        raise CliError("--schemas is for the MQTT contract: labd schema --mqtt --schemas DIR", BAD_INPUT)
     found = lab_schema() if of == "lab" else protocol_schema(_facts(lab))
     _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)
+
+
+def _contract(schemas: Path | None, output: Path | None, lab: Path | None) -> None:
+    from labd.telemetry.asyncapi import as_yaml, document, schema_files
+
+    if schemas is not None:
+        schemas.mkdir(parents=True, exist_ok=True)
+        for name, found in schema_files().items():
+            _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", schemas / name)
+        return
+    told = document(_lab(lab).config if lab is not None else None)
+    yaml = output is not None and output.suffix in (".yaml", ".yml")
+    _write(as_yaml(told) if yaml else json.dumps(told, ensure_ascii=False, indent=1) + "\n", output)
 
 
 def _made(name: str, lab: Path | None, make: Callable[[Loaded, LabFacts | None], str]) -> str:
@@ -94,13 +120,19 @@ def _facts(lab: Path | None) -> LabFacts | None:
     """Of a lab that holds. Raises CliError."""
     if lab is None:
         return None
-    from labd.lab.check import check_lab
     from labd.run.facts import facts_of
 
-    checked = check_lab(lab)
+    return facts_of(_lab(lab))
+
+
+def _lab(path: Path) -> Lab:
+    """A lab that holds. Raises CliError."""
+    from labd.lab.check import check_lab
+
+    checked = check_lab(path)
     if checked.lab is None:
         raise CliError("\n".join(problem.render() for problem in checked.problems), BAD_INPUT)
-    return facts_of(checked.lab)
+    return checked.lab
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -24,7 +24,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAbout:
-    """What a device is: driver, role, actions with their schemas, signals with units, firmware."""
+    """What a device is: driver, role, actions with their schemas, signals with units, firmware.
+
+    `types` are JSON Schema's words for the signals' values; `poll` is the longest time between two polls, s.
+    """
 
     device: str
     driver: str
@@ -35,6 +38,8 @@ class DeviceAbout:
     units: tuple[str, ...]
     actions: Mapping[str, Any]
     signals: Mapping[str, str]
+    types: Mapping[str, str] = field(default_factory=dict)
+    poll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from labd import clock
 from labd.expr import did_you_mean
 from labd.files import InputErrors, Reader, Source, read_file
 from labd.files.shapes import short
+from labd.lab.access import check_access, shown, without_secrets
 from labd.lab.deck import DeckEntry, check_deck
 from labd.lab.findings import Findings
 from labd.lab.models import Broker, DeviceConfig, Interlock, LabConfig, LabError, Mqtt, lab_schema
@@ -61,8 +62,12 @@ def read_lab(path: Path) -> Draft:
     """Reads as much of lab.yaml as can be understood. Raises InputErrors where there is nothing to speak of."""
     source = Source(str(path), read_file(path))
     reader = Reader(source)
-    tree = reader.read()
-    findings = Findings(source, reader.problems)
+    try:
+        tree = reader.read()
+    except InputErrors as errors:
+        raise InputErrors(shown(errors.problems, source.text)) from None
+    findings = Findings(source, shown(reader.problems, source.text))
+    source.text = without_secrets(source.text)  # from here on it is only shown
     _check_head(tree, findings)
     config: LabConfig | None = None
     try:
@@ -75,6 +80,7 @@ def read_lab(path: Path) -> Draft:
     if config is not None:
         _check_clock(config, findings)
         _check_interlocks(config, findings)
+        check_access(config.mqtt, config.users, base, findings)
     return draft
 
 

@@ -11,13 +11,13 @@ from pydantic import (
     Discriminator,
     Field,
     PrivateAttr,
-    StringConstraints,
     Tag,
     WithJsonSchema,
     field_validator,
 )
 
 from labd.files import Problem, Source
+from labd.lab.access import Broker, Mqtt, Users
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
 from labd.lab.sizes import Size
@@ -31,7 +31,6 @@ from labd.lab.written import (
     Part,
     PartName,
     PlaceName,
-    Port,
     Settings,
     Whole,
     Written,
@@ -42,40 +41,6 @@ from labd.lab.written import (
 
 class LabError(Exception):
     """The lab cannot do what is asked of it; the text says what, why and how to mend it."""
-
-
-class Tls(Part):
-    ca: Annotated[Path | None, Field(description="The authority's certificate.")] = None
-    cert: Annotated[Path | None, Field(description="labd's own certificate.")] = None
-    key: Annotated[Path | None, Field(description="Its key.")] = None
-
-
-class Broker(Part):
-    """A broker of the lab's network."""
-
-    host: Annotated[str, StringConstraints(min_length=1), Field(description="Its name or address.")]
-    port: Annotated[Port, Field(description="Its port.")] = 1883
-    tls: Annotated[Tls | None, Field(description="Files, where the connection is encrypted.")] = None
-    user: Annotated[Line | None, Field(description="The user to log in as.")] = None
-    password_file: Annotated[Path | None, Field(description="The file that holds the password.")] = None
-
-
-def _is_mapping(given: object) -> bool:
-    return isinstance(given, (dict, Part))
-
-
-class Mqtt(Part):
-    """Telemetry."""
-
-    broker: Annotated[
-        Annotated[Literal["embedded"], Tag("@embedded")] | Annotated[Broker, Tag("@broker")],
-        Discriminator(lambda given: "@broker" if _is_mapping(given) else "@embedded"),
-        Field(description="`embedded`, or a broker of the network."),
-    ]
-    port: Annotated[Port, Field(description="Of the embedded broker; 0: any free one.")] = 1883
-    home_assistant: Annotated[bool, Field(strict=True, description="Whether Home Assistant is to find the lab.")] = (
-        False
-    )
 
 
 class Api(Part):
@@ -259,6 +224,10 @@ class LabConfig(Part):
         Field(description="`real`, `{scaled: 60}`, or `virtual` in simulated labs."),
     ] = "real"
     mqtt: Annotated[Mqtt | None, Field(description="Where telemetry goes; without it there is none.")] = None
+    users: Annotated[
+        Users,
+        Field(description="Who may command over MQTT, by login; without it everybody who can publish there may."),
+    ] = None
     api: Annotated[Api, Field(description="Where labd listens.")] = Api()
     disk: Annotated[
         Disk,
@@ -316,8 +285,17 @@ class LabConfig(Part):
         return (self.base / self.api.socket).resolve() if self.api.socket else self.directory / "labd.sock"
 
     @property
+    def telemetry(self) -> Mqtt | None:
+        """`mqtt` with absolute paths."""
+        return None if self.mqtt is None else self.mqtt.under(self.base)
+
+    @property
     def clock_kind(self) -> str | dict[str, float]:
         return self.clock if isinstance(self.clock, str) else {"scaled": self.clock.scaled}
+
+
+def _is_mapping(given: object) -> bool:
+    return isinstance(given, (dict, Part))
 
 
 def lab_schema() -> dict[str, Any]:
@@ -325,3 +303,6 @@ def lab_schema() -> dict[str, Any]:
     schema = LabConfig.model_json_schema(by_alias=True)
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "lab.yaml"}
     return {**about, **{key: value for key, value in schema.items() if key != "title"}}
+
+
+__all__ = ["Broker", "DeviceConfig", "Interlock", "LabConfig", "LabError", "Mqtt", "lab_schema"]

@@ -38,6 +38,7 @@ CLOSE_LIMIT = 10.0  # s
 BACKOFF = (1.0, 30.0)  # s; least and greatest wait before the next try to connect
 FAILED_POLLS = 3  # in a row, before the link counts as lost
 STALE_AFTER = 3.0  # poll periods
+_PLAIN = {"number", "integer", "boolean", "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +334,8 @@ class Supervised:
             self.driver.units,
             {name: action.schema() for name, action in self.driver.actions.items()},
             dict(_units_of(type(self.driver).Signals)),
+            dict(_types_of(type(self.driver).Signals)),
+            max(self.poll.idle, self.poll.busy),
         )
 
     async def wait_ready(self) -> None:
@@ -378,6 +381,16 @@ def _values(read: Mapping[str, Signals]) -> dict[str, Value]:
 def _units_of(signals: type[Signals]) -> Mapping[str, str]:
     """The unit of each signal; worked out once, for every poll asks."""
     return {name: unit_of(field_) or "" for name, field_ in signals.model_fields.items()}
+
+
+@lru_cache
+def _types_of(signals: type[Signals]) -> Mapping[str, str]:
+    """What JSON Schema calls the value of each signal; `string` for what has several types."""
+    found: dict[str, str] = {}
+    for name, schema in signals.model_json_schema().get("properties", {}).items():
+        kinds = {one.get("type", "string") for one in schema.get("anyOf", [schema])} - {"null"}
+        found[name] = kinds.pop() if len(kinds) == 1 and kinds <= _PLAIN else "string"
+    return found
 
 
 def _cancelled() -> bool:

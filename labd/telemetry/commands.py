@@ -2,16 +2,17 @@
 
 What was answered to which command is kept in the journal: a command that is sent again, also after a restart, is
 answered as it was the first time, and not done again. Stop and abort do not wait for the disk; their answers do.
+
+A flood of commands is bounded at every place where it could gather: what is too much is rejected, unremembered, so
+that it may be sent again; hold, stop and abort are counted by themselves and do not stand behind others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -19,48 +20,54 @@ from pydantic import ValidationError
 
 from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
+from labd.lab.access import Role
 from labd.run.engine import Engine
-from labd.telemetry import payloads
+from labd.telemetry import limits, payloads
+from labd.telemetry.known import AHEAD, Known, Memory
+from labd.telemetry.limits import URGENT, Bucket, Hand, id_in, no_number
 from labd.telemetry.publisher import Incoming, Message, PublishRefused, Session
-from labd.telemetry.topics import ID, TopicError, Topics
+from labd.telemetry.topics import TopicError, Topics
+from labd.telemetry.users import denied
 from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Taken
 
 log = structlog.get_logger(__name__)
 
-KEPT = "command/"
-KEPT_FOR = timedelta(hours=24)
-MOST_KEPT = 10_000
-AHEAD = timedelta(seconds=5)  # so far a sender's clock may be before ours
 LOST = "the daemon ended while it was carried out: look how the lab is, and send it anew under another command_id"
+UNWATCHED = "it has its order, but so many commands wait for their ends that this one's is not told: look at the lab"
 CLOSED = ("labd/", "homeassistant/", "$")
 """Nobody has an answer sent there: others take what stands there for the daemon's word, or for a command."""
+REASON = 4_000  # characters
 
 
-@dataclass(slots=True)
-class _Known:
-    """A command that was seen, and what was answered to it so far."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is kept of a message while its command is carried out: all but the payload, which may be large."""
 
     user: str
-    command_id: str
-    at: str
-    replies: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{KEPT}{self.user}/{self.command_id}"
-
-    def kept(self) -> dict[str, Any]:
-        return {"user": self.user, "command_id": self.command_id, "at": self.at, "replies": self.replies}
+    verb: str
+    retained: bool
+    answer_to: str | None
+    correlation: bytes | None
 
 
 class Commands:
-    """Hears commands and answers them. `run()` is its task; a session brings messages to `hear` and takes answers."""
+    """Hears commands and answers them. `run()` is its task; a session brings messages to `hear` and takes answers.
 
-    def __init__(self, topics: Topics, engine: Engine) -> None:
+    Args:
+        users: who may do what; None: everybody everything.
+    """
+
+    def __init__(self, topics: Topics, engine: Engine, users: Mapping[str, Role] | None = None) -> None:
         self._topics = topics
         self._engine = engine
+        self._users = users
         self._journal: Journal = engine.journal
-        self._known: dict[str, _Known] = {}
+        self._memory = Memory(engine.journal)
+        self._hand = Hand()
+        self._ends = 0  # that are waited for
+        self._refusals = Bucket(1000, 10)  # that are journaled
+        self._lines = Bucket(20, 0.2)  # of the log
+        self._unlogged = 0
         self._replies: deque[Message] = deque()
         self._filled = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -68,11 +75,8 @@ class Commands:
 
     async def run(self) -> None:
         """Remembers what was answered in earlier lives, and carries out what is heard, until cancelled."""
-        kept = [_Known(**value) for value in (await self._journal.kept(KEPT)).values()]
-        for known in sorted(kept, key=lambda one: one.at):
-            self._known[known.name] = known
-            if not known.replies:
-                await self._answer(known, payloads.Reply(command_id=known.command_id, state="failed", reason=LOST))
+        for known in await self._memory.read():
+            await self._answer(known, payloads.Reply(command_id=known.command_id, state="failed", reason=LOST))
         async with asyncio.TaskGroup() as self._group:
             self.ready.set()
             await asyncio.Event().wait()
@@ -80,118 +84,179 @@ class Commands:
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────
     def hear(self, incoming: Incoming) -> None:
         """Takes a message; it is carried out beside all others. Never waits and never raises."""
-        if incoming.payload and self._group is not None:  # an empty one clears what was retained
-            self._group.create_task(self._hear(incoming), name=f"mqtt {incoming.topic}")
-
-    async def _hear(self, incoming: Incoming) -> None:
+        if not incoming.payload or self._group is None:  # an empty one clears what was retained
+            return
         try:
             user, verb = self._topics.commanded(incoming.topic)
         except TopicError as error:
-            log.warning("no command", topic=incoming.topic, problem=str(error))
+            self._warn("no command", incoming.topic, str(error))
             return
+        asked = Asked(user, verb, incoming.retained, incoming.answer_to, incoming.correlation)
         try:
-            command = payloads.Command.model_validate_json(incoming.payload)
+            problem = _too_large(incoming)
+            command = payloads.Command.model_validate_json(incoming.payload) if problem is None else None
         except ValidationError as error:
-            self._refuse_unread(user, incoming, error)
+            problem, command = _told(error), None
+        if command is None or no_number(command.arguments):
+            self._refuse_unread(asked, incoming.payload, problem or "arguments: NaN and infinity are no numbers")
             return
-        known = self._known.get(f"{KEPT}{user}/{command.command_id}")
-        if known is not None:
-            for told in known.replies:
-                self._send(user, payloads.Reply.model_validate(told), incoming)
-            return
-        known = _Known(user, command.command_id, clock.stamp())
-        self._known[known.name] = known
-        self._forget_old()
-        problem = self._problem(command, verb, incoming)
-        if problem is not None:
-            await self._reply(known, incoming, "rejected", problem)
+        known = self._memory.get(user, command.command_id)
+        if known is None:
+            self._take(self._group, asked, command)
+        for told in known.replies if known is not None else ():
+            self._send(payloads.Reply.model_validate(told), asked, droppable=True)
+
+    def _take(self, group: asyncio.TaskGroup, asked: Asked, command: payloads.Command) -> None:
+        """Has a command that is new carried out, or refused."""
+        full = self._full(asked)
+        problem = full or self._problem(command, asked)
+        if problem is None:
+            self._hand.take(asked.user, asked.verb)
+            known = self._memory.add(asked.user, command.command_id)
+            group.create_task(self._carry_out(known, asked, command.arguments), name=f"mqtt {asked.verb}")
+        elif full or not self._refusals.take():
+            self._warn("command refused", self._topics.command(asked.user, asked.verb), problem)
+            reply = payloads.Reply(command_id=command.command_id, state="rejected", reason=problem)
+            self._send(reply, asked, droppable=True)
         else:
-            await self._carry_out(known, command, incoming)
+            known = self._memory.add(asked.user, command.command_id)
+            group.create_task(self._reply(known, asked, "rejected", problem), name=f"mqtt {asked.verb}")
 
-    def _refuse_unread(self, user: str, incoming: Incoming, error: ValidationError) -> None:
+    def _refuse_unread(self, asked: Asked, payload: bytes, reason: str) -> None:
         """Answers what cannot be understood, as far as it says to whom."""
-        reason = _told(error)
-        log.warning("command not understood", topic=incoming.topic, problem=reason)
-        try:
-            command_id = json.loads(incoming.payload)["command_id"]
-        except (ValueError, TypeError, KeyError):
-            return
-        if isinstance(command_id, str) and ID.fullmatch(command_id):
-            self._send(user, payloads.Reply(command_id=command_id, state="rejected", reason=reason), incoming)
+        self._warn("command not understood", self._topics.command(asked.user, asked.verb), reason)
+        command_id = id_in(payload)
+        if command_id is not None:
+            reply = payloads.Reply(command_id=command_id, state="rejected", reason=reason)
+            self._send(reply, asked, droppable=True)
 
-    def _problem(self, command: payloads.Command, verb: str, incoming: Incoming) -> str | None:
+    def _warn(self, event: str, topic: str, problem: str) -> None:
+        """A line in the log; not one for each of a flood."""
+        if self._lines.take():
+            more = {"unlogged": self._unlogged} if self._unlogged else {}
+            log.warning(event, topic=topic, problem=problem, **more)
+            self._unlogged = 0
+        else:
+            self._unlogged += 1
+
+    def _full(self, asked: Asked) -> str | None:
+        """Why there is no room for another one now, or None."""
+        if asked.verb not in URGENT:
+            if len(self._replies) >= limits.MOST_ANSWERS:
+                return f"{len(self._replies)} answers wait for the broker to take them; give it again later"
+            if self._ends >= limits.ENDS:
+                return f"{self._ends} commands wait for their ends; give it again later"
+            if self._memory.full:
+                return "too many commands in half a minute; wait, and give it again"
+        return self._hand.full(asked.user, asked.verb)
+
+    def _problem(self, command: payloads.Command, asked: Asked) -> str | None:
         """Why it is not even tried, or None."""
-        if incoming.retained:
+        verb = asked.verb
+        if asked.retained:
             return "it is retained: a command is for now, publish it without the retain flag"
         if command.verb != verb:
             return f"the topic says {verb}, the payload {command.verb}"
         if verb not in VERBS:
             return f"labd does not take {verb} over MQTT yet"
-        if command.verb in ("start", "submit", "cancel") and not self._engine.ready.is_set():
+        if (no := denied(self._users, asked.user, verb, command.arguments)) is not None:
+            return no
+        if verb in ("start", "submit", "cancel") and not self._engine.ready.is_set():
             return "the daemon is starting; give it again"
         return _out_of_time(command)
 
     # ── doing ────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def _carry_out(self, known: _Known, command: payloads.Command, incoming: Incoming) -> None:
-        # Queued before anything is done: what is done is never durable without it. Nothing waits for that here.
-        self._journal.keep(known.name, known.kept())
-        self._journal.post(self._event("command.taken", known, verb=command.verb, arguments=_brief(command.arguments)))
+    async def _carry_out(self, known: Known, asked: Asked, arguments: Mapping[str, Any]) -> None:
         try:
-            arguments, begin = VERBS[command.verb]
-            assert self._group is not None
-            taken: Taken = await begin(
-                self._engine, self._group, known.user, command.verb, arguments.model_validate(command.arguments)
-            )
-        except ValidationError as error:
-            await self._reply(known, incoming, "rejected", f"arguments: {_told(error)}")
+            taken = await self._begin(known, asked, arguments)
+        finally:
+            self._hand.give_back(asked.user, asked.verb)
+        if taken is None:
             return
-        except REFUSALS as error:
-            await self._reply(known, incoming, "rejected", str(error))
+        if self._ends >= limits.ENDS:
+            await self._reply(known, asked, "failed", UNWATCHED)
             return
+        self._ends += 1
+        try:
+            result = await taken()
+        except FailedError as error:
+            await self._reply(known, asked, "failed", str(error), error.result)
         except JournalError:
             raise
         except Exception as error:
             log.exception("command failed", command_id=known.command_id)
-            await self._reply(known, incoming, "rejected", f"labd failed: {error!r}; its log says where")
-            return
-        await self._reply(known, incoming, "accepted")
-        try:
-            result = await taken()
-        except FailedError as error:
-            await self._reply(known, incoming, "failed", str(error), error.result)
+            await self._reply(known, asked, "failed", f"labd failed: {error!r}; its log says where")
         else:
-            await self._reply(known, incoming, "done", None, result)
+            await self._reply(known, asked, "done", None, result)
+        finally:
+            self._ends -= 1
+
+    async def _begin(self, known: Known, asked: Asked, given: Mapping[str, Any]) -> Taken | None:
+        """Takes a command up and answers `accepted`, or `rejected`; then it is None."""
+        model, begin = VERBS[asked.verb]
+        try:
+            arguments = model.model_validate(given)
+        except ValidationError as error:
+            await self._reply(known, asked, "rejected", f"arguments: {_told(error)}")
+            return None
+        # Queued before anything is done: what is done is never durable without it. Nothing waits for that here.
+        self._memory.keep(known)
+        self._journal.post(self._event("command.taken", known, verb=asked.verb, arguments=_brief(given)))
+        assert self._group is not None
+        try:
+            taken: Taken = await begin(self._engine, self._group, known.user, asked.verb, arguments)
+        except REFUSALS as error:
+            await self._reply(known, asked, "rejected", str(error))
+            return None
+        except JournalError:
+            raise
+        except Exception as error:
+            log.exception("command failed", command_id=known.command_id)
+            await self._reply(known, asked, "rejected", f"labd failed: {error!r}; its log says where")
+            return None
+        await self._reply(known, asked, "accepted")
+        return taken
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────
     async def _reply(
         self,
-        known: _Known,
-        incoming: Incoming,
+        known: Known,
+        asked: Asked,
         state: str,
         reason: str | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        told = {"command_id": known.command_id, "state": state, "reason": reason, "result": result}
+        short = reason[:REASON] if reason is not None else None
+        told = {"command_id": known.command_id, "state": state, "reason": short, "result": result}
         reply = payloads.Reply.model_validate(told)
         await self._answer(known, reply)
-        self._send(known.user, reply, incoming)
+        self._send(reply, asked)
 
-    async def _answer(self, known: _Known, reply: payloads.Reply) -> None:
+    async def _answer(self, known: Known, reply: payloads.Reply) -> None:
         """Keeps an answer; it, and all that it speaks of, is durable when this returns."""
         known.replies = [*known.replies, reply.model_dump(mode="json")]
-        self._journal.keep(known.name, known.kept())
+        self._memory.keep(known)
         await self._journal.append(self._event("command.answered", known, state=reply.state, reason=reply.reason))
 
-    def _event(self, kind: str, known: _Known, **more: Any) -> NewEvent:
+    def _event(self, kind: str, known: Known, **more: Any) -> NewEvent:
         return NewEvent(kind, {"command_id": known.command_id, "by": known.user, "over": "mqtt", **more})
 
-    def _send(self, user: str, reply: payloads.Reply, incoming: Incoming) -> None:
-        own = self._topics.reply(user, reply.command_id)
-        self._replies.append(Message(own, reply.encode(), qos=1, correlation=incoming.correlation))
-        other = incoming.answer_to
-        if other and other != own and not other.startswith(CLOSED) and not {"+", "#", "\0"} & set(other):
-            self._replies.append(Message(other, reply.encode(), qos=1, correlation=incoming.correlation))
+    def _send(self, reply: payloads.Reply, asked: Asked, *, droppable: bool = False) -> None:
+        """Puts an answer where `send` finds it; one that its sender can ask for again only where there is room."""
+        if droppable and len(self._replies) >= limits.ANSWERS:
+            self._unlogged += 1
+            return
+        own, payload = self._topics.reply(asked.user, reply.command_id), reply.encode()
+        self._replies.append(Message(own, payload, qos=1, correlation=asked.correlation))
+        if asked.answer_to and asked.answer_to != own and self._open(asked.answer_to, asked.user):
+            self._replies.append(Message(asked.answer_to, payload, qos=1, correlation=asked.correlation))
         self._filled.set()
+
+    def _open(self, topic: str, user: str) -> bool:
+        """Whether answers to a user may go there; below his own reply topic, always."""
+        if {"+", "#", "\0"} & set(topic):
+            return False
+        return topic.startswith(f"{self._topics.prefix}/reply/{user}/") or not topic.startswith(CLOSED)
 
     async def send(self, session: Session) -> None:
         """Sends answers as they come; those of an outage follow it. Raises ConnectionLost."""
@@ -209,25 +274,27 @@ class Commands:
                 log.warning("answer refused", topic=refused.topic, reason=refused.reason)
             self._replies.popleft()
 
-    def _forget_old(self) -> None:
-        """What is a day old cannot be done again anyway: it has long expired."""
-        oldest = clock.now() - KEPT_FOR
-        for name, known in list(self._known.items()):
-            if len(self._known) <= MOST_KEPT and datetime.fromisoformat(known.at) >= oldest:
-                return
-            del self._known[name]
-            self._journal.keep(name, None)
+
+def _too_large(incoming: Incoming) -> str | None:
+    if len(incoming.payload) > limits.LARGEST:
+        return f"it has {len(incoming.payload)} bytes; a command has {limits.LARGEST} at most"
+    if max(len(incoming.answer_to or ""), len(incoming.correlation or b"")) > limits.LONGEST:
+        return f"response topic and correlation data have {limits.LONGEST} bytes at most"
+    return None
 
 
 def _told(error: ValidationError) -> str:
     """What is wrong with a payload, in one line."""
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
+    flaws = error.errors(include_url=False, include_input=False)
+    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ")[:500] for one in flaws[:5]]
+    return "; ".join([*told, *([f"and {len(flaws) - 5} more"] if len(flaws) > 5 else [])])
 
 
 def _out_of_time(command: payloads.Command) -> str | None:
     now = clock.outside()
     if command.expires_at <= now:
-        return f"it expired {(now - command.expires_at).total_seconds():.1f} s ago; give it anew if it is still meant"
+        late = (now - command.expires_at).total_seconds()
+        return f"it expired {late:.1f} s ago; give it anew if it is still meant, or set your clock if you just gave it"
     if command.issued_at > now + AHEAD:
         return f"it was issued {(command.issued_at - now).total_seconds():.1f} s from now: set your clock"
     return None

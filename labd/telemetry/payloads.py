@@ -9,7 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
-Stamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
+Stamp = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$"),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "answer", "cancel", "acknowledge"]
 
 Words = Annotated[str, Field(max_length=2000)]
@@ -45,7 +49,11 @@ class LastWill(Payload):
 
 
 class About(Payload):
-    """What a device is. `actions` are JSON Schemas of parameters and results by name, `signals` units by name."""
+    """What a device is. `actions` are JSON Schemas of parameters and results by name, `signals` units by name.
+
+    `types` are JSON Schema's words for the signals' values. In a poll of a device of several units, the names are
+    `UNIT.NAME`. `poll` is the longest time between two polls, s.
+    """
 
     driver: str
     role: str
@@ -55,6 +63,8 @@ class About(Payload):
     units: tuple[str, ...]
     actions: Mapping[str, Any]
     signals: Mapping[str, str]
+    types: Mapping[str, Literal["number", "integer", "boolean", "string"]] = Field(default_factory=dict)
+    poll: float | None = None
 
 
 class State(Payload):
@@ -83,6 +93,19 @@ class Signal(Payload):
     values: Mapping[str, Value]
 
 
+class Question(Payload):
+    """What a run asks. `input` says the type of the value that it takes, `choices` what else may be said."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    kind: str = ""
+    text: str = ""
+    choices: tuple[str, ...] = ()
+    input: Mapping[str, Any] | None = None
+    asked: str | None = None
+
+
 class Run(Payload):
     """Where a run is. `state` is PackML's; `protocol_state` the protocol's own; `progress` from 0 to 1."""
 
@@ -96,19 +119,23 @@ class Run(Payload):
     expected_end: Stamp | None
     outcome: str | None
     cause: str | None
-    question: Mapping[str, Any] | None
+    question: Question | None
     started: Stamp | None
     ended: Stamp | None
 
 
 class RunEvent(Payload):
-    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain."""
+    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain.
+
+    `omitted` says why `data` was left out where the broker takes no message of that size, and where the whole is.
+    """
 
     seq: Annotated[int, Field(ge=1)]
     at: Stamp
     kind: str
     data: Mapping[str, Any]
     hash: str
+    omitted: str | None = None
 
 
 class Alarm(Payload):
@@ -143,6 +170,19 @@ class Queue(Payload):
     jobs: tuple[Job, ...]
     more: int = 0
     paused: str | None = None
+
+
+class Summary(Payload):
+    """The lab in numbers, for displays that cannot count. `alarms` are those that stand, 20 at most."""
+
+    runs: int
+    held: int
+    questions: int
+    waiting: int
+    paused: str | None
+    alarms: tuple[Alarm, ...]
+    more_alarms: int = 0
+    at: Stamp
 
 
 class Command(Payload):
@@ -270,3 +310,18 @@ class Reply(Payload):
     state: Literal["accepted", "rejected", "done", "failed"]
     reason: str | None = None
     result: Mapping[str, Any] | None = None
+
+
+ORDERS: Mapping[Verb, type[Payload]] = {
+    "start": StartOrder,
+    "submit": SubmitOrder,
+    "hold": RunOrder,
+    "unhold": UnholdOrder,
+    "stop": RunOrder,
+    "abort": RunOrder,
+    "clear": ClearOrder,
+    "answer": AnswerOrder,
+    "cancel": CancelOrder,
+    "acknowledge": AcknowledgeOrder,
+}
+"""By verb: what its `arguments` are."""

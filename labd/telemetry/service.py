@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 
 from labd.journal import Journal, JournalError
+from labd.lab.access import Role
 from labd.lab.alarms import Alarms
 from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
-from labd.telemetry import payloads
+from labd.telemetry import signals
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
+from labd.telemetry.home_assistant import STATUS, HomeAssistant
 from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
 from labd.telemetry.presence import Presence
-from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session, acknowledged
 from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.twin import Twin
@@ -47,6 +49,7 @@ class Telemetry:
         publisher: another client than aiomqtt's.
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
+        users: who may command what; None: everybody everything.
         alarms: where it is told that the broker is away, or that another daemon has this one's name.
 
     Attributes:
@@ -66,6 +69,7 @@ class Telemetry:
         publisher: Publisher | None = None,
         engine: Engine | None = None,
         safe_mode: Callable[[], str | None] = lambda: None,
+        users: Mapping[str, Role] | None = None,
         alarms: Alarms | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
@@ -75,14 +79,16 @@ class Telemetry:
         self._snapshot = snapshot
         self._publisher = publisher
         self._engine = engine
-        self._commands = Commands(self._topics, engine) if engine is not None else None
+        self._commands = Commands(self._topics, engine, users) if engine is not None else None
         self._signals = Signals()
         self._presence = Presence(self._topics, boot_id, version, safe_mode)
         self._retained = self._presence.retained
+        self._home = HomeAssistant(self._topics, version) if config.home_assistant else None
         self._sweep = Sweep(self._topics, self._retained, journal)
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
-        self._outbox = Outbox(journal, self._topics)
+        told = alarms or (engine.lab.alarms if engine is not None else Alarms(bus))
+        self._outbox = Outbox(journal, self._topics, told, config.backlog)
         self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
@@ -114,19 +120,31 @@ class Telemetry:
         if isinstance(happening, Alarm) and happening.id == AWAY_ALARM:
             return  # who could hear it here can see that it is not so
         if isinstance(happening, SignalsRead):
-            topic = self._topics.device_signal(happening.device)
-            if self._wanted(topic):
-                self._signals.put(Message(topic, self._signal(happening), qos=0))
+            if self._wanted(self._topics.device_signal(happening.device)):
+                self._signals.put(happening)
         else:
             self._presence.take(happening)
+            if self._home is not None:
+                self._retain(self._home.take(happening))
 
-    def _signal(self, read: SignalsRead) -> bytes:
-        values = {name: payloads.Value(v=value.v, u=value.u, q=value.q) for name, value in read.values.items()}
-        return payloads.Signal(seq=read.seq, boot_id=self._boot_id, at=read.at, values=values).encode()
+    def _retain(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._retained.put(message)
+
+    def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
+        for read in reads:
+            try:
+                payload = signals.encode(read, self._boot_id)
+            except ValueError:  # the others go on without this one
+                log.exception("cannot be told over MQTT", happening=read)
+            else:
+                yield Message(self._topics.device_signal(read.device), payload, qos=0)
 
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():
             self.take(happening)
+        if self._home is not None:
+            self._retain(self._home.begin())
 
     def tell_status(self) -> None:
         """Says anew how the daemon is: safe mode has ended."""
@@ -203,6 +221,8 @@ class Telemetry:
     async def _listen(self, session: Session) -> None:
         if self._commands is not None:
             await self._listen_to(session, self._topics.commands, "commands cannot be heard")
+        if self._home is not None:
+            await self._listen_to(session, STATUS, "Home Assistant's start cannot be heard")
         if isinstance(self._config.broker, Broker):  # the embedded one holds nothing that is older than the daemon
             for pattern in (self._topics.status, *self._sweep.patterns):
                 await self._listen_to(session, pattern, "what stands at the broker cannot be read", standing=True)
@@ -227,6 +247,8 @@ class Telemetry:
             if self._commands is not None:
                 self._commands.hear(incoming)
         elif self._twin.known is None:  # else it may well be the other's
+            if self._home is not None:
+                self._retain(self._home.hear(incoming))
             self._sweep.hear(incoming)
 
     # ── what goes ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +268,7 @@ class Telemetry:
     async def _send_states(self, session: Session, messages: list[Message]) -> None:
         for message, sent in [(message, session.send(message)) for message in messages]:
             try:
-                await sent
+                await acknowledged(sent)
             except PublishRefused as refused:  # its next state may be taken
                 self._link.problem = str(refused)
                 log.warning("message refused", topic=refused.topic, reason=refused.reason)
@@ -257,8 +279,9 @@ class Telemetry:
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
         while True:
-            for taken in [session.send(message) for message in await self._signals.get()]:
-                await taken
+            messages = tuple(self._signals_of(await self._signals.get()))
+            if messages:
+                await session.send_all(messages)
             if not len(self._signals) and self._signals.dropped > dropped:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped

@@ -1,4 +1,7 @@
-"""The topics of the MQTT contract, version 1, as pure functions: `labd/1/<lab>/…`."""
+"""The topics of the MQTT contract, version 1, as pure functions: `labd/1/<lab>/…`.
+
+They are those of `labd.telemetry.contract`; here they are built for each message, which a template would make slower.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 VERSION = 1
 ID = re.compile(r"[a-z0-9_-]{1,64}")
-STANDING = re.compile(r"device/[^/]+/(about|state)|run/[^/]+/state|queue|alarm/[^/]+")
+STANDING = re.compile(r"device/[^/]+/(about|state)|run/[^/]+/state|queue|summary|alarm/[^/]+")
 
 
 class TopicError(ValueError):
@@ -41,6 +44,10 @@ class Topics:
     def queue(self) -> str:
         return f"{self.prefix}/queue"
 
+    @property
+    def summary(self) -> str:
+        return f"{self.prefix}/summary"
+
     def device_about(self, device: str) -> str:
         return f"{self.prefix}/device/{_id(device)}/about"
 
@@ -62,13 +69,28 @@ class Topics:
     @property
     def standing(self) -> tuple[str, ...]:
         """The patterns of what is retained, but for `status`."""
-        patterns = ("device/+/about", "device/+/state", "run/+/state", "queue", "alarm/+")
-        return tuple(f"{self.prefix}/{pattern}" for pattern in patterns)
+        patterns = ("device/+/about", "device/+/state", "run/+/state", "queue", "summary", "alarm/+")
+        return (*(f"{self.prefix}/{pattern}" for pattern in patterns), f"{self._discovery}/#")
 
     def stands(self, topic: str) -> bool:
         """Whether a topic is one of those of `standing`."""
+        if topic.startswith(f"{self._discovery}/"):
+            return True
         own, _, rest = topic.partition(f"{self.prefix}/")
         return not own and STANDING.fullmatch(rest) is not None
+
+    @property
+    def _discovery(self) -> str:
+        return f"homeassistant/device/labd-{self.lab}"
+
+    @property
+    def discovery(self) -> str:
+        """Where Home Assistant is told of the lab."""
+        return f"{self._discovery}/config"
+
+    def device_discovery(self, device: str) -> str:
+        """Where Home Assistant is told of a device."""
+        return f"{self._discovery}/{_id(device)}/config"
 
     @property
     def commands(self) -> str:

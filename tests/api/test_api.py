@@ -63,6 +63,18 @@ async def test_events_come_in_pages_without_gaps(served: Served) -> None:
         assert pages[0]["kind"] == "run.started"
 
 
+async def test_events_that_mqtt_has_not_are_found_by_their_number_there(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        whole = (await bench.client.get(f"/runs/{run}/events")).json()["events"]
+        # seq 3 and 4 over MQTT
+        page = (await bench.client.get(f"/runs/{run}/events", params={"skip": 2, "limit": 2})).json()
+        assert page["events"] == whole[2:4]
+        assert page["after"] == whole[3]["seq"]
+        assert (await bench.client.get(f"/runs/{run}/events", params={"skip": len(whole)})).json()["events"] == []
+
+
 async def test_status_tells_daemon_devices_and_what_is_under_way(served: Served) -> None:
     async with served() as bench:
         run = (await bench.start())["run"]
@@ -175,3 +187,10 @@ async def test_a_question_tells_which_value_it_asks_for(served: Served) -> None:
         asks = await bench.wait((await bench.start(protocol=protocol))["run"])
         assert asks["question"]["input"] == {"type": "quantity", "unit": "kN", "min": 1.0, "max": 9.0, "choices": []}
         assert (await bench.client.get("/status")).json()["runs"] == [asks]
+
+
+async def test_the_mqtt_contract_of_the_lab_can_be_had(served: Served) -> None:
+    async with served() as bench:
+        told = (await bench.client.get("/asyncapi.json")).json()
+        assert told["asyncapi"] == "3.0.0"
+        assert told["channels"]["status"]["address"] == f"labd/1/{bench.engine.lab.config.lab}/status"

@@ -134,7 +134,7 @@ def test_virtual_time_is_refused_to_a_lab_with_a_real_device(tmp_path: Path) -> 
 
 
 def test_virtual_time_is_refused_to_a_lab_with_a_broker_outside(tmp_path: Path) -> None:
-    text = GOOD.replace("clock: {scaled: 60}", "clock: virtual\nmqtt: {broker: {host: broker.lab}}")
+    text = GOOD.replace("clock: {scaled: 60}", "clock: virtual\nusers: {}\nmqtt: {broker: {host: broker.lab}}")
     (problem,) = problems_of(write(tmp_path, text))
     assert (problem.code, problem.mend) == ("L207", "write `clock: {scaled: 60}`, or `broker: embedded`")
 

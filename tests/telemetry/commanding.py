@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 
 from labd import clock
 from labd.journal import Journal, SignalStore
+from labd.lab.access import Role
 from labd.lab.background import background
 from labd.lab.config import Mqtt
 from labd.lab.lab import Lab
@@ -41,9 +42,10 @@ states:
 
 @dataclass
 class Commander:
-    """A client that gives commands as `eva`, and collects the answers to each."""
+    """A client that gives commands, and collects the answers to each."""
 
     client: aiomqtt.Client
+    user: str = "eva"
     prefix: str = "labd/1/toys"
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     elsewhere: list[tuple[str, bytes | None]] = field(default_factory=list)
@@ -53,7 +55,7 @@ class Commander:
         async for message in self.client.messages:
             assert isinstance(message.payload, bytes)
             told = json.loads(message.payload)
-            if message.topic.value.startswith(f"{self.prefix}/reply/eva/"):
+            if message.topic.value.startswith(f"{self.prefix}/reply/{self.user}/"):
                 self.answers.setdefault(told["command_id"], []).append(told)
             else:
                 correlation = getattr(message.properties, "CorrelationData", None)
@@ -71,8 +73,11 @@ class Commander:
         properties = None
         if "answer_to" in more:
             properties = Properties(PacketTypes.PUBLISH)
-            properties.ResponseTopic, properties.CorrelationData = more["answer_to"], b"\x01\x02"
-        topic = f"{self.prefix}/cmd/eva/{topic_verb or verb}"
+            properties.ResponseTopic, properties.CorrelationData = more["answer_to"], more.get("with_data", b"\x01\x02")
+        if "expiry" in more:
+            properties = properties or Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = more["expiry"]
+        topic = f"{self.prefix}/cmd/{self.user}/{topic_verb or verb}"
         await self.client.publish(topic, json.dumps(payload), qos=1, retain=retain, properties=properties)
 
     async def answered(self, command_id: str, number: int = 1) -> list[dict[str, Any]]:
@@ -88,16 +93,16 @@ class Commander:
 
 
 @asynccontextmanager
-async def commander(port: int, *topics: str, v5: bool = False) -> AsyncIterator[Commander]:
+async def commander(port: int, *topics: str, v5: bool = False, user: str = "eva") -> AsyncIterator[Commander]:
     nodelay = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     protocol = aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311
     keepalive = 0 if clock.is_virtual() else 60
     async with aiomqtt.Client(
         "127.0.0.1", port, protocol=protocol, keepalive=keepalive, socket_options=nodelay
     ) as client:
-        for topic in ("labd/1/toys/reply/eva/+", *topics):
+        for topic in (f"labd/1/toys/reply/{user}/+", *topics):
             await client.subscribe(topic, qos=1)
-        found = Commander(client)
+        found = Commander(client, user)
         task = asyncio.create_task(found.listen())
         try:
             yield found
@@ -130,7 +135,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def hearing(tmp_path: Path, config: Mqtt) -> AsyncIterator[Bench]:
+async def hearing(tmp_path: Path, config: Mqtt, users: Mapping[str, Role] | None = None) -> AsyncIterator[Bench]:
     """The lab at work, connected to its broker; the same folder again is the same lab after a restart."""
     lab = toy_lab(tmp_path, {"press": "press"})
     async with AsyncExitStack() as stack:
@@ -144,7 +149,7 @@ async def hearing(tmp_path: Path, config: Mqtt) -> AsyncIterator[Bench]:
         engine = Engine(lab, journal, signals)
         await stack.enter_async_context(background(engine.run(), "engine"))
         await engine.ready.wait()
-        telemetry = Telemetry("toys", config, lab.bus, journal, "boot-1", "0.1.0", engine=engine)
+        telemetry = Telemetry("toys", config, lab.bus, journal, "boot-1", "0.1.0", engine=engine, users=users)
         await stack.enter_async_context(background(telemetry.run(), "telemetry"))
         async with asyncio.timeout(120):
             await telemetry.connected.wait()

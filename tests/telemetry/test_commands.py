@@ -94,6 +94,13 @@ async def test_what_is_late_or_wrong_is_rejected_in_words_and_not_done(
         assert (await lab.engine.state(run)).state == "Execute"
 
 
+@pytest.mark.parametrize("more", [{"issued": 4.0}, {"issued": -19.0, "life": 30.0}, {"life": 0.5}])
+async def test_clocks_that_are_a_little_apart_are_borne(tmp_path: Path, more: dict[str, Any]) -> None:
+    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        await eva.give("c1", "hold", arguments={"all": True}, **more)
+        assert await eva.states("c1", 2) == ["accepted", "done"]
+
+
 async def test_an_alarm_is_acknowledged_and_an_interlock_cleared_by_name(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
         lab.lab.alarms.tell("disk", "problem", "lab", "the disk is nearly full")
