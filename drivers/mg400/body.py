@@ -12,7 +12,6 @@ from drivers.mg400.wire import CommandPort, Feedback, Frame, Mode, Pose, Reply, 
 from labd import clock
 from labd.io import LinkLost
 from labd.io.arrival import Orders
-from labd.io.tcp import host_and_port
 from labd.sdk import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 ANSWER_LIMIT = 5.0  # s
@@ -35,9 +34,8 @@ class Body:
 
     def __init__(self, settings: Mg400Settings) -> None:
         self._settings = settings
-        self.host, _ = host_and_port(settings.address, 0)
-        self._dashboard = CommandPort(self.host, settings.dashboard)
-        self._motion = CommandPort(self.host, settings.motion)
+        self._dashboard = CommandPort(*settings.at(settings.dashboard))
+        self._motion = CommandPort(*settings.at(settings.motion))
         self.orders = Orders()
 
     async def open(self) -> None:
@@ -69,7 +67,7 @@ class Body:
             progress.moved = True
             raise
         progress.moved = True
-        feedback = Feedback(self.host, self._settings.feedback)
+        feedback = Feedback(*self._settings.at(self._settings.feedback))
         try:
             async with asyncio.timeout(self._settings.motion_limit):
                 await self.until_there(feedback, target)
@@ -146,7 +144,7 @@ class Body:
 
     async def look(self) -> Frame:
         """One frame. Raises Unreachable."""
-        feedback = Feedback(self.host, self._settings.feedback)
+        feedback = Feedback(*self._settings.at(self._settings.feedback))
         try:
             return await feedback.next()
         except LinkLost as error:

@@ -68,7 +68,8 @@ class Mg400(Arm):
         return f"{self.name}/gripper"
 
     def own_link(self) -> str | None:
-        return f"{self._body.host}:{self.settings.motion}"
+        host, port = self.settings.at(self.settings.motion)
+        return f"{host}:{port}"
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:

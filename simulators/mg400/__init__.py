@@ -62,7 +62,10 @@ class Mg400Simulator(Simulator):
         """
         self._advance()
         host, port = host_and_port(str(self.bench.settings.get("address", "127.0.0.1")), -1)
-        said = {name: 0 if port == 0 else int(self.bench.settings.get(name, PORTS[name])) for name in PORTS}
+        said = {
+            name: 0 if port == 0 else int(str(self.bench.settings.get(name, usual)).rpartition(":")[2])
+            for name, usual in PORTS.items()
+        }
         found = {
             "dashboard": await self._dashboard.start(host, said["dashboard"]),
             "motion": await self._motion.start(host, said["motion"]),
@@ -70,7 +73,8 @@ class Mg400Simulator(Simulator):
         }
         if "feedback_8ms" in self.bench.options:
             await self._fast.start(host, int(self.bench.options["feedback_8ms"]))
-        return {"address": host, **{name: port for name, port in found.items() if port != PORTS[name]}}
+        others = {name: f"{host}:{port}" for name, port in found.items() if port != PORTS[name]}
+        return {"address": host, **others}
 
     async def stop(self) -> None:
         """Switches the arm off. What it holds stays in its gripper."""

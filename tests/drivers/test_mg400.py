@@ -18,7 +18,7 @@ from drivers.mg400.wire import Frame, Mode, Reply
 from labd.io.transcript import Player, Transcript
 from labd.sdk import Call, Fault, OutcomeUnknown, Position, Rejected, Setup, Unreachable
 
-TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
+TRANSCRIPTS = Path(__file__).parent.parent / "transcripts" / "mg400"
 POSITIONS = {
     "home": Position((250, 0, 100, 0, 0, 0)),
     "press/nest": Position((280, 60, 30, 0, 0, 45)),
@@ -123,7 +123,7 @@ async def connected(arm: Arm, **settings: object) -> AsyncIterator[Mg400]:
 async def test_a_pick_is_three_motions_and_two_switches_in_the_wire_of_the_guide() -> None:
     arm = Arm()
     arm.scripts = {
-        port: Player(Transcript.read(TRANSCRIPTS / f"mg400_pick_{port}.jsonl")) for port in ("dashboard", "motion")
+        port: Player(Transcript.read(TRANSCRIPTS / f"pick_{port}.jsonl")) for port in ("dashboard", "motion")
     }
     async with connected(arm) as driver:
         assert (await driver.pick(Call("a"), "press/nest")).gripped

@@ -29,9 +29,8 @@ class Wire:
         self._found = found
 
     async def open(self) -> None:
-        host = self._found["address"]
-        self.dashboard = await asyncio.open_connection(host, self._found["dashboard"])
-        self.motion = await asyncio.open_connection(host, self._found["motion"])
+        self.dashboard = await asyncio.open_connection(*self._found["dashboard"].split(":"))
+        self.motion = await asyncio.open_connection(*self._found["motion"].split(":"))
 
     async def close(self) -> None:
         for _, writer in (self.dashboard, self.motion):
@@ -48,7 +47,7 @@ class Wire:
         return await self.ask(command, "motion")
 
     async def frame(self) -> bytes:
-        reader, writer = await asyncio.open_connection(self._found["address"], self._found["feedback"])
+        reader, writer = await asyncio.open_connection(*self._found["feedback"].split(":"))
         async with asyncio.timeout(5):
             data = await reader.readexactly(1440)
         writer.close()
