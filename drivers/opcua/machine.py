@@ -35,6 +35,7 @@ from labd.sdk import (
 from labd.sdk.roles import PACKML_STATES, MachineResult, MachineSignals
 
 LOOK = 0.5  # s between two looks at the state while something is waited for
+SELDOM = 5.0  # s likewise of a run that takes long; in between a hundredth of the time that it has taken
 LOST = 60.0  # s that a machine under way may be out of reach
 RESTING = frozenset({"Undefined", "Idle", "Stopped", "Complete", "Aborted"})
 ENDED_BADLY = frozenset({"Stopping", "Stopped", "Aborting", "Aborted", "Clearing"})
@@ -322,7 +323,7 @@ class OpcUaMachine(Machine):
                 if seen or late:
                     raise OutcomeUnknown("the machine is Idle again, and was not seen to complete its run")
             seen = seen or look.state not in {*self.profile.ready, None}
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(min(SELDOM, max(LOOK, (heard - start) / 100)))
 
     async def _reach(self, goals: Collection[str], seconds: float) -> str | None:
         """The goal that it came to within its time, or None. Raises as the link does."""

@@ -297,7 +297,10 @@ class OpcUaLink:
         return None
 
     async def _connected(self) -> Client:
-        from asyncua import Client, ua
+        try:
+            from asyncua import Client, ua
+        except ModuleNotFoundError as error:
+            raise Unreachable("OPC UA needs asyncua: pip install 'labd[opcua]'") from error
 
         access = self._access
         client = Client(self.address, timeout=self.deadline + 1)  # ours fires first

@@ -12,7 +12,8 @@ from labd.lab.models import LabConfig
 
 IDLE = 1800.0  # s between two polls of a device that nobody uses or watches: nothing happens to it in a dry run
 
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*://)?[^/:?]*(:\d+)?(?P<rest>[/?].*)?")
+_SECRETS = frozenset({"password_file", "security", "certificate", "private_key", "server_certificate"})
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.]*://)?[^/:?]*(:\d+)?(?P<rest>[/?].*)?")
 
 
 class DryRunError(Exception):
@@ -83,7 +84,8 @@ def dry_lab(config: LabConfig, directory: Path, seed: int, keep: frozenset[str])
 
 def _on_this_machine(name: str, settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Settings whose addresses and ports lead to a simulator: no dry run ever speaks to a real device."""
-    found = dict(settings)
+    # a simulated server has no secrets, and the files of the real one's may not be here
+    found = {key: value for key, value in settings.items() if key not in _SECRETS}
     if isinstance(found.get("port"), str):
         found["port"] = str(directory / "ports" / name)
     address = found.get("address")

@@ -212,7 +212,7 @@ async def test_a_run_goes_to_its_end_and_is_counted(profile: str) -> None:
         parameters = action.parameters.model_validate({"recipe": "long"})
         result: Any = await driver.invoke(action, parameters, Call("a1", on_accepted=accepted.append))
         assert (result.state, result.made) == ("Complete", 1)
-        assert clock.monotonic() - start == pytest.approx(2 + 300 + 2, abs=1.5)
+        assert clock.monotonic() - start == pytest.approx(2 + 300 + 2, abs=4)
         assert accepted in ([{"run": 1}], [{"run": "run-1"}])
         assert (await reading(driver)).state == "Complete"
         with pytest.raises(Rejected, match="is Complete; run `reset` first"):
