@@ -131,7 +131,8 @@ class Mg400(Arm):
         del force
         spot = self._position(place)
         frame = await self._body.ready()
-        if self._body.held(frame):
+        held = self._body.held(frame)
+        if held or (held is None and frame.output(self.settings.grip_output)):  # opening it here would drop the part
             raise Rejected(f"the gripper already holds a part; place it before picking at {place}")
         with self._under_way(call) as progress:
             await self._go_up(frame, progress)

@@ -57,7 +57,6 @@ class OpcUaGlovebox(Glovebox):
             Unreachable: no session, or a server without the profile's nodes.
         """
         await self.close()
-        self._reader.forget()
         self._link = self.settings.link(self.profile.namespaces)
         await self._link.open()
         try:

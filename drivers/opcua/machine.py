@@ -96,7 +96,6 @@ class OpcUaMachine(Machine):
             Unreachable: no session, or a server without the profile's nodes.
         """
         await self.close()
-        self._reader.forget()
         self._orders.written()
         self._link = self.settings.link(self.profile.namespaces)
         await self._link.open()

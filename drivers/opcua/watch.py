@@ -21,7 +21,8 @@ class Ages:
     """How long each value has not been renewed by its source.
 
     By our clock since its source's time stamp was last seen to move, and at first sight by the server's own two stamps:
-    no clock of a PLC need agree with ours, and a server that answers with what it once heard is found out.
+    no clock of a PLC need agree with ours, and a server that answers with what it once heard is found out, also when it
+    is connected anew.
     """
 
     def __init__(self) -> None:
@@ -44,10 +45,6 @@ class Reader:
         self._name = name
         self._ages = Ages()
         self._told: set[str] = set()
-
-    def forget(self) -> None:
-        """After a new connection: what was seen on the old one proves nothing."""
-        self._ages = Ages()
 
     async def read(self, link: OpcUaLink, wanted: Iterable[Watched]) -> dict[str, Any]:
         """Values by node; None where the status is bad or the value too old. Raises as the link does."""

@@ -97,8 +97,9 @@ async def test_a_part_that_is_lost_on_the_way_is_a_result_and_nothing_moves_for_
         assert simulator.world.cell("arm/fallen/1") is not None
 
 
-async def test_who_holds_a_part_picks_no_other() -> None:
-    async with arm() as (driver, _):
+@pytest.mark.parametrize("sensor", [True, False])
+async def test_who_holds_a_part_picks_no_other(sensor: bool) -> None:
+    async with arm(sensor=sensor) as (driver, _):
         await act(driver, "pick", place="tray/A1")
         with pytest.raises(Rejected, match="already holds a part"):
             await act(driver, "pick", place="tray/lids/A1")

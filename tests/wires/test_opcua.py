@@ -113,7 +113,10 @@ async def test_values_that_stand_still_are_not_believed_and_then_the_server_is_n
         await asyncio.sleep(61)
         with pytest.raises(Unreachable, match="Heartbeat stands still"):
             await driver.read_state()
+        with pytest.raises(Unreachable, match="Heartbeat stands still"):  # a new session makes nothing younger
+            await driver.connect()
         simulator.faults["stale"] = False
+        await driver.connect()
         assert (await reading(driver)).oxygen is not None
 
 
