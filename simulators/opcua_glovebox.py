@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from asyncua import ua
 
 from labd import clock
+from simulators._kit.host import read_yaml
 from simulators._kit.opcua import UaServer
 from simulators._kit.simulator import Bench, Simulator
 
@@ -17,6 +21,57 @@ SETPOINT = 3.0  # mbar over the room
 PRESSURE_RECOVERY = 20.0  # s
 _BOX = "Glovebox"
 _CHAMBER = f"{_BOX}/Antechamber"
+_UNITS = {"oxygen": "ppm", "water": "ppm", "pressure": "mbar"}
+_TYPES = {bool: "Boolean", int: "Int32", float: "Double", str: "String"}
+
+
+@dataclass
+class Names:
+    """Where the box tells what, and in what words: of the shipped profile, or read from another profile's file."""
+
+    namespaces: dict[str, str] = field(default_factory=lambda: {"box": NAMESPACE})
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    factors: dict[str, float] = field(default_factory=dict)
+    words: dict[str, Any] = field(
+        default_factory=dict
+    )  # closed, open, moving -> what stands in the node; empty: numbers
+    commands: dict[str, dict[Any, bool]] = field(default_factory=dict)  # node -> value -> whether it opens
+
+    @classmethod
+    def of(cls, profile: str) -> Names:
+        """Those of a profile.
+
+        Raises:
+            HostError: its file cannot be read. ValueError: a unit that this box does not tell in.
+        """
+        if profile == "glovebox":
+            return cls(commands={f"{_CHAMBER}/Command": {1: True, 2: False}})
+        raw = read_yaml(Path(profile))
+        names = cls(namespaces=dict(raw.get("namespaces") or {}))
+        for gas in _UNITS:
+            if raw.get(gas) is not None:
+                names._measured(gas, raw[gas], profile)
+        if raw.get("alive") is not None and not str(raw["alive"]["node"]).startswith("ns=0;"):
+            names.elsewhere[f"{_BOX}/Heartbeat"] = raw["alive"]["node"]
+        if raw.get("antechamber") is not None:
+            names.elsewhere[f"{_CHAMBER}/State"] = raw["antechamber"]["node"]
+            for value, word in (raw["antechamber"].get("words") or {}).items():
+                names.words.setdefault(word, value)
+        names._ordered("Open", raw.get("open_antechamber") or {})
+        names._ordered("Close", raw.get("close_antechamber") or {})
+        return names
+
+    def _measured(self, gas: str, measured: Mapping[str, Any], profile: str) -> None:
+        if measured.get("unit") != _UNITS[gas]:
+            raise ValueError(f"{profile}: {gas}: the simulated box tells it in {_UNITS[gas]}, with a factor at most")
+        self.elsewhere[f"{_BOX}/{gas.capitalize()}"] = measured["node"]
+        self.factors[gas] = float(measured.get("factor", 1.0))
+
+    def _ordered(self, name: str, order: Mapping[str, Any]) -> None:
+        if "call" in order:
+            self.elsewhere[f"{_CHAMBER}/{name}"] = order["call"]
+        elif "write" in order:
+            self.commands.setdefault(order["write"], {})[order.get("value")] = name == "Open"
 
 
 class Atmosphere:
@@ -99,7 +154,8 @@ class Atmosphere:
 class GloveboxSimulator(Simulator):
     """The box `<name>`: variables Oxygen, Water, Pressure, Antechamber/State under `Glovebox`, methods Open and Close.
 
-    A command may also be written to `Antechamber/Command` (1 open, 2 close), as boxes without methods have it.
+    A command may also be written to `Antechamber/Command` (1 open, 2 close), as boxes without methods have it. With the
+    file of another profile in its settings it has that profile's nodes instead.
     Options: `oxygen`, `water` (ppm at rest), `rise: [oxygen, water]` (ppm/s), `tau`, `door`, `purge` (s), `users`,
     `certificate`, `private_key`, `nodesets`, `seed`, `faults`.
 
@@ -120,7 +176,9 @@ class GloveboxSimulator(Simulator):
             door=float(options.get("door", 4.0)),
             purge=float(options.get("purge", 180.0)),
         )
-        self.server = UaServer({"box": NAMESPACE}, self._advance, options, self.faults)
+        self.names = Names.of(str(bench.settings.get("profile", "glovebox")))
+        self.server = UaServer(self.names.namespaces, self._advance, options, self.faults, self.names.elsewhere)
+        self._shown: Any = CLOSED
         self._rng = bench.random()
         self._ahead = 0.0
 
@@ -136,9 +194,12 @@ class GloveboxSimulator(Simulator):
         for name in ("Oxygen", "Water", "Pressure"):
             await server.variable(f"{_BOX}/{name}", 0.0, "Double")
         await server.variable(f"{_BOX}/Heartbeat", 0, "UInt32")
-        await server.variable(f"{_CHAMBER}/State", CLOSED, "Int32")
+        first = self._in_words(CLOSED)
+        await server.variable(f"{_CHAMBER}/State", first, _TYPES[type(first)])
         await server.variable(f"{_CHAMBER}/InnerDoorOpen", value=False, kind="Boolean")
-        await server.variable(f"{_CHAMBER}/Command", 0, "Int16", writable=True)
+        for node, values in self.names.commands.items():
+            kind = type(next(iter(values)))
+            await server.variable(node, kind(), _TYPES[kind], writable=True)
         await server.method(f"{_CHAMBER}/Open", self._open)
         await server.method(f"{_CHAMBER}/Close", self._close)
         address = str(self.bench.settings.get("address", "opc.tcp://127.0.0.1:4840"))
@@ -161,23 +222,30 @@ class GloveboxSimulator(Simulator):
         box.inner_open = bool(self.faults.get("inner_open"))
         box.purification = not self.faults.get("purification_off")
         box.advance(self._now())
-        command = self.server.said(f"{_CHAMBER}/Command")
-        if command:
-            self._command(int(command))
-        noise = float(self.faults.get("noise", 0.01))
-        put(f"{_BOX}/Oxygen", max(0.0, box.oxygen + self._rng.gauss(0, noise)), live=True)
-        put(f"{_BOX}/Water", max(0.0, box.water + self._rng.gauss(0, noise)), live=True)
-        put(f"{_BOX}/Pressure", box.pressure + self._rng.gauss(0, noise), live=True)
+        for node, values in self.names.commands.items():
+            command = self.server.said(node)
+            if command in values and command != type(command)():
+                self._order(opening=values[command])
+                put(node, type(command)(), live=True)
+        noise, factors = float(self.faults.get("noise", 0.01)), self.names.factors
+        for gas, value, least in (
+            ("oxygen", box.oxygen, 0.0),
+            ("water", box.water, 0.0),
+            ("pressure", box.pressure, -1e9),
+        ):
+            told = max(least, value + self._rng.gauss(0, noise)) / factors.get(gas, 1.0)
+            put(f"{_BOX}/{gas.capitalize()}", told, live=True)
         put(f"{_BOX}/Heartbeat", int(self._now()) % 2**32)
-        put(f"{_CHAMBER}/State", box.state)
+        put(f"{_CHAMBER}/State", self._in_words(box.state))
         put(f"{_CHAMBER}/InnerDoorOpen", box.inner_open)
 
-    def _command(self, number: int) -> None:
-        if number == 1:
-            self._order(opening=True)
-        elif number == 2:
-            self._order(opening=False)
-        self.server.put(f"{_CHAMBER}/Command", 0, live=True)
+    def _in_words(self, state: int) -> Any:
+        """What the node says of a state; what a profile has no word for stays as it was."""
+        if self.names.words:
+            word = {CLOSED: "closed", OPEN: "open"}.get(state, "moving")
+            self._shown = self.names.words.get(word, self._shown)
+            return self._shown
+        return state
 
     def _order(self, *, opening: bool) -> bool:
         if self.faults.get("door_stuck"):

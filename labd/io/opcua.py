@@ -11,36 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from labd import clock
-from labd.io.arrival import bound
+from labd.io.opcua_client import Access, Policy, abort, connected, stands
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from asyncua import Client, ua
 
 DEADLINE = 5.0  # s
-SESSION = 300.0  # s after which a server may forget a client that says nothing
 RENEW = 0.75  # of a secure channel's life, after which it is renewed (OPC 10000-4, 5.5.2)
 PORT = 4840
 _T = TypeVar("_T")
 
-# asyncua tells its log what it then raises; whoever wants to read it twice sets the level
-logging.getLogger("asyncua").setLevel(logging.CRITICAL)
-
-Policy = Literal["none", "basic256sha256", "aes128_sha256_rsaoaep", "aes256_sha256_rsapss"]
-_POLICIES = {
-    "basic256sha256": "SecurityPolicyBasic256Sha256",
-    "aes128_sha256_rsaoaep": "SecurityPolicyAes128Sha256RsaOaep",
-    "aes256_sha256_rsapss": "SecurityPolicyAes256Sha256RsaPss",
-}
+__all__ = ["Access", "OpcUaLink", "Policy", "Value", "checked_address"]
 
 _SESSION_GONE = frozenset(
     f"Bad{name}"
@@ -65,27 +54,6 @@ _WORDS = {
     "BadNoMatch": "there is no such node",
     "BadNotConnected": "the server has no connection to its machine",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who the client is, and how the connection is guarded. Files are paths.
-
-    Args:
-        user, password: of the session; no user: anonymous.
-        policy: of the secure channel.
-        sign_only: messages are signed and readable, else encrypted, too.
-        certificate, private_key: of the client, needed for every policy but `none` (DER or PEM).
-        server_certificate: the one that the server must have; without it, the one that it shows is taken.
-    """
-
-    user: str | None = None
-    password: str | None = None
-    policy: Policy = "none"
-    sign_only: bool = False
-    certificate: Path | None = None
-    private_key: Path | None = None
-    server_certificate: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +199,7 @@ class OpcUaLink:
             async with asyncio.timeout(1.0):
                 await client.close_session()
                 await client.close_secure_channel()
-        _abort(client)
+        abort(client)
         await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     async def _request(self, what: str, ask: Callable[[Client], Awaitable[_T]]) -> _T:
@@ -272,13 +240,29 @@ class OpcUaLink:
     async def _ready(self) -> Client:
         """The client with its session; a new one where the old is lost."""
         client = self._client
-        if client is not None and _stands(client):
+        if client is not None and stands(client):
             if clock.monotonic() >= self._renew_at:
                 client = await self._renewed(client)
             if client is not None:
                 return client
         self._drop()
-        client = await self._connected()
+        client = await connected(self.address, self._access, self.deadline)
+        try:
+            async with asyncio.timeout(self.deadline):
+                self._indices = await self._found_namespaces(client)
+        except TimeoutError as error:
+            abort(client)
+            raise Unreachable(f"{self.address} does not tell its namespaces within {self.deadline:g} s") from error
+        except Unreachable:
+            abort(client)
+            raise
+        except Exception as error:
+            abort(client)
+            raise Unreachable(f"{self.address} was lost again: {error or type(error).__name__}") from error
+        except BaseException:
+            abort(client)
+            raise
+        self._nodes.clear()
         self._client = client
         self._renew_later(client)
         return client
@@ -296,54 +280,6 @@ class OpcUaLink:
             return client
         return None
 
-    async def _connected(self) -> Client:
-        try:
-            from asyncua import Client, ua
-        except ModuleNotFoundError as error:
-            raise Unreachable("OPC UA needs asyncua: pip install 'labd[opcua]'") from error
-
-        access = self._access
-        client = Client(self.address, timeout=self.deadline + 1)  # ours fires first
-        client.name = client.description = "labd"
-        client.application_uri = "urn:labd:client"
-        client.session_timeout = int(SESSION * 1000)
-        if access.user is not None:
-            client.set_user(access.user)
-            client.set_password(access.password or "")
-        try:
-            async with asyncio.timeout(self.deadline):
-                if access.policy != "none":
-                    with clock.pace():  # files are read by a thread that virtual time does not know of
-                        await _secure(client, access)
-                # not client.connect(): its supervisor, and its watchdog of subscriptions, tick for ever
-                await client.connect_socket()
-                bound(client.uaclient.protocol.transport.get_extra_info("socket"))
-                await client.send_hello()
-                await client.open_secure_channel()
-                await client.create_session()
-                await client.activate_session(
-                    username=access.user, password=access.password, certificate=client.user_certificate
-                )
-                self._indices = await self._found_namespaces(client)
-                self._nodes.clear()
-        except TimeoutError as error:
-            _abort(client)
-            why = "" if access.policy == "none" else "; is its certificate the right one, and does it trust labd's?"
-            raise Unreachable(f"{self.address} gave no session within {self.deadline:g} s{why}") from error
-        except ua.UaStatusCodeError as error:
-            _abort(client)
-            raise Unreachable(f"{self.address} gives no session: {_refusal(error, access)}") from error
-        except Unreachable:
-            _abort(client)
-            raise
-        except Exception as error:
-            _abort(client)
-            raise Unreachable(f"{self.address} cannot be reached: {error or type(error).__name__}") from error
-        except BaseException:
-            _abort(client)
-            raise
-        return client
-
     async def _found_namespaces(self, client: Client) -> dict[str, int]:
         known = await client.get_namespace_array()
         for uri in self._namespaces.values():
@@ -355,7 +291,7 @@ class OpcUaLink:
     def _drop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            _abort(client)
+            abort(client)
 
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _ids(self, client: Client, nodes: Sequence[str]) -> list[ua.NodeId]:
@@ -398,59 +334,6 @@ class OpcUaLink:
             element.TargetName = ua.QualifiedName(name if colon else part, index)
             path.RelativePath.Elements.append(element)
         return path
-
-
-async def _secure(client: Client, access: Access) -> None:
-    from asyncua import ua
-    from asyncua.crypto import security_policies, uacrypto
-
-    if access.certificate is None or access.private_key is None:
-        raise Unreachable(f"policy {access.policy}: `certificate` and `private_key` are needed")
-    mode = ua.MessageSecurityMode.Sign if access.sign_only else ua.MessageSecurityMode.SignAndEncrypt
-    own = await uacrypto.load_certificate(access.certificate)
-    client.application_uri = _uri_of(own) or client.application_uri
-    await client.set_security(
-        getattr(security_policies, _POLICIES[access.policy]),
-        access.certificate,
-        access.private_key,
-        server_certificate=str(access.server_certificate) if access.server_certificate else None,
-        mode=mode,
-    )
-
-
-def _uri_of(certificate: Any) -> str | None:
-    """The application's URI: a server compares the one in the certificate with the one that the client says."""
-    from cryptography import x509
-
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), None)
-
-
-def _refusal(error: Exception, access: Access) -> str:
-    name = type(error).__name__
-    if name in {"BadUserAccessDenied", "BadIdentityTokenRejected", "BadIdentityTokenInvalid"}:
-        who = f"user {access.user!r} or the password is wrong" if access.user else "it takes no anonymous users"
-        return f"{who} ({name})"
-    if "Certificate" in name or name in {"BadSecurityChecksFailed", "BadSecurityPolicyRejected"}:
-        return f"it does not take the client's certificate or policy; trust the certificate at the server ({name})"
-    return f"{error} ({name})"
-
-
-def _stands(client: Client) -> bool:
-    protocol = client.uaclient.protocol
-    return protocol is not None and protocol.transport is not None and not protocol.transport.is_closing()
-
-
-def _abort(client: Client) -> None:
-    """Ends a connection at once."""
-    protocol = client.uaclient.protocol
-    if protocol is not None and protocol.transport is not None:
-        protocol.transport.abort()
-    with contextlib.suppress(Exception):
-        client.disconnect_socket()
 
 
 def _value(found: ua.DataValue) -> Value:

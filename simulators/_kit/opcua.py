@@ -90,6 +90,7 @@ class UaServer:
         options: of the simulator: `users` (name: password), `certificate` and `private_key` (files; with them also
             Basic256Sha256), `nodesets` (files of node sets that are loaded first).
         faults: the simulator's switches.
+        elsewhere: where a node stands in place of its usual path: another path, or an id (`s=…`, `ns=2;i=…`).
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class UaServer:
         advance: Callable[[], None],
         options: Mapping[str, Any],
         faults: MutableMapping[str, Any],
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
+        self._elsewhere = elsewhere or {}
         self._namespaces = namespaces
         self._advance = advance
         self._options = options
@@ -174,7 +177,7 @@ class UaServer:
         parent, name = await self._parent(path)
         variant = self._types[path] = ua.VariantType[kind]
         first = ua.LocalizedText(value) if variant is ua.VariantType.LocalizedText else value
-        node = await parent.add_variable(self._id(path), name, ua.Variant(first, variant))
+        node = await parent.add_variable(self._id(self._elsewhere.get(path, path)), name, ua.Variant(first, variant))
         if writable:
             await node.set_writable()
         self._nodes[path] = node
@@ -203,10 +206,17 @@ class UaServer:
 
         # asyncua gives a Method node two properties of its own, `InputArguments` and `OutputArguments`
         await parent.add_method(
-            self._id(path), name, call, [_argument(one) for one in inputs], [_argument(one) for one in outputs]
+            self._id(self._elsewhere.get(path, path)),
+            name,
+            call,
+            [_argument(one) for one in inputs],
+            [_argument(one) for one in outputs],
         )
 
     async def _parent(self, path: str) -> tuple[Node, ua.QualifiedName]:
+        path = self._elsewhere.get(path, path)
+        if "=" in path.partition("/")[0]:
+            return self._running.nodes.objects, ua.QualifiedName(path.rpartition("=")[2], self._indices[""])
         parents, _, last = path.rpartition("/")
         node = self._running.nodes.objects
         if parents:
@@ -220,6 +230,9 @@ class UaServer:
 
     def _id(self, path: str) -> ua.NodeId:
         """Ids that people can read: `s=Glovebox.Oxygen`."""
+        if "=" in path.partition("/")[0]:
+            found = ua.NodeId.from_string(path)
+            return found if "ns=" in path else ua.NodeId(found.Identifier, self._indices[""])
         text = ".".join(part.rpartition(":")[2] for part in path.split("/"))
         return ua.NodeId(text, self._indices[""])
 

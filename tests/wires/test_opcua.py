@@ -26,9 +26,10 @@ ADDRESS = "opc.tcp://127.0.0.1:0"
 
 @contextlib.asynccontextmanager
 async def glovebox(
-    *, settings: Any = None, options: Any = None, **faults: Any
+    *, settings: Any = None, options: Any = None, simulated: Any = None, **faults: Any
 ) -> AsyncIterator[tuple[Driver, GloveboxSimulator]]:
-    simulator = GLOVEBOX_SIMULATOR(Bench("box", World(1), {"address": ADDRESS}, {"faults": faults, **(options or {})}))
+    given = {"faults": faults, **(options or {})}
+    simulator = GLOVEBOX_SIMULATOR(Bench("box", World(1), {"address": ADDRESS, **(simulated or {})}, given))
     found = await simulator.start()
     driver = GLOVEBOX(Setup("box", {**found, **(settings or {})}))
     try:
@@ -168,6 +169,32 @@ async def test_a_box_that_takes_a_written_command_is_a_profile_of_its_own(tmp_pa
         assert simulator.box.state == 1
         await act(driver, "close_antechamber")
         assert simulator.box.state == 0
+
+
+OTHER = """\
+kind: glovebox
+namespaces: {gb: "urn:maker:box"}
+oxygen: {node: "s=GB.O2", unit: ppm, factor: 0.1}
+water: {node: "Plant/Box7/H2O", unit: ppm}
+antechamber: {node: "ns=2;i=4711", words: {true: open, false: closed}}
+open_antechamber: {write: "s=GB.DoorOut", value: true, type: Boolean}
+close_antechamber: {call: "Plant/Box7/CloseDoor"}
+alive: {node: "ns=0;i=2258", max_age: 60 s}
+"""
+
+
+async def test_a_box_of_another_profile_is_simulated_with_its_nodes(tmp_path: Path) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text(OTHER)
+    profile = {"profile": str(path)}
+    async with glovebox(settings=profile, simulated=profile) as (driver, simulator):
+        reading_ = await reading(driver)
+        assert reading_.oxygen == pytest.approx(0.4, abs=0.1)
+        assert (reading_.pressure, reading_.antechamber) == (None, "closed")
+        assert simulator.server.said("Glovebox/Oxygen") == pytest.approx(4, abs=1)
+        await act(driver, "open_antechamber")
+        await act(driver, "close_antechamber")
+        assert simulator.box.state in (4, 0)
 
 
 async def test_a_profile_for_another_server_is_told_on_connecting(tmp_path: Path) -> None:
