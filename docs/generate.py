@@ -10,6 +10,7 @@ from pathlib import Path
 
 from access import broker
 from checks import checks
+from devices import devices
 from language import language
 from mqtt import asyncapi, mqtt
 from tables import table
@@ -25,7 +26,9 @@ def roles() -> Iterator[str]:
     """What each role can do: the actions that every device of the role has."""
     yield "# Roles"
     yield (
-        "A protocol names roles; every device of a role has these actions with at least these parameters. A driver may "
+        "A protocol names roles; every device of a role has these actions with at least these parameters, less what "
+        "its driver says that it cannot do: `labd check` refuses a protocol that no device of the lab can serve "
+        "(P506), and runs are given devices that can. A driver may "
         "narrow bounds and add parameters and actions of its own (`labd devices` tells). Effects: `read` changes "
         "nothing, `state` reaches a named state and may be repeated, `once` spends or alters a sample and is never "
         "repeated unasked."
@@ -49,7 +52,13 @@ def schema() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
-    written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks}
+    written = {
+        "roles": roles,
+        "mqtt": mqtt,
+        "language": language,
+        "checks": checks,
+        "devices": devices,
+    }
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
     return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}
 

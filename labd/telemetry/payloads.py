@@ -53,6 +53,7 @@ class About(Payload):
 
     `types` are JSON Schema's words for the signals' values. In a poll of a device of several units, the names are
     `UNIT.NAME`. `poll` is the longest time between two polls, s.
+    `quality` is how far its driver was tried, `quirks` what a user of such a device must know.
     """
 
     driver: str
@@ -65,6 +66,8 @@ class About(Payload):
     signals: Mapping[str, str]
     types: Mapping[str, Literal["number", "integer", "boolean", "string"]] = Field(default_factory=dict)
     poll: float | None = None
+    quality: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 class State(Payload):

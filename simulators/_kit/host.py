@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
-import importlib
 import signal
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from labd import clock
 from simulators._kit.pty import PtyError
+from simulators._kit.registry import find_simulator
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import World
 
@@ -117,14 +117,11 @@ class SimulatorHost:
 
     async def _begin(self, name: str) -> dict[str, Any]:
         kind = str(self._entries[name].get("driver"))
+        found = find_simulator(kind)
+        if found is None:
+            raise HostError(f"{name}: there is no simulator for the driver {kind!r}")
         try:
-            module = importlib.import_module(f"simulators.{kind}")
-        except ModuleNotFoundError as error:
-            if error.name != f"simulators.{kind}":
-                raise
-            raise HostError(f"{name}: there is no simulator for the driver {kind!r}") from error
-        try:
-            simulator: Simulator = module.SIMULATOR(self._bench(name))
+            simulator = found(self._bench(name))
             self.simulators[name] = simulator
             settings = await simulator.start()
         except OSError as error:

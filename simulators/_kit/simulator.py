@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from simulators._kit.trial import Trial
 from simulators._kit.world import World
 
 
@@ -43,7 +44,10 @@ class Simulator(ABC):
     """One simulated machine. `simulators/<kind>.py` names its class `SIMULATOR`.
 
     `faults` are switches that a test or a teacher may flip while it runs; each simulator documents its own.
+    `trial` says how it is set up to be tried by the contract suite.
     """
+
+    trial: ClassVar[Trial] = Trial()
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

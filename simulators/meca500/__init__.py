@@ -9,6 +9,8 @@ from typing import Any
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import Cell, World
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
@@ -18,6 +20,28 @@ PORT = 10000
 FIRMWARE = "8.4.3"
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
 _TRIES = 50  # for two free ports in a row
+
+
+def _lay(world: World) -> None:
+    world.put("tray/A1", Cell(id="c1"))
+
+
+_TRIAL = Trial(
+    name="arm",
+    settings={"address": "127.0.0.1:0"},
+    positions={
+        "home": {"pose": [190, 0, 180, 180, 0, 180]},
+        "tray/A1": {"pose": [140, 0, 50, 180, 0, 180]},
+        "press/nest": {"pose": [240, -50, 62, 180, 0, 180]},
+    },
+    furnish=_lay,
+    acts=(
+        ("home", {}),
+        ("pick", {"place": "tray/A1", "force": "20 N"}),
+        ("place", {"place": "press/nest"}),
+        ("move", {"position": "home"}),
+    ),
+)
 
 
 class MecaSimulator(Simulator):
@@ -36,6 +60,8 @@ class MecaSimulator(Simulator):
         numbered (int): its statuses end with this number, so that two of them can be told apart.
         silent (bool), lost_replies (int, counts down): as `TextServer` has them.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

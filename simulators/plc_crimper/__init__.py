@@ -11,7 +11,8 @@ from labd import clock
 from simulators._kit.modbus import ModbusRtuServer, ModbusTcpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
-from simulators._kit.world import Cell
+from simulators._kit.trial import Trial
+from simulators._kit.world import LID, Cell, World
 from simulators.plc_crimper.plc import Crimp, Plc
 from simulators.plc_crimper.press import Stack, bare_die, cell_stack
 from simulators.plc_crimper.registers import Handshake, Relay
@@ -21,6 +22,25 @@ UNIT = 1
 PORT = 502
 SPOILT_FROM = 0.5  # kN; a stroke that broke off above it has bent the case
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
+
+
+def _lay(world: World) -> None:
+    world.put("press/nest", Cell(id="c1", parts=["half_cell", LID], electrolyte={"LP57": 40.0}, wetted_at=0.0))
+
+
+_TRIAL = Trial(
+    name="press",
+    settings={"address": "modbus://127.0.0.1:0"},
+    furnish=_lay,
+    acts=(
+        ("open", {}),
+        ("close", {}),
+        ("crimp", {"force": "7.8 kN", "dwell": "2 s"}),
+        ("reset", {}),
+    ),
+    effect=lambda simulator: {"cycles": simulator.plc.cycles},
+    age=300.0,  # one that was just switched on proves nothing: a restart would not show
+)
 
 
 class CrimperSimulator(Simulator):
@@ -47,6 +67,8 @@ class CrimperSimulator(Simulator):
     `world.memory(<name>)["blocked"]["nest"]` tells arms from when until when (lab s since the epoch; None: open end)
     the ram is in the way.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -86,6 +86,7 @@ async def test_status_tells_daemon_devices_and_what_is_under_way(served: Served)
         press = (await bench.client.get("/devices/press")).json()
         assert press["signals"]["force"]["u"] == "kN"
         assert press["actions"]["crimp"]["effect"] == "once"
+        assert (press["quality"], press["quirks"]) == ("draft", ["It is a toy."])
 
 
 @pytest.mark.parametrize(
