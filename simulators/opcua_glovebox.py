@@ -14,6 +14,7 @@ from labd import clock
 from simulators._kit.host import read_yaml
 from simulators._kit.opcua import UaServer
 from simulators._kit.simulator import Bench, Simulator
+from simulators._kit.trial import Trial
 
 NAMESPACE = "urn:labd:glovebox"
 CLOSED, OPEN, OPENING, CLOSING, PURGING = range(5)
@@ -151,6 +152,14 @@ class Atmosphere:
         return goal + (now - goal) * math.exp(-passed / self._tau)
 
 
+_TRIAL = Trial(
+    name="box",
+    settings={"address": "opc.tcp://127.0.0.1:0"},
+    acts=(("open_antechamber", {}), ("close_antechamber", {})),
+    effect=lambda simulator: {"door": simulator.box.state},
+)
+
+
 class GloveboxSimulator(Simulator):
     """The box `<name>`: variables Oxygen, Water, Pressure, Antechamber/State under `Glovebox`, methods Open and Close.
 
@@ -165,6 +174,8 @@ class GloveboxSimulator(Simulator):
         purification_off (bool): what comes in stays.
         noise (ppm, default 0.01): of the sensors.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

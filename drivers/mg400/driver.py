@@ -31,6 +31,7 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Place,
+    Quality,
     Rejected,
     Setup,
     Unreachable,
@@ -53,6 +54,13 @@ class Mg400Signals(ArmSignals):
 class Mg400(Arm):
     """An MG400 with a gripper on a digital output. Connecting moves nothing: `home` clears alarms and enables it."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "It must be set to TCP/IP secondary development in DobotStudio Pro.",
+        "It goes on with the motion that it has when the connection is lost, and no further.",
+        "A position out of reach is taken, and then alarms: mode 9, alarm 17.",
+        "Its outputs wait in the queue behind the motion before them.",
+    )
     Settings = Mg400Settings
     settings: Mg400Settings
     Signals = Mg400Signals

@@ -12,7 +12,7 @@ from drivers.opcua.settings import OpcUaSettings
 from drivers.opcua.watch import Reader, number, send, word
 from labd import clock
 from labd.io.opcua import OpcUaLink
-from labd.sdk import About, Call, DeviceError, Fault, Glovebox, Rejected, Setup, Unreachable
+from labd.sdk import About, Call, DeviceError, Fault, Glovebox, Quality, Rejected, Setup, Unreachable
 from labd.sdk.roles import GloveboxSignals
 
 LOOK = 1.0  # s between two looks at the antechamber while it moves
@@ -37,6 +37,12 @@ class OpcUaGlovebox(Glovebox):
     A box guards itself: `safe_state` orders nothing, since an antechamber that a program closes may close on a hand.
     """
 
+    quality = Quality("simulated")
+    quirks = (
+        "Every server has names of its own: a profile says what its nodes mean.",
+        "A value that its source does not renew is no reading, however well the server answers.",
+        "The antechamber is not made safe by labd: a door that closes by itself may close on a hand.",
+    )
     Settings = GloveboxSettings
     settings: GloveboxSettings
 

@@ -25,6 +25,7 @@ from labd.sdk import (
     Machine,
     Outcome,
     OutcomeUnknown,
+    Quality,
     Rejected,
     Result,
     Setup,
@@ -69,6 +70,12 @@ class Look:
 class OpcUaMachine(Machine):
     """A machine that runs recipes. What it does goes on without labd; `stop` is what makes it safe."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Every server has names of its own: a profile says what its nodes mean.",
+        "labd subscribes to nothing: a subscription that is dead after a reconnect looks like a quiet machine.",
+        "Without a node that changes with each start nobody can tell after a loss whether it started.",
+    )
     Settings = MachineSettings
     settings: MachineSettings
 

@@ -8,6 +8,8 @@ from typing import Any
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import Cell, World
 from simulators.mg400.arm import Arm
 from simulators.mg400.commands import Commands
 from simulators.mg400.feedback import FeedbackServer
@@ -15,6 +17,28 @@ from simulators.mg400.hand import Hand
 
 PORTS = {"dashboard": 29999, "motion": 30003, "feedback": 30005}
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
+
+
+def _lay(world: World) -> None:
+    world.put("tray/A1", Cell(id="c1"))
+
+
+_TRIAL = Trial(
+    name="arm",
+    settings={"address": "127.0.0.1:0", "held_input": 3},
+    positions={
+        "home": {"pose": [250, 0, 100, 0, 0, 0]},
+        "tray/A1": {"pose": [250, -80, 20, 0, 0, 0]},
+        "press/nest": {"pose": [280, 60, 30, 0, 0, 45]},
+    },
+    furnish=_lay,
+    acts=(
+        ("home", {}),
+        ("pick", {"place": "tray/A1"}),
+        ("place", {"place": "press/nest"}),
+        ("move", {"position": "home"}),
+    ),
+)
 
 
 class Mg400Simulator(Simulator):
@@ -34,6 +58,8 @@ class Mg400Simulator(Simulator):
         no_frames (bool): the feedback is silent. stuck_output (bool): the grip output does not switch.
         silent (bool), lost_replies (int, counts down), delay (s): as `TextServer` has them, on both command ports.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -7,11 +7,20 @@ from typing import Any
 from labd import clock
 from simulators._kit.opcua import UaServer
 from simulators._kit.simulator import Bench, Simulator
+from simulators._kit.trial import Trial
 from simulators.opcua.lads import LadsNodes
 from simulators.opcua.machine import Machine
 from simulators.opcua.packml import PackMlNodes
 
 _NODES: dict[str, type[PackMlNodes | LadsNodes]] = {"packml": PackMlNodes, "lads": LadsNodes}
+
+
+_TRIAL = Trial(
+    name="machine",
+    settings={"address": "opc.tcp://127.0.0.1:0", "profile": "packml"},
+    acts=(("start", {"recipe": "default"}), ("reset", {}), ("stop", {}), ("clear", {})),
+    effect=lambda simulator: {"runs": simulator.machine.runs, "made": simulator.machine.made},
+)
 
 
 class MachineSimulator(Simulator):
@@ -25,6 +34,8 @@ class MachineSimulator(Simulator):
         abort_on, hold_on, stop_on ([runs]): the machine aborts, holds or stops in mid-run.
         defect_on ([runs]): what it makes is defective.
     """
+
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
