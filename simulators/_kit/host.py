@@ -117,7 +117,11 @@ class SimulatorHost:
 
     async def _begin(self, name: str) -> dict[str, Any]:
         kind = str(self._entries[name].get("driver"))
-        found = find_simulator(kind)
+        try:
+            found = find_simulator(kind)
+        except ModuleNotFoundError as error:
+            lacking = f"{name}: the simulator of {kind!r} needs the package {error.name!r}, which is not installed"
+            raise HostError(lacking) from error
         if found is None:
             raise HostError(f"{name}: there is no simulator for the driver {kind!r}")
         try:
