@@ -93,10 +93,10 @@ def _arguments(settings: type[BaseModel]) -> str:
 
 def links(name: str) -> str:
     """What a driver is connected by: as the links that it imports."""
-    module = importlib.import_module(f"drivers.{name}")
-    assert module.__file__ is not None
-    path = Path(module.__file__)
-    files = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
+    home = importlib.import_module(importlib.import_module(f"drivers.{name}").DRIVER.__module__)
+    assert home.__file__ is not None
+    path = Path(home.__file__)
+    files = [path] if home.__package__ == "drivers" else sorted(path.parent.glob("*.py"))
     nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     found = {link for module, links in LINKS.items() if module in imported for link in links.split(", ")}
