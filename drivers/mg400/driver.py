@@ -17,9 +17,10 @@ from typing import Annotated
 from pydantic import JsonValue
 
 from drivers.mg400.body import LOOK, Body, Progress
-from drivers.mg400.settings import Mg400Settings
-from drivers.mg400.wire import Frame, Mode, Pose
+from drivers.mg400.settings import FEEDBACK, Mg400Settings
+from drivers.mg400.wire import Feedback, Frame, Mode, Pose
 from labd import clock
+from labd.io import LinkLost
 from labd.sdk import (
     About,
     Arm,
@@ -64,6 +65,19 @@ class Mg400(Arm):
     Settings = Mg400Settings
     settings: Mg400Settings
     Signals = Mg400Signals
+    found_at = {"{host}": FEEDBACK}
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Listens to its feedback, which it tells everybody; nothing is sent."""
+        feedback = Feedback(address.strip("[]"), FEEDBACK)
+        try:
+            await feedback.next()
+        except LinkLost:
+            return None
+        finally:
+            await feedback.close()
+        return About(model="Dobot MG400")
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -100,6 +114,11 @@ class Mg400(Arm):
             held = None if value is None else bool(value) is self.settings.held_when
         moving = mode in {Mode.RUNNING, Mode.BACKDRIVE, Mode.RECORDING, Mode.JOG}
         return Mg400Signals(gripped=held, moving=moving, error=mode is Mode.ERROR, mode=mode.name.lower())
+
+    async def pose(self) -> tuple[float, float, float, float, float, float]:
+        """Where its tool is, by the feedback; an MG400 turns about the upright alone."""
+        x, y, z, r = (await self._body.look()).pose
+        return x, y, z, 0.0, 0.0, r
 
     async def safe_state(self, unit: str | None = None) -> None:
         """Stops, forgets what was queued, and switches the drives off. The gripper stays as it is: nothing falls."""

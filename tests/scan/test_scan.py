@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from drivers.julabo import DRIVER as JULABO
 from drivers.keithley import DRIVER as KEITHLEY
 from drivers.meca500 import DRIVER as MECA500
+from drivers.mg400 import DRIVER as MG400
 from drivers.neware import DRIVER as NEWARE
 from drivers.opentrons import DRIVER as OPENTRONS
 from drivers.plc_crimper import DRIVER as CRIMPER
@@ -30,6 +31,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import World
 from simulators.julabo import SIMULATOR as BATH
 from simulators.meca500 import SIMULATOR as ARM
+from simulators.mg400 import SIMULATOR as MG400_ARM
 from simulators.opentrons import SIMULATOR as ROBOT
 from tests.peers import Peer
 from tests.toys import Toy
@@ -113,6 +115,14 @@ async def test_a_bath_at_a_serial_port_is_asked_only_where_that_was_allowed(tmp_
         assert found.identified
         assert found.about is not None
         assert found.about.model
+
+
+async def test_an_mg400_is_known_by_its_feedback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with simulated(MG400_ARM, {"address": "127.0.0.1:0"}, "arm") as there:
+        port = int(str(there["feedback"]).rpartition(":")[2])
+        monkeypatch.setattr("drivers.mg400.driver.FEEDBACK", port)
+        (found,) = await scan_hosts(kinds(mg400=(MG400, {"{host}": port})), ["127.0.0.1"])
+        assert found.about == About(model="Dobot MG400")
 
 
 class Quiet(Peer):

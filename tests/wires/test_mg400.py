@@ -69,6 +69,12 @@ async def test_it_carries_a_cell_and_closes_it_with_a_lid(sensor: bool) -> None:
         assert clock.monotonic() - start > 8
 
 
+async def test_where_it_stands_is_told_as_positions_are_taught() -> None:
+    async with arm() as (driver, _):
+        await act(driver, "move", position="press/nest")
+        assert await driver.pose() == pytest.approx(POSES["press/nest"], abs=0.5)
+
+
 async def test_signals_tell_what_is_held_and_the_mode() -> None:
     async with arm() as (driver, _):
         await act(driver, "pick", place="tray/A1")
