@@ -45,6 +45,7 @@ class OpcUaGlovebox(Glovebox):
     )
     Settings = GloveboxSettings
     settings: GloveboxSettings
+    packages = {"asyncua": "labd[opcua]"}
     found_at = {"opc.tcp://{host}:4840": 4840}  # any server: what its nodes mean, a person must say
 
     def __init__(self, setup: Setup) -> None:

@@ -78,6 +78,7 @@ class OpcUaMachine(Machine):
     )
     Settings = MachineSettings
     settings: MachineSettings
+    packages = {"asyncua": "labd[opcua]"}
     found_at = {"opc.tcp://{host}:4840": 4840}
 
     def __init__(self, setup: Setup) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import importlib.util
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from labd import clock
@@ -25,7 +26,7 @@ def examine_packages(name: str, driver: type[Driver]) -> list[Finding]:
     if not missing:
         return []
     told = ", ".join(missing)
-    mend = f"pip install {' '.join(driver.packages[package] for package in missing)}"
+    mend = f"pip install {' '.join(quote(driver.packages[package]) for package in missing)}"
     return [problem(name, f"its driver needs {told}, which {'is' if len(missing) == 1 else 'are'} not installed", mend)]
 
 

@@ -155,7 +155,7 @@ def test_packages_that_are_missing_and_devices_in_maintenance_are_told() -> None
         packages = {"json": "json", "no_such_thing": "no-such-thing>=2"}
 
     (finding,) = examine_packages("smu", Needs)
-    assert (finding.level, finding.mend) == ("problem", "pip install no-such-thing>=2")
+    assert (finding.level, finding.mend) == ("problem", "pip install 'no-such-thing>=2'")
     told = {"device": "press", "health": "down", "problem": "off", "maintenance": {"by": "eva", "reason": "new seal"}}
     (finding,) = examine_told(told, None, None)
     assert (finding.level, finding.text) == ("ok", "in maintenance by eva: new seal")
