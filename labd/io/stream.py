@@ -22,6 +22,13 @@ from labd.sdk import DeviceError, Unreachable
 Direction = Literal["out", "in"]
 Tap = Callable[[Direction, bytes], None]
 
+_NO_LIMIT = contextlib.nullcontext()
+
+
+def _within(seconds: float | None) -> contextlib.AbstractAsyncContextManager[object]:
+    """A deadline; where there is none nothing is set up for it, which costs a tenth of an exchange each."""
+    return _NO_LIMIT if seconds is None else asyncio.timeout(seconds)
+
 
 class Writer(Protocol):
     """The part of `asyncio.StreamWriter` that a link uses."""
@@ -30,6 +37,11 @@ class Writer(Protocol):
     async def drain(self) -> None: ...
     def is_closing(self) -> bool: ...
     async def wait_closed(self) -> None: ...
+
+
+def _taken(writer: Writer) -> bool:
+    """Whether the kernel has all that was written, so that there is nothing to wait for."""
+    return isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size() == 0
 
 
 class StreamLink(ABC):
@@ -172,8 +184,8 @@ class StreamLink(ABC):
         self._note("out", data)
         try:
             writer.write(data)
-            async with asyncio.timeout(self._write_timeout):
-                await writer.drain()
+            async with _within(None if _taken(writer) else self._write_timeout):
+                await writer.drain()  # also where nothing is left: it raises what broke
         except TimeoutError:
             self.dirty = True
             raise
@@ -193,7 +205,7 @@ class StreamLink(ABC):
         """
         reader = self._standing()
         try:
-            async with asyncio.timeout(timeout):
+            async with _within(timeout):
                 data = await reader.readuntil(terminator)
         except TimeoutError:
             raise
@@ -214,7 +226,7 @@ class StreamLink(ABC):
         """So many bytes, for messages of a fixed size; `timeout` in s. Raises as `read_until`."""
         reader = self._standing()
         try:
-            async with asyncio.timeout(timeout):
+            async with _within(timeout):
                 data = await reader.readexactly(count)
         except TimeoutError:
             raise
@@ -269,7 +281,7 @@ class StreamLink(ABC):
                 await self.reopen()
             exchange = Exchange(self)
             try:
-                async with asyncio.timeout(timeout):
+                async with _within(timeout):
                     yield exchange
             except TimeoutError as error:
                 self.dirty = True
