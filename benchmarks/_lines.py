@@ -103,18 +103,22 @@ class LineDevice(Driver):
 # ── the devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 DONE: dict[str, float] = {}  # when each device was done last
 BETWEEN: list[float] = []  # s from a device's done to the first byte of its next step
+PAUSES: list[float] = []  # s from the answer to a reading to the next question
 
 
 async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    name = "-"
+    name, answered = "-", 0.0
     while line := (await reader.readline()).decode().strip():
         if line in ("STOP", "CANCEL"):
             print(line, name, time.monotonic(), flush=True)  # the clock of all processes of this machine
             continue
         if line == "REPORT":
-            writer.write(json.dumps({"between": BETWEEN, "done": DONE}).encode() + b"\n")
+            writer.write(json.dumps({"between": BETWEEN, "done": DONE, "pauses": PAUSES}).encode() + b"\n")
             BETWEEN.clear()
+            PAUSES.clear()
             continue
+        if line == "READ" and answered:
+            PAUSES.append(time.monotonic() - answered)
         if line.startswith("STEP "):
             if name in DONE:
                 BETWEEN.append(time.monotonic() - DONE[name])
@@ -124,6 +128,7 @@ async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             name = line.removeprefix("ID ")
         if not (name.startswith("silent") and line == "READ"):
             writer.write(b"1.5\n")
+            answered = time.monotonic() if line == "READ" else 0.0
     writer.close()
 
 

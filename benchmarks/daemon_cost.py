@@ -9,7 +9,6 @@ first byte. The reference is the same two things bare: a round trip to such a de
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks._asking import ask
 from benchmarks._figures import RESULTS, Figures
 from benchmarks._lines import KIND
 from labd.journal.schema import JOURNAL, transaction
@@ -55,18 +55,7 @@ class Bench:
         self.daemon: subprocess.Popen[bytes]
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("labd")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(READY)
-        with contextlib.closing(connection):
-            connection.sock.connect(str(self.folder / "store" / "labd.sock"))
-            headers = {"content-type": "application/json"}
-            connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            found = json.loads(answer.read())
-        if answer.status >= 400:
-            raise RuntimeError(f"{method} {path}: {found}")
-        return found
+        return ask(self.folder / "store" / "labd.sock", method, path, body, READY)
 
     def start(self, source: str, works: list[float]) -> list[str]:
         """A run for each time that its steps take; they begin one after the other."""
@@ -102,8 +91,8 @@ class Bench:
 
 
 @contextlib.contextmanager
-def lab(devices: int) -> Iterator[Bench]:
-    """A lab of quiet devices, all of them there."""
+def lab(devices: int, period: float = 60.0) -> Iterator[Bench]:
+    """A lab of quiet devices, all of them there, each read once in so many s."""
     module = [sys.executable, "-m", "benchmarks._lines"]
     RESULTS.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -114,7 +103,7 @@ def lab(devices: int) -> Iterator[Bench]:
         bench = Bench(folder, devices, int(equipment.stdout.readline()))
         names = "".join(
             f"  d{number:03}: {{driver: {KIND}, settings: {{address: '127.0.0.1:{bench.port}'}}, "
-            "poll: {idle: 60 s, busy: 60 s}}\n"
+            f"poll: {{idle: {period:g} s, busy: {period:g} s}}}}\n"
             for number in range(devices)
         )
         (folder / "lab.yaml").write_text(f"labd: 1\nlab: bench\nstore: store\ndevices:\n{names}", encoding="utf-8")
