@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from labd.sdk import units
+from labd.sdk.unit_table import BASES
 
 Vector: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -125,6 +126,11 @@ def an(found: Type) -> str:
     return f"an {text}" if text[0] in "aeiou" else f"a {text}"
 
 
+def _base(unit: str) -> tuple[Vector, float]:
+    """A default unit's dimension, and its size in base units."""
+    return BASES.get(unit) or (_vector(unit), _scale(unit))
+
+
 def _vector(unit: str) -> Vector:
     exponents: dict[str, Any] = dict(units.registry.get_dimensionality(units.registry.parse_units(unit)))
     return tuple(sorted((name, float(power)) for name, power in exponents.items() if power))
@@ -139,10 +145,11 @@ def _named() -> dict[str, Dimension]:
     found: dict[str, Dimension] = {}
     for name, unit in units.DEFAULT_UNITS.items():
         if name == "temperature":
-            found[name] = Dimension(_vector("K"), unit, 1.0, name, "point")
+            found[name] = Dimension(_base("K")[0], unit, 1.0, name, "point")
         else:
             kind: Literal["plain", "fraction"] = "fraction" if name == "fraction" else "plain"
-            found[name] = Dimension(_vector(unit), unit, _scale(unit), name, kind)
+            vector, scale = _base(unit)
+            found[name] = Dimension(vector, unit, scale, name, kind)
     return found
 
 

@@ -8,12 +8,34 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
-import pint
+from labd.sdk.unit_table import KNOWN
 
-registry: pint.UnitRegistry[float] = pint.UnitRegistry(cache_folder=None)
+if TYPE_CHECKING:
+    import pint
+
+
+class _Registry:
+    """pint's, loaded where it is asked first: it takes a tenth of a start, and the units that labs write are known."""
+
+    def __init__(self) -> None:
+        self._loading = threading.Lock()
+        self._loaded: pint.UnitRegistry[float] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        with self._loading:  # a unit of one registry is none of another's
+            if self._loaded is None:
+                import pint
+
+                self._loaded = pint.UnitRegistry(cache_folder=None)
+        return getattr(self._loaded, name)
+
+
+registry = cast("pint.UnitRegistry[float]", _Registry())
 
 # One default unit a dimension. `degC` is a point on a scale, `K` a difference: two dimensions to us, one to pint.
 DEFAULT_UNITS: dict[str, str] = {
@@ -113,6 +135,14 @@ def unit(text: str) -> Unit:
     Raises:
         UnitError: unknown, or of a dimension that labd has no name for.
     """
+    if text in KNOWN:
+        dimension, factor, offset = KNOWN[text]
+        return Unit(text, dimension, DEFAULT_UNITS[dimension], factor, offset)
+    return _looked_up(text)
+
+
+def _looked_up(text: str) -> Unit:
+    """What pint says of a unit."""
     if not _UNIT_ONLY.fullmatch(text):
         raise UnitError(f"{text!r} is no unit")
     try:

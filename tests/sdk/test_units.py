@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labd.sdk import Quantity, UnitError
+from labd.sdk import Quantity, UnitError, units
+from labd.sdk.unit_table import KNOWN
 from labd.sdk.units import DEFAULT_UNITS, convert, parse, plain, registry, unit
 
 
@@ -96,3 +100,18 @@ def test_a_unit_is_known_whatever_was_converted_before() -> None:
     registry.Quantity(1.0, registry.parse_units("g")).to_base_units()
     unit.cache_clear()
     assert parse("1 kg") == Quantity(1000.0, "g")
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_what_is_known_of_a_unit_is_what_pint_says(text: str) -> None:
+    assert unit(text) == units._looked_up(text)
+
+
+def test_a_lab_of_usual_units_starts_without_pint() -> None:
+    code = (
+        "from labd import daemon; from labd.sdk.units import parse; parse('35 µL'); import sys; print(set(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'labd.sdk.units'" in loaded
+    assert "'pint'" not in loaded
+    assert "'numpy'" not in loaded

@@ -33,7 +33,7 @@ def available() -> bool:
 
 
 def warm_up() -> bool:
-    """Loads CP-SAT, which takes about a second: a daemon does so in a thread when it starts. Gives `available()`."""
+    """Loads CP-SAT, which takes about a second: so in a thread, and not within a time limit. Gives `available()`."""
     if available():
         import ortools.sat.python.cp_model  # noqa: F401
     return available()

@@ -13,7 +13,7 @@ from labd.lab.bus import DeviceState, Happening, RunState
 from labd.lab.lab import Lab
 from labd.protocol.program import Program
 from labd.run.lifecycle import PAUSED
-from labd.run.planning import Plan, Work, greedy, retimed, solve, warm_up
+from labd.run.planning import Plan, Work, available, greedy, retimed, solve, warm_up
 from labd.run.planning.durations import KINDS, Durations
 from labd.run.planning.tasks import Recipes
 from labd.run.queue import Job, Queue
@@ -120,8 +120,9 @@ class Scheduler:
         """Plans whenever there is reason to, until cancelled."""
         forget = self._lab.bus.subscribe(self._heard, DeviceState, RunState)
         self._lab.barriers.on_change(self.surprise)
+        # on virtual time no solver is asked
+        self._solves = available() and not clock.is_virtual()
         try:
-            await self._warm_up()
             while True:
                 await self._again.wait()
                 self._again.clear()
@@ -142,14 +143,14 @@ class Scheduler:
             if self._better is not None:
                 self._better.cancel()
 
-    async def _warm_up(self) -> None:
-        """Loads the solver, if there is one that loads; on virtual time none is asked."""
-        if clock.is_virtual():
-            return
+    async def _warm_up(self) -> bool:
+        """Loads the solver where it is asked first: a lab whose plans are good never needs it, nor its 100 MB."""
         try:
             self._solves = await asyncio.to_thread(warm_up)
         except Exception as error:
+            self._solves = False
             log.exception("the solver cannot be loaded; labd plans by its own means", problem=repr(error))
+        return self._solves
 
     def _do_without(self, error: Exception) -> None:
         """No plan is better than no lab: everybody goes in line, until something else has it tried anew."""
@@ -189,6 +190,8 @@ class Scheduler:
     async def _improve(self, planned: Planned, plan: Plan) -> None:
         """Looks for a better plan while this one is followed; it is of use while its order still does."""
         await asyncio.sleep(clock.of_machine(SETTLED))
+        if not await self._warm_up():
+            return
         if self._solver is not None and not self._solver.done():
             await asyncio.wait([self._solver])  # one at a time: a thread goes on when who waits for it is cancelled
         solving = asyncio.to_thread(solve, planned.works, planned.bench, plan.now, SOLVER_LIMIT, plan)
