@@ -1,6 +1,7 @@
 """A lab of devices on a plain line protocol over TCP: their driver, all of them in one process, and their daemon.
 
-`python -m benchmarks._lines devices` and `… daemon LAB SECONDS` are processes of their own, as equipment and labd are.
+`python -m benchmarks._lines devices`, `… daemon LAB SECONDS` and `… by_hand PORT DEVICES PERIOD` (who reads them as
+often, and does nothing else) are processes of their own, as equipment and labd are.
 """
 
 from __future__ import annotations
@@ -103,22 +104,23 @@ class LineDevice(Driver):
 # ── the devices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 DONE: dict[str, float] = {}  # when each device was done last
 BETWEEN: list[float] = []  # s from a device's done to the first byte of its next step
-PAUSES: list[float] = []  # s from the answer to a reading to the next question
+READ: dict[int, list[float]] = {}  # by connection: when it was read
 
 
 async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    name, answered = "-", 0.0
+    name, reads = "-", READ.setdefault(id(writer), [])
     while line := (await reader.readline()).decode().strip():
         if line in ("STOP", "CANCEL"):
             print(line, name, time.monotonic(), flush=True)  # the clock of all processes of this machine
             continue
         if line == "REPORT":
-            writer.write(json.dumps({"between": BETWEEN, "done": DONE, "pauses": PAUSES}).encode() + b"\n")
+            writer.write(json.dumps({"between": BETWEEN, "done": DONE, "reads": list(READ.values())}).encode() + b"\n")
             BETWEEN.clear()
-            PAUSES.clear()
+            for one in READ.values():
+                one.clear()
             continue
-        if line == "READ" and answered:
-            PAUSES.append(time.monotonic() - answered)
+        if line == "READ":
+            reads.append(time.monotonic())
         if line.startswith("STEP "):
             if name in DONE:
                 BETWEEN.append(time.monotonic() - DONE[name])
@@ -128,7 +130,6 @@ async def _device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             name = line.removeprefix("ID ")
         if not (name.startswith("silent") and line == "READ"):
             writer.write(b"1.5\n")
-            answered = time.monotonic() if line == "READ" else 0.0
     writer.close()
 
 
@@ -165,10 +166,29 @@ def daemon(lab: Path, slow_disk: float) -> int:
     return serve(lab, log_format="json")
 
 
+# ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def by_hand(port: int, count: int, period: float) -> None:
+    """Reads as many devices as often, and does nothing else."""
+
+    async def one(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        due = time.monotonic() + period * number / count
+        while True:
+            await asyncio.sleep(due - time.monotonic())
+            writer.write(b"READ\n")
+            await writer.drain()
+            float(await reader.readline())
+            due += period
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+
+
 if __name__ == "__main__":
     with contextlib.suppress(PermissionError):
         os.nice(-10)  # as the service's unit says
     if sys.argv[1] == "devices":
         asyncio.run(devices())
+    elif sys.argv[1] == "by_hand":
+        asyncio.run(by_hand(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
     else:
         sys.exit(daemon(Path(sys.argv[2]), float(sys.argv[3])))

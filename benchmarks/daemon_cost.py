@@ -29,6 +29,7 @@ from benchmarks._figures import RESULTS, Figures
 from benchmarks._lines import KIND
 from labd.journal.schema import JOURNAL, transaction
 
+MODULE = (sys.executable, "-m", "benchmarks._lines")
 READY = 120.0  # s
 TICKS = os.sysconf("SC_CLK_TCK")
 ROWS = 4  # what a transition writes: done, entered, intended, sent
@@ -91,16 +92,23 @@ class Bench:
 
 
 @contextlib.contextmanager
+def equipment() -> Iterator[int]:
+    """The devices, by their port."""
+    with subprocess.Popen([*MODULE, "devices"], stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            yield int(started.stdout.readline())
+        finally:
+            started.kill()
+
+
+@contextlib.contextmanager
 def lab(devices: int, period: float = 60.0) -> Iterator[Bench]:
     """A lab of quiet devices, all of them there, each read once in so many s."""
-    module = [sys.executable, "-m", "benchmarks._lines"]
     RESULTS.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=RESULTS)))  # /tmp may be memory
-        equipment = stack.enter_context(subprocess.Popen([*module, "devices"], stdout=subprocess.PIPE, text=True))
-        stack.callback(equipment.kill)
-        assert equipment.stdout is not None
-        bench = Bench(folder, devices, int(equipment.stdout.readline()))
+        bench = Bench(folder, devices, stack.enter_context(equipment()))
         names = "".join(
             f"  d{number:03}: {{driver: {KIND}, settings: {{address: '127.0.0.1:{bench.port}'}}, "
             f"poll: {{idle: {period:g} s, busy: {period:g} s}}}}\n"
@@ -108,7 +116,7 @@ def lab(devices: int, period: float = 60.0) -> Iterator[Bench]:
         )
         (folder / "lab.yaml").write_text(f"labd: 1\nlab: bench\nstore: store\ndevices:\n{names}", encoding="utf-8")
         log = stack.enter_context((folder / "log").open("wb"))
-        command = [*module, "daemon", str(folder / "lab.yaml"), "0"]
+        command = [*MODULE, "daemon", str(folder / "lab.yaml"), "0"]
         bench.daemon = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
         stack.callback(bench.daemon.kill)
         bench.until((folder / "store" / "labd.sock").exists)

@@ -15,6 +15,7 @@ from labd import clock
 from labd.lab.bounded import Hangs, bounded
 from labd.lab.bus import Bus, DeviceAbout, DeviceState, Health, SignalsRead, Value
 from labd.lab.evidence import Witnesses
+from labd.lab.pacing import pause
 from labd.lab.securing import Owed
 from labd.lab.upkeep import Upkeep
 from labd.sdk import (
@@ -269,7 +270,7 @@ class Supervised:
     async def _until_next_poll(self) -> None:
         self._wake.clear()
         try:
-            async with asyncio.timeout(self._period):
+            async with asyncio.timeout(pause(self.id, self._period)):
                 await self._wake.wait()
         except TimeoutError:
             pass
