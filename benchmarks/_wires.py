@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
 ETX = b"\x03\r\n"  # ends an answer of a pump
 
 Ask = Callable[[], Awaitable[None]]
+Bare = Callable[[str, list[bytes]], contextlib.AbstractAsyncContextManager["Side"]]
 
 
 @dataclass(slots=True)
@@ -144,6 +146,25 @@ async def _serial(address: str, sent: list[bytes]) -> AsyncIterator[Side]:
 
 @contextlib.asynccontextmanager
 async def _scpi(address: str, sent: list[bytes]) -> AsyncIterator[Side]:
+    """A socket, waited for by the loop: a thread that waits for one device waits for no other."""
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(_host_and_port(address), timeout=5.0) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setblocking(False)
+
+        async def ask() -> None:
+            for request in sent:
+                await loop.sock_sendall(connected, request)
+                answer = await loop.sock_recv(connected, 4096)
+                while not answer.endswith(b"\n"):
+                    answer += await loop.sock_recv(connected, 4096)
+                answer.decode("ascii").strip()
+
+        yield Side(ask, len(sent))
+
+
+@contextlib.asynccontextmanager
+async def _blocking(address: str, sent: list[bytes]) -> AsyncIterator[Side]:
     with socket.create_connection(_host_and_port(address), timeout=5.0) as connected, connected.makefile("rb") as lines:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -171,6 +192,8 @@ async def _http(address: str, sent: list[bytes], *, kept: bool = False) -> Async
         yield Side(ask, len(paths))
 
 
-def kept(address: str, sent: list[bytes]) -> contextlib.AbstractAsyncContextManager[Side]:
-    """HTTP with a connection that is kept: what labd does without, for its late answers' sake."""
-    return _http(address, sent, kept=True)
+# beside those, what labd could not be: told, and no goal
+OTHERS: dict[str, dict[str, Bare]] = {
+    "scpi": {"blocking": _blocking},  # nothing else goes on meanwhile
+    "http": {"kept": partial(_http, kept=True)},  # labd's late answers die with their connection
+}

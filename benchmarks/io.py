@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks._figures import RESULTS, Figures
-from benchmarks._wires import DRIVERS, LAB, Side, bare, driven, kept, simulated
+from benchmarks._wires import DRIVERS, LAB, OTHERS, Bare, Side, bare, driven, simulated
 from benchmarks.daemon_cost import MODULE, Bench, equipment, lab
 from benchmarks.demo import start_up
 from benchmarks.mqtt.brokers import free_port
@@ -31,7 +32,7 @@ PERIOD = 0.1  # s
 DEVICES = 100
 SETTLE = 2.0  # s; the daemon's start is not measured
 
-Bare = Callable[[], AbstractAsyncContextManager[Side]]
+Way = Callable[[], AbstractAsyncContextManager[Side]]
 
 
 def run(smoke: bool, figures: Figures) -> None:
@@ -72,13 +73,13 @@ async def _exchanges(pairs: int, figures: Figures) -> None:
                 address = addresses[kind]
                 async with driven(kind, address) as (_, sent):
                     pass
-                others: dict[str, Bare] = {"bare": lambda: bare(kind, address, sent)}  # noqa: B023 - used within
-                if kind == "http":
-                    others["bare_kept"] = lambda: kept(address, sent)  # noqa: B023
-                await _beside(kind, address, others, pairs, figures)
+                ways: dict[str, Bare] = {"bare": partial(bare, kind), **OTHERS.get(kind, {})}
+                await _beside(
+                    kind, address, {name: partial(way, address, sent) for name, way in ways.items()}, pairs, figures
+                )
 
 
-async def _beside(kind: str, address: str, others: dict[str, Bare], pairs: int, figures: Figures) -> None:
+async def _beside(kind: str, address: str, others: dict[str, Way], pairs: int, figures: Figures) -> None:
     """Takes turns, and tells what came of it; a serial port has one program, so each turn opens it anew."""
     mine: list[Rate] = []
     theirs: dict[str, list[Rate]] = {name: [] for name in others}
@@ -94,7 +95,6 @@ async def _beside(kind: str, address: str, others: dict[str, Bare], pairs: int, 
     for name, rates in theirs.items():
         figures.add(f"{kind}_exchanges_{name}", statistics.median(one.rate for one in rates), "1/s")
         ratio = statistics.median(one.rate / other.rate for one, other in zip(mine, rates, strict=True))
-        # a kept connection is another thing: labd makes one a request, so that a late answer dies with its own
         figures.add(f"{kind}_over_{name}", ratio, "ratio", 0.8 if name == "bare" else None)
 
 
@@ -181,17 +181,17 @@ def _ten(folder: Path) -> str:
 def _start_up(times: int, figures: Figures) -> None:
     """How long after the command it answers on its socket, and has all its devices; and what it keeps in memory."""
     RESULTS.mkdir(exist_ok=True)
-    answers, wholes, sizes = [], [], []
+    answers, wholes = [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory(dir=RESULTS) as name:
             folder = Path(name).resolve()
             file = folder / "lab.yaml"
             file.write_text(_ten(folder), encoding="utf-8")
             with simulated(file):
-                answers.append(start_up(file, "--without-simulators")[0])
-                whole, size = start_up(file, "--without-simulators", whole=True)
-            wholes.append(whole)
-            sizes.append(size)
-    figures.add("serve_10_start_up", statistics.median(answers), "s", 1.5, "lower")
-    figures.add("serve_10_devices_well", statistics.median(wholes), "s")
-    figures.add("serve_10_rss", statistics.median(sizes), "MB", 120.0, "lower")
+                answers.append(start_up(file, "--without-simulators"))
+                wholes.append(start_up(file, "--without-simulators", whole=True))
+    figures.add("serve_10_load", os.getloadavg()[0], "processes")
+    figures.add("serve_10_start_up", statistics.median(one.seconds for one in answers), "s", 1.5, "lower")
+    figures.add("serve_10_start_up_cpu", statistics.median(one.cpu for one in answers), "s of the processor")
+    figures.add("serve_10_devices_well", statistics.median(one.seconds for one in wholes), "s")
+    figures.add("serve_10_rss", statistics.median(one.rss for one in wholes), "MB", 120.0, "lower")

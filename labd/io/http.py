@@ -117,6 +117,7 @@ class HttpLink:
                     None
                 ),  # one deadline over all: httpx's own start anew with every chunk of a trickle
                 transport=httpx.AsyncHTTPTransport(
+                    verify=self.address.startswith("https"),  # the list of authorities takes its time and memory
                     limits=httpx.Limits(max_keepalive_connections=0),
                     trust_env=False,  # a proxy of the office is no way to a robot
                     socket_options=OPTIONS,

@@ -18,14 +18,7 @@ from labd.lab.evidence import Witnesses
 from labd.lab.pacing import pause
 from labd.lab.securing import Owed
 from labd.lab.upkeep import Upkeep
-from labd.sdk import (
-    About,
-    DeviceError,
-    Driver,
-    Reading,
-    Signals,
-    Unreachable,
-)
+from labd.sdk import About, DeviceError, Driver, Reading, Signals, Unreachable
 from labd.sdk.quantities import unit_of
 
 log = structlog.get_logger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -20,7 +21,7 @@ async def test_a_device_that_is_read_often_keeps_its_moment_whatever_its_reading
         await asyncio.sleep(pause("d7", 0.1))
         reads.append(clock.monotonic())
         await asyncio.sleep(takes)
-    assert [after - before for before, after in zip(reads, reads[1:], strict=False)] == pytest.approx([0.1] * 4)
+    assert [after - before for before, after in pairwise(reads)] == pytest.approx([0.1] * 4)
 
 
 async def test_after_a_reading_that_took_nearly_a_period_one_is_left_out() -> None:
@@ -31,4 +32,4 @@ async def test_after_a_reading_that_took_nearly_a_period_one_is_left_out() -> No
 
 async def test_devices_that_were_kept_waiting_together_part_again() -> None:
     pauses = sorted(pause(f"d{number:03}", 0.1) for number in range(100))
-    assert max(after - before for before, after in zip(pauses, pauses[1:], strict=False)) < 0.01
+    assert max(after - before for before, after in pairwise(pauses)) < 0.01
