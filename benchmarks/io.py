@@ -37,7 +37,7 @@ Way = Callable[[], AbstractAsyncContextManager[Side]]
 
 def run(smoke: bool, figures: Figures) -> None:
     asyncio.run(_exchanges(3 if smoke else 25, figures))
-    _polls(DEVICES, 1.0 if smoke else 15.0, 1 if smoke else 3, figures)
+    _polls(DEVICES, 1.0 if smoke else 8.0, 1 if smoke else 3, figures)
     _start_up(1 if smoke else 5, figures)
 
 

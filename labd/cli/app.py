@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,8 +82,10 @@ def serve(
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
     button.listen()
+    gc.disable()  # what is loaded stays: to look through it for garbage meanwhile would take a tenth of the start
     from labd.daemon import serve as run_daemon
 
+    gc.enable()
     raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))
 
 

@@ -41,7 +41,7 @@ from labd.protocol.program import (
     op_ways,
     way_names,
 )
-from labd.protocol.slots import ALWAYS, SECONDS, Slots
+from labd.protocol.slots import SECONDS, Slots, always
 from labd.protocol.steps import HELD, Steps
 from labd.protocol.values import Slot
 from labd.sdk import ROLES
@@ -178,7 +178,7 @@ class _Compiler:
             seconds = self.slots.duration(watch.for_, (*path, "for"), SECONDS)
         condition = self.slots.condition(watch.if_, (*path, "if"))
         signals = {name for name, *_ in condition.names if name in self.protocol.roles}
-        if condition is not ALWAYS and not signals:
+        if condition is not always() and not signals:
             mend = "watch a signal, such as `cycler.voltage`; decide about values in `next`"
             self.slots.tell("P314", "this can never change while the state is active", (*path, "if"), mend)
         return WatchRule(condition, seconds, self.steps.way(watch.go, (*path, "go")), path)

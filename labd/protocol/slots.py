@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from labd.expr import (
@@ -33,8 +34,11 @@ _CODES = {"syntax": "P209", "name": "P205", "type": "P206", "unit": "P207", "val
 SECONDS = Bounds(min=0.0)
 LIMIT = Bounds(min=0.001)
 
-ALWAYS = compile_expression("true", {})
-"""Stands for an expression that is wrong."""
+
+@lru_cache(maxsize=1)
+def always() -> Expression:
+    """Stands for an expression that is wrong. Not made before it is needed: the grammar takes its part of a start."""
+    return compile_expression("true", {})
 
 
 @dataclass(slots=True)
@@ -86,7 +90,7 @@ class Slots:
         except BadValue as bad:
             name = isinstance(raw, str) and raw.partition(".")[0] in self._types()
             self.tell(bad.code, bad.message, path, f"write `={raw}` for its value" if name else bad.mend)
-            return Slot(ANYTHING, expression=ALWAYS)
+            return Slot(ANYTHING, expression=always())
         problem = out_of_bounds(value, wanted, bounds)
         if problem:
             self.tell("P208", problem, path)
@@ -98,7 +102,7 @@ class Slots:
 
     def condition(self, text: str, path: Path) -> Expression:
         """A condition; where it is wrong, one that always holds."""
-        return self.expression(text, BOOLEAN, path) or ALWAYS
+        return self.expression(text, BOOLEAN, path) or always()
 
     def expression(self, text: str, wanted: Type, path: Path, shift: int = 0) -> Expression | None:
         """An expression, or None where it is wrong."""
