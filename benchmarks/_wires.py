@@ -99,7 +99,7 @@ async def driven(kind: str, address: str) -> AsyncIterator[tuple[Side, list[byte
 
 
 def bare(kind: str, address: str, sent: list[bytes]) -> contextlib.AbstractAsyncContextManager[Side]:
-    """The library alone with the same requests, as somebody would write it for a plain script."""
+    """The library alone with the same requests and a deadline each, as somebody would write it for a script."""
     return {"modbus": _modbus, "serial": _serial, "scpi": _scpi, "http": _http}[kind](address, sent)
 
 
@@ -154,10 +154,11 @@ async def _scpi(address: str, sent: list[bytes]) -> AsyncIterator[Side]:
 
         async def ask() -> None:
             for request in sent:
-                await loop.sock_sendall(connected, request)
-                answer = await loop.sock_recv(connected, 4096)
-                while not answer.endswith(b"\n"):
-                    answer += await loop.sock_recv(connected, 4096)
+                async with asyncio.timeout(5.0):
+                    await loop.sock_sendall(connected, request)
+                    answer = await loop.sock_recv(connected, 4096)
+                    while not answer.endswith(b"\n"):
+                        answer += await loop.sock_recv(connected, 4096)
                 answer.decode("ascii").strip()
 
         yield Side(ask, len(sent))
