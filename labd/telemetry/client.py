@@ -164,7 +164,7 @@ class _Client(aiomqtt.Client):
         if self._ended_with is not None and not self._disconnected.done():
             # It ended with the same bytes that began it; aiomqtt forgets that, and would wait for ever.
             self._disconnected.add_done_callback(self._on_lost)
-            self._disconnected.set_exception(aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
+            self._disconnected.set_exception(self._flaw or aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
         return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
