@@ -60,10 +60,10 @@ class Twin:
         """
         state, boot_id = told_of(incoming.payload)
         late = not incoming.retained and state in GONE
-        if boot_id is None or boot_id in self.lives:
-            return not incoming.retained
         if boot_id == self._boot_id:  # where the broker has no MQTT 5, one's own word comes back
             return late
+        if boot_id is None or boot_id in self.lives:
+            return not incoming.retained
         if not incoming.retained or self._stood:
             if state == "offline":
                 self.over()

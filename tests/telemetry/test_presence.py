@@ -270,7 +270,7 @@ def word(state: str, boot_id: str, *, retained: bool = False) -> Incoming:
 def twin_of(bus: Bus) -> tuple[Twin, Alarms]:
     alarms = Alarms(bus)
     twin = Twin("lab", "ours", alarms)
-    twin.lives = {"before"}
+    twin.lives = {"before", "ours"}  # as the journal has them
     return twin, alarms
 
 
