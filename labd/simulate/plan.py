@@ -30,6 +30,7 @@ class Dry:
         position: where the sample is at the start; None leaves it to the engine.
         roles: how many units of each kind of device the protocol needs.
         seed: of this run's simulators and of its operator.
+        faults: what goes wrong with its devices (`simulators.faults.model.Faults`).
     """
 
     lab: Path
@@ -40,6 +41,7 @@ class Dry:
     position: str | None = None
     roles: Mapping[str, int] = field(default_factory=dict)
     seed: int = 1
+    faults: Any = None
 
 
 def needed(config: LabConfig, roles_of: Mapping[str, str], dry: Dry) -> frozenset[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators.faults.knobs import Knob, act, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
@@ -18,6 +19,27 @@ PORT = 10000
 FIRMWARE = "8.4.3"
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
 _TRIES = 50  # for two free ports in a row
+
+
+def _of_closings(fault: str) -> Knob:
+    """A fault of the next closings at a part, or of all."""
+
+    def begin(simulator: MecaSimulator, _given: Mapping[str, Any], times: int | None) -> None:
+        if times is None:
+            simulator.faults[fault] = 1.0
+        else:
+            last = simulator.COUNTERS["closings"](simulator)
+            simulator.faults[f"{fault}_on"] = list(range(last + 1, last + times + 1))
+
+    def end(simulator: MecaSimulator) -> None:
+        simulator.faults.pop(fault, None)
+        simulator.faults.pop(f"{fault}_on", None)
+
+    def spent(simulator: MecaSimulator) -> bool:
+        hit: list[int] = simulator.faults.get(f"{fault}_on") or []
+        return bool(hit) and max(hit) <= simulator.COUNTERS["closings"](simulator)
+
+    return Knob(begin, end, times=True, spent=spent)
 
 
 class MecaSimulator(Simulator):
@@ -36,6 +58,19 @@ class MecaSimulator(Simulator):
         numbered (int): its statuses end with this number, so that two of them can be told apart.
         silent (bool), lost_replies (int, counts down): as `TextServer` has them.
     """
+
+    FAULTS = {
+        "missed_pick": _of_closings("miss"),
+        "dropped_pick": _of_closings("drop"),
+        "estop": act("press_estop", "release_estop"),
+        "slow": switch("slow", unit="1", default=3.0),
+        "taken": switch("taken"),
+    }
+    COUNTERS = {
+        "moves": lambda simulator: int(simulator.world.memory(simulator.name).get("moves", 0)),
+        "closings": lambda simulator: int(simulator.world.memory(simulator.name).get("closings", 0)),
+    }
+    BY_HAND = {"tcp": "printf 'GetStatusRobot\\0' | nc -q 1 {host} {port}"}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -10,6 +10,7 @@ from typing import Any
 from labd import clock
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
+from simulators.faults.knobs import switch
 from simulators.methodscript import errors
 from simulators.methodscript.commands import COMMANDS
 from simulators.methodscript.errors import ScriptError, ScriptFault
@@ -37,6 +38,13 @@ class MethodScriptInstrument(Simulator):
         garble_package, cut_package (bool, once): the next package has a spoilt byte, or ends in its middle.
         bare_package (bool, once): a `P` without anything comes before the next package.
     """
+
+    FAULTS = {
+        "busy_stuck": switch("busy"),
+        "overload": switch("overload"),
+        "open_circuit": switch("open_circuit"),
+        "crash": switch("critical", 1),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -14,6 +14,7 @@ from simulators._kit.matter import mass_at
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators.faults.knobs import switch
 from simulators.mettler.pan import Pan
 
 MODEL = "MS204TS Standard"
@@ -57,6 +58,16 @@ class MettlerSimulator(Simulator):
         busy (bool): it adjusts itself, and can do nothing else.
         damaged (int, counts down): so many commands arrive damaged.
     """
+
+    FAULTS = {
+        "drift": switch("drift", unit="g/h"),
+        "unstable": switch("unstable"),
+        "overload": switch("overload"),
+        "underload": switch("underload"),
+        "busy_stuck": switch("busy"),
+        "ignored": switch("damaged", counts=True),
+    }
+    BY_HAND = {"tcp": "printf 'SI\\r\\n' | nc -q 1 {host} {port}"}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
