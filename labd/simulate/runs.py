@@ -68,7 +68,8 @@ def one_run(dry: Dry) -> Story:
         try:
             whole = load_lab(dry.lab)
             drivers = {name: find_driver(device.driver).role for name, device in whole.devices.items()}
-            config = dry_lab(whole, Path(folder), dry.seed, needed(whole, drivers, dry))
+            keep, calm = needed(whole, drivers, dry), dry.faults is None
+            config = dry_lab(whole, Path(folder), dry.seed, keep, calm=calm)
             return clock.run(_run(config, dry), clock.timeline_of(config.clock_kind, config.directory))
         except (InputErrors, LabError, EngineError) as error:
             raise DryRunError(str(error)) from None

@@ -90,10 +90,10 @@ class Armed(Watcher):
             after = self.spec.after
             assert after is not None
             if after.of in ("requests", "replies"):
-                if way != after.of or (self._pattern is not None and not self._pattern.search(data)):
+                if way != after.of:
                     return
-                self._seen += 1
-                if self._seen <= after.count:
+                if self._seen < after.count:
+                    self._seen += self._pattern is None or self._pattern.search(data) is not None
                     return
             elif after.of == "connections" or self._count(after.of) - self._base < after.count:
                 return
