@@ -63,6 +63,7 @@ class CrimperSimulator(Simulator):
             "dead", unit="text", times=True, make=lambda given, times: _dead(str(given["output"]), times)
         ),
     }
+    BY_HAND = {"serial": "mbpoll -m rtu -a 1 -b 19200 -P none -t 4 -0 -r 0 -c 4 -1 {path}"}
     COUNTERS = {"cycles": lambda simulator: simulator.plc.cycles}
 
     def __init__(self, bench: Bench) -> None:
