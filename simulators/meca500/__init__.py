@@ -9,7 +9,7 @@ from typing import Any
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
-from simulators.faults.knobs import Knob, act, switch
+from simulators.faults.knobs import MANY, Knob, act, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
@@ -21,23 +21,19 @@ _SOON = 1e-6  # s; timers fire up to one tick of the clock early
 _TRIES = 50  # for two free ports in a row
 
 
-def _of_closings(fault: str) -> Knob:
-    """A fault of the next closings at a part, or of all."""
+def _of_next(switch_on: str, counter: str) -> Knob:
+    """A fault of its next moves, or of its next closings at a part."""
 
     def begin(simulator: MecaSimulator, _given: Mapping[str, Any], times: int | None) -> None:
-        if times is None:
-            simulator.faults[fault] = 1.0
-        else:
-            last = simulator.COUNTERS["closings"](simulator)
-            simulator.faults[f"{fault}_on"] = list(range(last + 1, last + times + 1))
+        first = simulator.COUNTERS[counter](simulator) + 1
+        simulator.faults[switch_on] = range(first, first + (times or MANY))
 
     def end(simulator: MecaSimulator) -> None:
-        simulator.faults.pop(fault, None)
-        simulator.faults.pop(f"{fault}_on", None)
+        simulator.faults.pop(switch_on, None)
 
     def spent(simulator: MecaSimulator) -> bool:
-        hit: list[int] = simulator.faults.get(f"{fault}_on") or []
-        return bool(hit) and max(hit) <= simulator.COUNTERS["closings"](simulator)
+        hit: range | None = simulator.faults.get(switch_on)
+        return hit is None or simulator.COUNTERS[counter](simulator) >= hit.stop - 1
 
     return Knob(begin, end, times=True, spent=spent)
 
@@ -60,8 +56,9 @@ class MecaSimulator(Simulator):
     """
 
     FAULTS = {
-        "missed_pick": _of_closings("miss"),
-        "dropped_pick": _of_closings("drop"),
+        "missed_pick": _of_next("miss_on", "closings"),
+        "dropped_pick": _of_next("drop_on", "closings"),
+        "jam": _of_next("error_on", "moves"),
         "estop": act("press_estop", "release_estop"),
         "slow": switch("slow", unit="1", default=3.0),
         "taken": switch("taken"),

@@ -92,7 +92,7 @@ async def test_an_arm_loses_what_it_picks_as_often_as_it_is_told(tmp_path: Path)
         arm = host.simulators["arm"]
         arm.world.memory("arm")["closings"] = 4
         fault = wrong(host, "arm", "dropped_pick", times=2)
-        assert arm.faults == {"drop_on": [5, 6]}
+        assert arm.faults == {"drop_on": range(5, 7)}
         assert not fault.spent
         arm.world.memory("arm")["closings"] = 6
         assert fault.spent
