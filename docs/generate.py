@@ -10,6 +10,7 @@ from pathlib import Path
 
 from access import broker
 from checks import checks
+from devices import devices
 from faults import faults
 from language import language
 from mqtt import asyncapi, mqtt
@@ -50,7 +51,14 @@ def schema() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
-    written = {"roles": roles, "mqtt": mqtt, "language": language, "checks": checks, "faults": faults}
+    written = {
+        "roles": roles,
+        "mqtt": mqtt,
+        "language": language,
+        "checks": checks,
+        "devices": devices,
+        "faults": faults,
+    }
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
     return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}
 

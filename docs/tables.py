@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from labd.sdk.quantities import unit_of
+from labd.sdk.quantities import plain_of, unit_of
 
 JSON = {
     "str": "string",
@@ -51,7 +51,7 @@ def told(model: type[BaseModel]) -> str:
 
 
 def _unit(field: FieldInfo) -> str:
-    return unit_of(field) or ""
+    return unit_of(field) or plain_of(field) or ""
 
 
 def _type(annotation: Any, words: Mapping[str, str]) -> str:

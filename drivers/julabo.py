@@ -33,6 +33,7 @@ from labd.sdk import (
     Effect,
     Fault,
     OutcomeUnknown,
+    Quality,
     Rejected,
     Settings,
     Setup,
@@ -97,7 +98,7 @@ class JulaboSettings(Settings):
 
 
 class JulaboSignals(ThermostatSignals):
-    """Beside the role's: whether it circulates, and its status in its own words (`-01 LOW LEVEL ALARM`)."""
+    """Beside the role's: `running`, whether it circulates, and `status`, its own words (`-01 LOW LEVEL ALARM`)."""
 
     running: bool | None = None
     status: str | None = None
@@ -132,6 +133,12 @@ class Status:
 class Julabo(Thermostat):
     """One thermostat. Connecting changes nothing; it must have been set to remote control at its panel."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "It never answers an OUT command: setpoint and start are read back.",
+        "Remote control must be switched on at its panel.",
+        "It forgets its setpoint with the power: a power cut shows as the first setpoint, switched off.",
+    )
     Settings = JulaboSettings
     settings: JulaboSettings
     Signals = JulaboSignals

@@ -54,6 +54,8 @@ class Toy(Driver):
     ("accepted", exception) to raise between, or a number of seconds to take instead of one.
     """
 
+    quirks = ("It is a toy.",)
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.script: dict[str, list[Any]] = defaultdict(list)

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from drivers.meca500.control import Control
-from drivers.mettler.sics import Sics
+from drivers.mt_sics.sics import Sics
 from labd.io.modbus import ModbusLink
 
 

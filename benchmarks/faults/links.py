@@ -79,7 +79,7 @@ def measuring() -> dict[str, Any]:
     """The devices of lab.yaml beside robot, arm and press."""
     poll = {"idle": "10 s", "busy": "5 s"}
     return {
-        "balance": {"driver": "mettler", "settings": {"address": "balance.pty"}, "poll": dict(poll), "simulator": {}},
+        "balance": {"driver": "mt_sics", "settings": {"address": "balance.pty"}, "poll": dict(poll), "simulator": {}},
         "bath": {"driver": "julabo", "settings": {"address": "bath.pty"}, "poll": dict(poll), "simulator": {}},
         "stat": {
             "driver": "methodscript",

@@ -32,7 +32,9 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Place,
+    Plain,
     Position,
+    Quality,
     Rejected,
     Result,
     Settings,
@@ -55,13 +57,15 @@ class Meca500Settings(Settings):
     """Settings of a Meca500 in lab.yaml.
 
     `address` is host or host:port (default port 10000); `monitor` the monitoring port (10001 on a real arm), left out
-    when it is not to be used. `gripper_force` is the greatest force of the gripper that is mounted (MEGP 25: 40 N).
+    when it is not to be used. `gripper_force` is the greatest force of the gripper that is mounted (MEGP 25: 40 N), and
+    `grip_time` what it takes to close and open. `approach` is how high above a place it comes and goes, `joint_speed`
+    and `linear_speed` how fast it moves to there and at it, `motion_limit` the longest that one action's motions take.
     """
 
     address: str
     monitor: Annotated[int, Bounds(min=1, max=65535)] | None = None
     approach: Annotated[Length, Bounds(min=1, max=200)] = 30.0
-    joint_speed: Annotated[float, Bounds(min=0.1, max=100)] = 25.0  # percent of the arm's greatest
+    joint_speed: Annotated[float, Plain("percent of the arm's greatest"), Bounds(min=0.1, max=100)] = 25.0
     linear_speed: Annotated[Speed, Bounds(min=0.1, max=1000)] | None = None
     gripper_force: Annotated[Force, Bounds(min=0.001, max=1)] = 0.04
     grip_time: Annotated[Duration, Bounds(min=0.1, max=10)] = 1.0  # 28 mm, from wide open to a coin cell, at half speed
@@ -71,6 +75,12 @@ class Meca500Settings(Settings):
 class Meca500(Arm):
     """A Meca500 with an electric gripper. Connecting moves nothing: activation and homing are the action `home`."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Its messages end with NUL.",
+        "A motion is done when its checkpoint comes; homing is lost with the power.",
+        "It takes one client at its control port.",
+    )
     Settings = Meca500Settings
     settings: Meca500Settings
 

@@ -37,6 +37,7 @@ from labd.sdk import (
     Outcome,
     OutcomeUnknown,
     Potentiostat,
+    Quality,
     Rejected,
     Result,
     ScanRate,
@@ -48,6 +49,7 @@ from labd.sdk import (
     action,
 )
 from labd.sdk.roles import (
+    C_RATE,
     ConstantCurrentResult,
     ConstantVoltageResult,
     CycleData,
@@ -68,6 +70,9 @@ GLANCE_LIMIT = 5.0  # s between two lines of a look at the potential
 class MethodScriptSettings(Settings):
     """Settings of a MethodSCRIPT potentiostat in lab.yaml.
 
+    `port` is the instrument's serial port, `model` what it is (`emstat4_hr`, `emstat4_lr`, `emstat_pico`, `nexus`),
+    `baudrate` its speed where that is not the model's own, `settle` how long it takes after its port was opened, and
+    `sweep_step` the step of a sweep's staircase.
     `min_voltage`, `max_voltage` and `max_current` protect the cell: no technique is ordered beyond them, and the
     scripts that drive a current end when the potential leaves them, those that set a potential when the current does:
     by the instrument itself, whoever listens. Left out, its own limits hold.
@@ -88,6 +93,11 @@ class MethodScriptSettings(Settings):
 class MethodScript(Potentiostat):
     """An EmStat4, Nexus or EmStat Pico with one cell."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "An error at run time skips `on_finished:`: the cell is switched off by a script of its own.",
+        "It remembers no script that has ended: what became of one is unknown after a kill.",
+    )
     Settings = MethodScriptSettings
     settings: MethodScriptSettings
 
@@ -218,7 +228,7 @@ class MethodScript(Potentiostat):
         lower: Voltage,
         cycles: Annotated[int, Bounds(min=1, max=10000)],
         current: Annotated[Current, Bounds(min=1e-9)] | None = None,
-        c_rate: Annotated[float, Bounds(min=1e-4, max=100)] | None = None,
+        c_rate: Annotated[float, C_RATE, Bounds(min=1e-4, max=100)] | None = None,
         capacity: Annotated[Charge, Bounds(min=1e-6)] | None = None,
         cv_until: Annotated[Current, Bounds(min=1e-9)] | None = None,
         rest: PositiveDuration = 0.0,

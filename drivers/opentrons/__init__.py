@@ -35,6 +35,7 @@ from labd.sdk import (
     Parameters,
     PipettingRobot,
     Place,
+    Quality,
     Rejected,
     Result,
     Setup,
@@ -53,6 +54,11 @@ TRASH = {"ot2": "fixedTrash", "flex": "movableTrashA3"}
 class Opentrons(PipettingRobot):
     """An OT-2 or a Flex, told apart by its own word."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "A command that failed is answered with 201.",
+        "A p20 takes 1 to 20 µL and a p300 20 to 300 µL: the pipette is chosen by the volume.",
+    )
     Settings = OpentronsSettings
     settings: OpentronsSettings
 

@@ -25,6 +25,7 @@ from labd.sdk import (
     Intent,
     Outcome,
     OutcomeUnknown,
+    Quality,
     Rejected,
     Result,
     Settings,
@@ -65,6 +66,11 @@ class PlcCrimperSettings(Settings):
 class PlcCrimper(Crimper):
     """A press by its register map."""
 
+    quality = Quality("simulated")
+    quirks = (
+        "Its 32-bit values have their words swapped (CDAB), unless the profile says otherwise.",
+        "Behind a relay nothing tells the force: a busy contact that rises and falls is all there is.",
+    )
     Settings = PlcCrimperSettings
     settings: PlcCrimperSettings
 

@@ -212,17 +212,23 @@ class DeviceModel(_Model):
 
 
 class DeviceDetailModel(DeviceModel):
-    """A device with what it is and what it can be told to do."""
+    """A device with what it is and what it can be told to do.
+
+    `quality` is how far its driver was tried: draft, simulated, recorded, hardware-verified with day and firmware.
+    """
 
     model: str
     serial: str
     firmware: str
+    quality: str
+    quirks: list[str]
     actions: dict[str, Any]
 
     @classmethod
     def of(cls, device: Device) -> DeviceDetailModel:
         about = device.describe()
         more = {"model": about.model, "serial": about.serial, "firmware": about.firmware, "actions": about.actions}
+        more |= {"quality": about.quality, "quirks": list(about.quirks)}
         return cls.model_validate(_device(device) | more)
 
 

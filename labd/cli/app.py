@@ -14,6 +14,7 @@ from labd.cli import (
     authoring,
     guarding,
     keeping,
+    making,
     mqtt,
     pairing,
     picturing,
@@ -127,6 +128,7 @@ def check(
 
 
 authoring.register(app)
+making.register(app)
 picturing.register(app)
 guarding.register(app)
 keeping.register(app)

@@ -187,6 +187,9 @@ def show_device(device: Mapping[str, Any]) -> None:
     """One device with what it can be told to do."""
     show_devices([device])
     say(f"model {device['model'] or '–'}, serial {device['serial'] or '–'}, firmware {device['firmware'] or '–'}")
+    say(f"driver {device['driver']}: {device['quality']}")
+    for quirk in device["quirks"]:
+        say(f"note: {quirk}")
     table = table_of("action", "effect", "parameters", "what it does")
     for name, action in device["actions"].items():
         table.add_row(name, action["effect"], ", ".join(action["parameters"].get("properties", {})), action["summary"])

@@ -1,7 +1,8 @@
 r"""Transcripts: what went over a link, written down, and played again.
 
 A transcript is a file of JSON lines. The first says where it comes from:
-`{"device": "EmStat Pico", "source": "…", "version": "…"}`; each further one is `{"dir": "out", "data": "t\n"}` (sent
+`{"device": "EmStat Pico", "source": "…", "version": "…"}`, and what a driver was told meanwhile (see `Origin`); each
+further one is `{"dir": "out", "data": "t\n"}` (sent
 to the device), `{"dir": "in", "data": "…", "dt": 0.02}` (came from it, so many seconds after the line before) or
 `{"dir": "cut"}` (the device closed the link). Data is text in which each character is one byte.
 """
@@ -13,20 +14,45 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from labd import clock
 from labd.io.stream import Direction, StreamLink, Writer
 
 
 class Origin(BaseModel):
-    """Where a transcript comes from."""
+    """Where a transcript comes from, and how it is played again.
+
+    Args:
+        device: what spoke.
+        source: who recorded it, on what; or the manual by which it was written.
+        version: of the firmware, or of the manual.
+        recorded: whether it is what a device, or its vendor's own software, really said; else it was written by hand.
+        link: what an entry is: bytes of a stream, `METHOD path body` of HTTP, or a Modbus PDU as hexadecimal digits.
+        settings: of the driver in lab.yaml, beside its address.
+        options: of the simulator.
+        positions: taught ones, name -> pose.
+        beforehand: requests that bring a device that was just switched on to where the transcript begins.
+        calls: what the driver was told meanwhile: `["connect"]`, `["read_state"]`, `["weigh", {"settle": "5 s"}]`; and
+            the kind of error where one came of it: `["tare", {}, "rejected"]`. Without any a test of its own plays it.
+        unasked: how lines begin that a device says when it likes, and not as an answer.
+        own_words: requests whose answer is another on each device: its name, its serial number.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str
     source: str
     version: str = ""
+    recorded: bool = False
+    link: Literal["stream", "http", "modbus"] = "stream"
+    settings: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] = {}
+    positions: dict[str, tuple[float, float, float, float, float, float]] = {}
+    beforehand: tuple[str, ...] = ()
+    calls: tuple[tuple[str] | tuple[str, dict[str, JsonValue]] | tuple[str, dict[str, JsonValue], str], ...] = ()
+    unasked: tuple[str, ...] = ()
+    own_words: tuple[str, ...] = ()
 
 
 class Entry(BaseModel):

@@ -27,6 +27,7 @@ from labd.journal.ballast import Ballast, is_full
 from labd.journal.events import Event, JournalError, NewEvent, chain, encode
 from labd.journal.opening import JournalFile, open_journal
 from labd.journal.verify import walk
+from labd.journal.waiting import Rows
 
 Listener = Callable[[Sequence[Event]], None]
 
@@ -150,6 +151,14 @@ class Journal:
         done: asyncio.Future[list[Event]] = self._loop.create_future()
         self._submit(_Work(mark=(name, value), done=done))
         await done
+
+    def post_mark(self, name: str, value: int) -> None:
+        """Keeps a reader's position without waiting: durable with the next commit, after what was posted before.
+
+        Raises:
+            JournalError: the journal is broken or closed.
+        """
+        self._submit(_Work(mark=(name, value)))
 
     async def refill(self) -> bool:
         """Takes the ballast again, once there is space for it; gives whether there was. Raises as `append` does."""
@@ -334,6 +343,7 @@ class Journal:
         kinds: _Set = None,
         seqs: _Set = None,
         limit: int | None = None,
+        skip: int = 0,
     ) -> list[Event]:
         """Durable events, oldest first; all that was posted before is among them.
 
@@ -343,8 +353,13 @@ class Journal:
             kinds: only of these kinds.
             seqs: only those with these numbers.
             limit: at most so many.
+            skip: so many of those that were found are left out, the oldest first.
         """
-        return await self._read(self._select, run, after, kinds, limit, seqs)
+        return await self._read(self._select, run, after, kinds, limit, seqs, skip)
+
+    async def ask(self, query: Callable[[Rows], _T]) -> _T:
+        """What a query of another module finds among what is durable; it runs in the reader's thread."""
+        return await self._read(query, self._rows)
 
     async def runs(self, *, with_: str, without: str) -> list[str]:
         """The runs that have an event of one kind and none of another, in the order of their names."""
@@ -384,7 +399,9 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: the journal cannot be read: {error}") from error
 
-    def _select(self, run: str | None, after: int, kinds: _Set, limit: int | None, seqs: _Set = None) -> list[Event]:
+    def _select(
+        self, run: str | None, after: int, kinds: _Set, limit: int | None, seqs: _Set = None, skip: int = 0
+    ) -> list[Event]:
         where, values = ["seq > ?"], [after]
         filters: list[Any] = []
         if run is not None:
@@ -396,8 +413,8 @@ class Journal:
         if seqs is not None:
             where.append(f"seq IN ({_marks(seqs)})")
             filters += seqs
-        query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - ours
-        rows = self._rows(query, [*values, *filters, -1 if limit is None else limit])
+        query = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ? OFFSET ?"  # noqa: S608
+        rows = self._rows(query, [*values, *filters, -1 if limit is None else limit, skip])
         return [self._event(*row) for row in rows]
 
     def _by_kinds(self, kinds: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
 
 from labd.files import Problem
+from labd.lab.backlog import Backlog
 from labd.lab.findings import Findings
 from labd.lab.written import Line, Name, Part, Port, flaw
 
@@ -132,6 +133,9 @@ class Mqtt(Part):
     home_assistant: Annotated[bool, Field(strict=True, description="Whether Home Assistant is to find the lab.")] = (
         False
     )
+    backlog: Annotated[
+        Backlog, Field(description="What may wait for a broker that is away.", json_schema_extra={"default": {}})
+    ] = Backlog()
 
     def under(self, base: Path) -> Mqtt:
         """The same with absolute paths: those of lab.yaml are under its own folder."""

@@ -27,6 +27,7 @@ class DeviceAbout:
     """What a device is: driver, role, actions with their schemas, signals with units, firmware.
 
     `types` are JSON Schema's words for the signals' values; `poll` is the longest time between two polls, s.
+    `quality` is the driver's grade, `quirks` what a user of such a device must know.
     """
 
     device: str
@@ -40,6 +41,8 @@ class DeviceAbout:
     signals: Mapping[str, str]
     types: Mapping[str, str] = field(default_factory=dict)
     poll: float | None = None
+    quality: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

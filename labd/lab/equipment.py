@@ -27,6 +27,8 @@ from labd.sdk.units import UnitError, parse, plain
 
 Find = Callable[[str], type[Driver]]
 
+RENAMED = {"mettler": "mt_sics"}
+"""Drivers that had another name, by that name."""
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -81,6 +83,7 @@ class Equipment:
             return (self.find or find_driver)(kind)
         except LabError as error:
             mend = "" if kind in (known := known_drivers()) else did_you_mean(kind, known, "there is")
+            mend = f"write `driver: {RENAMED[kind]}`" if kind in RENAMED else mend
             self.findings.tell("L201", str(error), ("devices", name, "driver"), mend)
         return None
 
@@ -136,6 +139,8 @@ def find_driver(kind: str) -> type[Driver]:
         if error.name != f"drivers.{kind}":
             raise LabError(f"driver {kind!r} needs the package {error.name!r}, which is not installed") from error
         found = [point for point in entry_points(group="labd.drivers") if point.name == kind]
+        if not found and kind in RENAMED:
+            raise LabError(f"the driver {kind!r} is called {RENAMED[kind]!r} now") from error
         if not found:
             raise LabError(
                 f"there is no driver {kind!r}: neither drivers/{kind}.py nor a labd.drivers entry"

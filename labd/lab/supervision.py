@@ -336,6 +336,8 @@ class Supervised:
             dict(_units_of(type(self.driver).Signals)),
             dict(_types_of(type(self.driver).Signals)),
             max(self.poll.idle, self.poll.busy),
+            str(self.driver.quality),
+            self.driver.quirks,
         )
 
     async def wait_ready(self) -> None:

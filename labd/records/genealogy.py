@@ -194,6 +194,16 @@ def _dose(trace: Trace, action: Told) -> str:
     return "dose" if own else "other"
 
 
+def _pumped(trace: Trace, action: Told) -> str:
+    """What a pump gave while the sample lay at its outlet; anything else went to waste or into a flask."""
+    asked, volume = action["parameters"].get("volume"), action["result"].get("volume")
+    if not (trace.place or "").startswith(f"{action['device']}/"):
+        return "other"
+    more = {"what": None, "lot": None, "lot_by": None, "source": action["device"], "action_ids": [action["action_id"]]}
+    _keep(trace, "doses", action, **more, asked=asked, volume=volume or asked)
+    return "dose"
+
+
 def _weighed(trace: Trace, action: Told) -> str:
     result = action["result"]
     _keep(trace, "masses", action, state=action["state"], mass=result.get("mass"), stable=result.get("stable"))
@@ -224,6 +234,7 @@ def _handled(trace: Trace, action: Told) -> str:
 
 _KEPT: dict[str, Callable[[Trace, Told], str]] = {
     "transfer": _dose,
+    "dispense": _pumped,
     "weigh": _weighed,
     "crimp": _crimped,
     "cycle": _cycled,

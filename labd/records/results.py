@@ -140,6 +140,11 @@ def _done(cell: _Cell, intent: Mapping[str, Any], result: Mapping[str, Any]) -> 
             if volume is not None and (cell.place is None or destination == cell.place):
                 cell.dose = (cell.dose or 0.0) + volume
                 cell.dosed = cell.dosed or _sent(intent)
+        case "dispense" if (cell.place or "").startswith(f"{intent['device']}/"):
+            volume = value_of(result.get("volume") or intent["parameters"].get("volume"))
+            if volume is not None:
+                cell.dose = (cell.dose or 0.0) + volume
+                cell.dosed = cell.dosed or _sent(intent)
         case "crimp":
             cell.peak_force = value_of(result.get("peak_force"))
             cell.crimped = _sent(intent)

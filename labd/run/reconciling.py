@@ -11,7 +11,7 @@ from labd.lab.evidence import NoEvidence
 from labd.run.hands import Hands, Work
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.recorder import Rows
-from labd.sdk import DeviceError, Intent, Outcome, OutcomeUnknown, Verdict
+from labd.sdk import DeviceError, Intent, OnLoss, Outcome, OutcomeUnknown, Verdict
 
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
 RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
@@ -70,6 +70,9 @@ class Reconciler(Hands):
         finally:
             work.end()
             self._works.remove(work)
+        if isinstance(settled, Unsettled) and order.action.on_loss is OnLoss.STOP:
+            # whatever it still does was to stop with the daemon that ordered it; nobody may have told it
+            await self.make_safe(order.bound, order.run, why)
         if not isinstance(settled, DeviceError):
             return settled
         self.on_unsent(order.step)

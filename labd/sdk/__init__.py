@@ -17,6 +17,7 @@ from labd.sdk.driver import (
 )
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 from labd.sdk.evidence import Evidence, Seen
+from labd.sdk.quality import Grade, Quality
 from labd.sdk.quantities import (
     Bounds,
     Charge,
@@ -30,6 +31,7 @@ from labd.sdk.quantities import (
     Length,
     Mass,
     Place,
+    Plain,
     Pressure,
     Resistance,
     ScanRate,
@@ -82,6 +84,7 @@ __all__ = [
     "Fraction",
     "Frequency",
     "Glovebox",
+    "Grade",
     "Gripper",
     "Intent",
     "Labware",
@@ -95,10 +98,12 @@ __all__ = [
     "Parameters",
     "PipettingRobot",
     "Place",
+    "Plain",
     "Position",
     "Potentiostat",
     "Pressure",
     "Pump",
+    "Quality",
     "Quantity",
     "Reading",
     "Rejected",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from labd.sdk.actions import Action, Call, Parameters, Result, declared_actions
 from labd.sdk.errors import OutcomeUnknown, Rejected
+from labd.sdk.quality import DRAFT, Quality
 
 
 class Settings(BaseModel):
@@ -135,9 +136,14 @@ class Driver(ABC):
 
     A driver raises nothing but DeviceError's children for what its device does; any other exception counts as a
     Fault of that device. It never retries a ONCE action: the runtime decides.
+
+    `role` is what a protocol calls it; `quality` how far it was tried; `quirks` what a user of the device must know, a
+    sentence each. The contract suite (`pytest --labd-driver`) holds a driver to all of it.
     """
 
     role: ClassVar[str] = ""
+    quality: ClassVar[Quality] = DRAFT
+    quirks: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type[Settings]] = Settings
     Signals: ClassVar[type[Signals]] = Signals
     actions: ClassVar[dict[str, Action]] = {}

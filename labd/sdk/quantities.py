@@ -56,6 +56,13 @@ class In:
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """Marks a float that is a number without a unit, and says which: `percent`, `C-rate, 1/h`."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """Least and greatest value, both included, in the default unit; each layer may narrow, none widen."""
 
@@ -135,7 +142,7 @@ def _marks(annotation: object) -> list[object]:
     if get_origin(annotation) is Annotated:
         found.extend(annotation.__metadata__)  # type: ignore[attr-defined]
     for part in get_args(annotation):
-        if not isinstance(part, (In, Bounds, PlaceMark)):
+        if not isinstance(part, (In, Bounds, Plain, PlaceMark)):
             found.extend(_marks(part))
     return found
 
@@ -148,6 +155,11 @@ def marks(field: FieldInfo) -> list[object]:
 def unit_of(field: FieldInfo) -> str | None:
     """The unit of a field, or None when it is no quantity."""
     return next((mark.unit for mark in marks(field) if isinstance(mark, In)), None)
+
+
+def plain_of(field: FieldInfo) -> str | None:
+    """What a number without a unit is, or None when nothing says that it has none."""
+    return next((mark.what for mark in marks(field) if isinstance(mark, Plain)), None)
 
 
 def bounds_of(field: FieldInfo) -> Bounds:

@@ -73,6 +73,17 @@ def _credential() -> Path | None:
     return file if file is not None and file.is_file() else None
 
 
+class _Handshaking(ssl.SSLSocket):
+    """paho forgets a connection whose handshake fails, and leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def tls(broker: Broker) -> ssl.SSLContext | None:
     """What is trusted, and labd's own certificate; at least TLS 1.2, and the broker's name is checked.
 
@@ -84,6 +95,7 @@ def tls(broker: Broker) -> ssl.SSLContext | None:
     ca, cert, key = broker.tls.ca, broker.tls.cert, broker.tls.key
     try:
         context = ssl.create_default_context(cafile=ca)
+        context.sslsocket_class = _Handshaking
     except OSError as error:  # ssl's errors are among them
         raise AccessError(f"the authority's certificate {ca} cannot be used: {_why(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2

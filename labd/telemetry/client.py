@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +15,7 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as Paho
+from paho.mqtt.enums import MessageType
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -23,6 +25,7 @@ from labd import clock
 from labd.lab.config import Broker
 from labd.telemetry import access
 from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
+from labd.telemetry.wire import Gathered, Written, packet_of
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
@@ -36,6 +39,16 @@ V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 
 _QUIET = logging.getLogger(f"{__name__}.paho")
 _QUIET.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, and is told once
+
+# mosquitto refuses a message with whatever code says best why ("Packet too large"), also where the standard has it for
+# other packets only. paho would end the connection over it.
+ReasonCode.names = {
+    code: {
+        name: [*packets, PacketTypes.PUBACK] if code >= FAILURE and len(names) == 1 else list(packets)
+        for name, packets in names.items()
+    }
+    for code, names in ReasonCode.names.items()
+}
 
 # Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -101,7 +114,6 @@ class AiomqttPublisher:
             keepalive=0 if self._address.embedded or clock.is_virtual() else KEEPALIVE,
             timeout=ANSWER_LIMIT,
             logger=_QUIET,
-            socket_options=[NODELAY],
         )
         try:
             await client.__aenter__()
@@ -118,20 +130,27 @@ class _Client(aiomqtt.Client):
     """aiomqtt's client as a Session.
 
     It adds what aiomqtt 2 has no public way to: the reason code of a PUBACK, sending many messages before the first is
-    acknowledged, an end that leaves no socket behind whatever the broker does, and no wake-up a second without
-    keep-alive (36,000 in ten hours of virtual time).
+    acknowledged, many messages of QoS 0 as one packet of paho's, few calls of the system (`Gathered`), an end that
+    leaves no socket behind whatever the broker does, and no wake-up a second without keep-alive (36,000 in ten hours of
+    virtual time).
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sent: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._written: set[Written] = set()  # at QoS 0, and not yet taken by the socket
+        self._home = threading.get_ident()
+        self._blocked = False  # the socket takes no more, and is watched until it does
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
+        self.largest: int | None = None
         self._ended_with: ReasonCode | None = None
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
+        # It wakes paho's own loop, which does not run here, at the price of a system call a packet.
+        self._client._reset_sockets(sockpair_only=True)  # noqa: SLF001
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -142,6 +161,8 @@ class _Client(aiomqtt.Client):
         return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
+        if message.qos == 0:
+            return self.send_all((message,))
         future: asyncio.Future[None] = self._loop.create_future()
         properties = None
         if message.correlation is not None and self._v5:
@@ -153,6 +174,17 @@ class _Client(aiomqtt.Client):
         else:
             self._sent[info.mid] = (message.topic, future)
         return future
+
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        written = Written(self._loop.create_future(), self._written)
+        if self._client.socket() is None:
+            _fail(written.future, ConnectionLost(f"{messages[0].topic}: the connection is closed"))
+            return written.future
+        self._written.add(written)
+        packets = b"".join(packet_of(message, v5=self._v5) for message in messages)
+        # paho takes them for one message; no packet id is given to it, and none is used up.
+        self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
+        return written.future
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
@@ -233,6 +265,47 @@ class _Client(aiomqtt.Client):
         if self._keepalive:
             await super()._misc_loop()
 
+    def _on_socket_open(self, client: Paho, userdata: Any, sock: Any) -> None:
+        """Runs in a thread."""
+        sock.setsockopt(*NODELAY)  # aiomqtt's `socket_options` would pass by what is no plain socket
+        gathered = Gathered(sock)
+        client._sock = gathered  # type: ignore[assignment]  # noqa: SLF001
+        super()._on_socket_open(client, userdata, gathered)
+
+    def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        """Paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
+        if threading.get_ident() == self._home:
+            self._loop.call_soon(self._write)
+        else:
+            self._loop.call_soon_threadsafe(self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+            gathered: Any = self._client.socket()
+            if gathered is None:
+                return
+            gathered.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no more use
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+            return
+        more = bool(gathered.waiting or self._client.want_write())
+        if more and not self._blocked:
+            self._loop.add_writer(gathered.fileno(), self._write)
+        elif self._blocked and not more:
+            self._loop.remove_writer(gathered.fileno())
+        self._blocked = more
+
+    def _on_socket_unregister_write(self, client: Paho, userdata: Any, sock: Any) -> None:
+        """Paho has written all; whether the system has taken it, `_write` looks itself."""
+
+    def _on_socket_close(self, client: Paho, userdata: Any, sock: Any) -> None:
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(sock.fileno())
+        super()._on_socket_close(client, userdata, sock)
+
     def _on_connect(
         self,
         client: Paho,
@@ -242,6 +315,7 @@ class _Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         # paho sends 20 at a time, whatever the broker's own limit is.
+        self.largest = getattr(properties, "MaximumPacketSize", None)
         limit = getattr(properties, "ReceiveMaximum", None)
         if limit is not None and limit < client.max_inflight_messages:
             client.max_inflight_messages_set(limit)
@@ -278,6 +352,8 @@ class _Client(aiomqtt.Client):
             if not future.done():
                 _fail(future, self._loss(f"{topic}: the connection ended", cause or "closed"))
         self._sent.clear()
+        for written in tuple(self._written):
+            written.fail(self._loss("signals: the connection ended", cause or "closed"))
 
 
 def _fail(future: asyncio.Future[None], error: Exception) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 from labd import clock
 from labd.lab.alarms import Alarms
+from labd.telemetry.apart import apart
 from labd.telemetry.publisher import Backoff, ConnectionLost, Message, Publisher, Session, TakenOver
 from labd.telemetry.twin import Twin
 
@@ -51,7 +52,9 @@ class Link:
             "twin": self.twin.known,
         }
 
-    async def keep(self, publisher: Publisher, will: Message, serve: Callable[[Session], Awaitable[None]]) -> None:
+    async def keep(
+        self, publisher: Publisher, will: Message, serve: Callable[[Session], Coroutine[Any, Any, None]]
+    ) -> None:
         """Connects and serves for ever; what `serve` does not survive is the connection's loss."""
         backoff = Backoff()
         told = ""
@@ -62,7 +65,7 @@ class Link:
                     lived_from = clock.monotonic()
                     log.info("broker connected", broker=self.address)
                     told, self.problem = "", None
-                    await serve(session)
+                    await apart(serve(session))
             except* ConnectionLost as lost:
                 taken_over = lost.subgroup(TakenOver) is not None
                 self.problem = str(first(lost))

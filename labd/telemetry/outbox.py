@@ -2,97 +2,196 @@
 
 The journal itself is the outbox: its mark `mqtt` is the last event that the broker has taken (or that is no run's).
 An outage therefore costs no memory, and a crash between a message and the moved mark sends that message twice (QoS 1:
-at least once; `seq` tells the second).
+at least once; `seq` tells the second). What an outage may come to is bounded all the same: see `Keeper`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import contextlib
+import json
 from collections.abc import Sequence
-from itertools import islice
+from functools import cache, partial
 
-import structlog
-
+from labd import clock
 from labd.journal import Event, Journal
-from labd.telemetry.payloads import RunEvent
-from labd.telemetry.publisher import Backoff, Message, PublishRefused, Session
+from labd.journal.waiting import Written, number
+from labd.lab.alarms import Alarms
+from labd.lab.backlog import Backlog
+from labd.telemetry.ahead import Ahead, Fresh
+from labd.telemetry.flight import Flight, Sent
+from labd.telemetry.keeper import MARK, Keeper
+from labd.telemetry.publisher import Backoff, ConnectionLost, Message, PublishRefused, Session
 from labd.telemetry.topics import Topics
+from labd.telemetry.unsendable import Unsendable
 
-log = structlog.get_logger(__name__)
-
-MARK = "mqtt"
-BATCH = 500  # events read, sent and acknowledged before the mark moves
-FRESH = 2_000  # newest events kept at hand, so that a broker that keeps up costs no reading
+MARK_EVERY = 1.0  # s between two commits of the mark; a kill sends again what was acknowledged in it
+MARK_AFTER = 10_000  # or so many events
+RUNS = 5_000  # whose numbers are remembered; of others they are counted anew
 
 
 class Outbox:
-    def __init__(self, journal: Journal, topics: Topics) -> None:
+    """Sends what the journal holds for the broker. `listen()` is at work as long as anything is to be sent.
+
+    Args:
+        journal: where the events are.
+        topics: of the lab.
+        alarms: where it tells what a person should know.
+        budget: what may wait.
+    """
+
+    def __init__(self, journal: Journal, topics: Topics, alarms: Alarms, budget: Backlog) -> None:
         self._journal = journal
         self._topics = topics
-        self._fresh: deque[Event] = deque(maxlen=FRESH)
+        self._keeper = Keeper(journal, alarms, budget)
+        self._unsendable = Unsendable(alarms)
+        self._fresh = Fresh()
         self._committed = asyncio.Event()
         self._numbers: dict[str, int] = {}  # of the last event sent, by run
+        self._given_up = 0  # up to here, when the numbers were learned
+        self._marked = 0  # the mark as the journal was told it last
+        self._marked_at = 0.0
 
     async def listen(self) -> None:
-        """Hears of every commit until cancelled."""
+        """Hears of every commit, and keeps the backlog within its budget, until cancelled."""
         forget = self._journal.on_commit(self._on_commit)
         try:
-            await asyncio.Event().wait()
+            await self._keeper.run()
         finally:
             forget()
 
     def _on_commit(self, events: Sequence[Event]) -> None:
-        self._fresh.extend(events)
+        for event in events:
+            self._keeper.came(self._fresh.add(event))
         self._committed.set()
 
     async def send(self, session: Session) -> None:
         """Sends what waits, and then what comes. Raises ConnectionLost."""
         backoff = Backoff()
-        while True:
-            self._committed.clear()
-            try:
-                await self.drain(session)
-            except PublishRefused as refused:
-                log.warning("event refused; it is kept and tried again", topic=refused.topic, reason=refused.reason)
-                await asyncio.sleep(backoff.ended(0.0))
-                continue
-            await self._committed.wait()
+        self._unsendable.connected(session.largest)
+        try:
+            while True:
+                self._committed.clear()
+                try:
+                    await self._drain(session)
+                except PublishRefused as refused:
+                    if not self._unsendable.settled(refused):
+                        await asyncio.sleep(backoff.ended(0.0))
+                    continue
+                await self._wait_for_more()
+        finally:
+            self._mark()
 
     async def drain(self, session: Session) -> None:
         """Sends what waits. Raises ConnectionLost or PublishRefused; the mark then stands at the last one taken."""
-        mark = await self._journal.mark(MARK)
-        while events := await self._after(mark):
-            taken = mark
-            try:
-                # Many are under way at once; they are acknowledged, and the mark moves, in their order.
-                sent = [(event, await self._send(session, event)) for event in events]
-                for event, acknowledged in sent:
-                    if acknowledged is not None:
-                        await acknowledged
-                    taken = event.seq
-            except BaseException:
-                self._numbers.clear()  # they ran ahead of the mark
-                raise
-            finally:
-                if taken != mark:
-                    await self._journal.set_mark(MARK, taken)
-            mark = taken
+        try:
+            await self._drain(session)
+        finally:
+            self._mark()
 
-    async def _after(self, mark: int) -> list[Event]:
-        """The next events: from those at hand if they follow without a gap, else read."""
-        while self._fresh and self._fresh[0].seq <= mark:
-            self._fresh.popleft()
-        if self._fresh and self._fresh[0].seq == mark + 1:
-            return list(islice(self._fresh, BATCH))
-        return await self._journal.events(after=mark, limit=BATCH)
+    async def _wait_for_more(self) -> None:
+        """The mark of what was sent may wait for a moment: what comes meanwhile shares its commit."""
+        try:
+            async with asyncio.timeout(MARK_EVERY if self._marked != self._keeper.mark else None):
+                await self._committed.wait()
+        except TimeoutError:
+            self._mark()
+            await self._committed.wait()
 
-    async def _send(self, session: Session, event: Event) -> asyncio.Future[None] | None:
+    async def _drain(self, session: Session) -> None:
+        await self._keeper.ready.wait()
+        ahead, flight = Ahead(self._journal, self._fresh, self._keeper.mark), Flight()
+        try:
+            while True:
+                await self._fill(session, ahead, flight)
+                if flight:
+                    await self._take(flight)
+                elif not await ahead.more():
+                    break
+        except (ConnectionLost, PublishRefused) as error:
+            self._take_what_is_there(flight)
+            self._unsendable.met(error, next(iter(flight), None))
+            raise
+        finally:
+            self._take_what_is_there(flight)
+            self._count_back(flight)
+            ahead.end()
+
+    async def _fill(self, session: Session, ahead: Ahead, flight: Flight) -> None:
+        """Sends as much as may be under way."""
+        if self._given_up != self._keeper.given_up:
+            self._given_up = self._keeper.given_up
+            self._numbers.clear()
+            ahead.skip(self._given_up)
+        while flight.has_room and (event := ahead.next()) is not None:
+            if event.seq <= self._keeper.mark:
+                continue
+            flight.add(await self._send(session, event))
+
+    async def _take(self, flight: Flight) -> None:
+        """Waits for the broker to take something of what is under way."""
+        await flight.some()
+        self._take_up_to(flight.settle())
+        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
+            self._mark()
+
+    def _take_what_is_there(self, flight: Flight) -> None:
+        with contextlib.suppress(ConnectionLost, PublishRefused):  # of the oldest: whoever calls this knows of it
+            self._take_up_to(flight.settle())
+
+    def _count_back(self, flight: Flight) -> None:
+        """The numbers ran ahead of the mark; the next time begins behind it."""
+        for sent in reversed(tuple(flight)):
+            if sent.event.run is None:
+                continue
+            if sent.event.seq > self._keeper.mark:
+                self._numbers[sent.event.run] = sent.number - 1
+            else:  # it was given up: what comes next of its run is counted anew
+                self._numbers.pop(sent.event.run, None)
+
+    def _take_up_to(self, seq: int) -> None:
+        if seq:
+            self._keeper.taken(seq)
+            self._unsendable.taken(seq)
+
+    def _mark(self) -> None:
+        """Hands the mark to the journal, and waits for nothing: a commit is under way for it."""
+        self._marked_at = clock.monotonic()
+        if self._marked != self._keeper.mark:
+            self._marked = self._keeper.mark
+            self._journal.post_mark(MARK, self._marked)
+
+    async def _send(self, session: Session, event: Written) -> Sent:
         if event.run is None:
-            return None
+            return Sent(event)
         if event.run not in self._numbers:
-            self._numbers[event.run] = sum(one.seq < event.seq for one in await self._journal.events(run=event.run))
+            if len(self._numbers) > RUNS:
+                self._numbers.clear()
+            counted = partial(number, run=event.run, seq=event.seq)
+            self._numbers[event.run] = await self._journal.ask(counted) - 1
         self._numbers[event.run] += 1
-        number = self._numbers[event.run]
-        payload = RunEvent(seq=number, at=event.at, kind=event.kind, data=event.data, hash=event.hash)
-        return session.send(Message(self._topics.run_event(event.run), payload.encode(), qos=1))
+        count = self._numbers[event.run]
+        if self._unsendable.skips(event, count):
+            return Sent(event, count)
+        topic = self._topics.run_event(event.run)
+        payload = encoded(event, count)
+        if self._unsendable.needs_less(event, topic, payload):
+            payload = self._unsendable.shortened(event, count, len(payload))
+        size = len(payload) + len(topic)
+        return Sent(event, count, session.send(Message(topic, payload, qos=1)), size)
+
+
+def encoded(event: Written, count: int) -> bytes:
+    """The payload RunEvent, from the text that stands in the journal: read and written anew it costs six times as much.
+
+    Args:
+        event: as it was written.
+        count: its number among the run's.
+    """
+    head = f'{{"seq":{count},"at":"{event.at}","kind":{_quoted(event.kind)},"data":'
+    return f'{head}{event.data},"hash":"{event.hash}"}}'.encode()
+
+
+@cache
+def _quoted(kind: str) -> str:
+    return json.dumps(kind)

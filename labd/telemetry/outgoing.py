@@ -7,34 +7,38 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
+from labd.lab.bus import SignalsRead
 from labd.telemetry.publisher import Message
 
 SIGNALS = 2_000  # messages; 2 s of 100 devices at 10 Hz
 
 
 class Signals:
-    """The newest QoS 0 messages; a full queue drops its oldest and counts it."""
+    """The newest polls, for QoS 0; a full queue drops its oldest and counts it.
+
+    They are put into words when they are sent: what is dropped, or has no broker, costs nothing but its place.
+    """
 
     def __init__(self, limit: int = SIGNALS) -> None:
-        self._messages: deque[Message] = deque(maxlen=limit)
+        self._reads: deque[SignalsRead] = deque(maxlen=limit)
         self._filled = asyncio.Event()
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._reads)
 
-    def put(self, message: Message) -> None:
-        if len(self._messages) == self._messages.maxlen:
+    def put(self, read: SignalsRead) -> None:
+        if len(self._reads) == self._reads.maxlen:
             self.dropped += 1
-        self._messages.append(message)
+        self._reads.append(read)
         self._filled.set()
 
-    async def get(self, limit: int = 100) -> list[Message]:
+    async def get(self, limit: int = 100) -> list[SignalsRead]:
         """Those that wait, oldest first; at least one."""
-        while not self._messages:
+        while not self._reads:
             self._filled.clear()
             await self._filled.wait()
-        return [self._messages.popleft() for _ in range(min(limit, len(self._messages)))]
+        return [self._reads.popleft() for _ in range(min(limit, len(self._reads)))]
 
 
 class Retained:

@@ -53,6 +53,7 @@ class About(Payload):
 
     `types` are JSON Schema's words for the signals' values. In a poll of a device of several units, the names are
     `UNIT.NAME`. `poll` is the longest time between two polls, s.
+    `quality` is how far its driver was tried, `quirks` what a user of such a device must know.
     """
 
     driver: str
@@ -65,6 +66,8 @@ class About(Payload):
     signals: Mapping[str, str]
     types: Mapping[str, Literal["number", "integer", "boolean", "string"]] = Field(default_factory=dict)
     poll: float | None = None
+    quality: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 class State(Payload):
@@ -125,13 +128,17 @@ class Run(Payload):
 
 
 class RunEvent(Payload):
-    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain."""
+    """One journal event of a run. `seq` counts the run's events from 1 without gaps; `hash` is the journal's chain.
+
+    `omitted` says why `data` was left out where the broker takes no message of that size, and where the whole is.
+    """
 
     seq: Annotated[int, Field(ge=1)]
     at: Stamp
     kind: str
     data: Mapping[str, Any]
     hash: str
+    omitted: str | None = None
 
 
 class Alarm(Payload):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from labd import clock
 
 
 class PublishError(Exception):
@@ -52,7 +54,13 @@ class Incoming:
 
 
 class Session(Protocol):
-    """One connection to a broker, from CONNACK to its end."""
+    """One connection to a broker, from CONNACK to its end.
+
+    Attributes:
+        largest: bytes of a packet that the broker takes; None: it has said none.
+    """
+
+    largest: int | None
 
     def send(self, message: Message) -> asyncio.Future[None]:
         """Hands a message over; the future ends on PUBACK (QoS 1), or when the socket has taken it (QoS 0).
@@ -61,6 +69,10 @@ class Session(Protocol):
             ConnectionLost: the connection ended before.
             PublishRefused: the broker answered with a failure.
         """
+        ...
+
+    def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
+        """Hands over many of QoS 0 at once; the future ends when the socket has taken the last. Raises as `send`'s."""
         ...
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
@@ -96,6 +108,18 @@ class Publisher(Protocol):
             ConnectionLost: the broker cannot be reached, or refuses.
         """
         ...
+
+
+ANSWER_LIMIT = 60.0  # s of the machine; a broker that acknowledges nothing for so long is stuck
+
+
+async def acknowledged(future: asyncio.Future[None]) -> None:
+    """Waits for what `send` gave. Raises what it raises; ConnectionLost also when the broker is stuck."""
+    if not future.done():
+        await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
+    if not future.done():
+        raise ConnectionLost(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
+    future.result()
 
 
 @dataclass(slots=True)

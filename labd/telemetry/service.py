@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from labd.lab.alarms import Alarms
 from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
-from labd.telemetry import payloads
+from labd.telemetry import signals
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
@@ -24,7 +24,7 @@ from labd.telemetry.link import AWAY_ALARM, Link
 from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
 from labd.telemetry.presence import Presence
-from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session
+from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session, acknowledged
 from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.twin import Twin
@@ -87,7 +87,8 @@ class Telemetry:
         self._sweep = Sweep(self._topics, self._retained, journal)
         self._twin = Twin(lab_name, boot_id, alarms)
         self._link = Link(self._twin, alarms)
-        self._outbox = Outbox(journal, self._topics)
+        told = alarms or (engine.lab.alarms if engine is not None else Alarms(bus))
+        self._outbox = Outbox(journal, self._topics, told, config.backlog)
         self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
@@ -119,9 +120,8 @@ class Telemetry:
         if isinstance(happening, Alarm) and happening.id == AWAY_ALARM:
             return  # who could hear it here can see that it is not so
         if isinstance(happening, SignalsRead):
-            topic = self._topics.device_signal(happening.device)
-            if self._wanted(topic):
-                self._signals.put(Message(topic, self._signal(happening), qos=0))
+            if self._wanted(self._topics.device_signal(happening.device)):
+                self._signals.put(happening)
         else:
             self._presence.take(happening)
             if self._home is not None:
@@ -131,9 +131,14 @@ class Telemetry:
         for message in messages:
             self._retained.put(message)
 
-    def _signal(self, read: SignalsRead) -> bytes:
-        values = {name: payloads.Value(v=value.v, u=value.u, q=value.q) for name, value in read.values.items()}
-        return payloads.Signal(seq=read.seq, boot_id=self._boot_id, at=read.at, values=values).encode()
+    def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
+        for read in reads:
+            try:
+                payload = signals.encode(read, self._boot_id)
+            except ValueError:  # the others go on without this one
+                log.exception("cannot be told over MQTT", happening=read)
+            else:
+                yield Message(self._topics.device_signal(read.device), payload, qos=0)
 
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():
@@ -263,7 +268,7 @@ class Telemetry:
     async def _send_states(self, session: Session, messages: list[Message]) -> None:
         for message, sent in [(message, session.send(message)) for message in messages]:
             try:
-                await sent
+                await acknowledged(sent)
             except PublishRefused as refused:  # its next state may be taken
                 self._link.problem = str(refused)
                 log.warning("message refused", topic=refused.topic, reason=refused.reason)
@@ -274,8 +279,9 @@ class Telemetry:
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
         while True:
-            for taken in [session.send(message) for message in await self._signals.get()]:
-                await taken
+            messages = tuple(self._signals_of(await self._signals.get()))
+            if messages:
+                await session.send_all(messages)
             if not len(self._signals) and self._signals.dropped > dropped:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import errno
 import fcntl
-import importlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from labd import clock
 from simulators._kit.machine import Machine
 from simulators._kit.pty import PtyError
+from simulators._kit.registry import find_simulator
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import World
 from simulators.faults.check import Kind, specs
@@ -182,13 +182,9 @@ class SimulatorHost:
 
 def simulator_class(kind: str, device: str) -> type[Simulator]:
     """The simulator of a driver. Raises HostError, which names the device."""
-    try:
-        module = importlib.import_module(f"simulators.{kind}")
-    except ModuleNotFoundError as error:
-        if error.name != f"simulators.{kind}":
-            raise
-        raise HostError(f"{device}: there is no simulator for the driver {kind!r}") from error
-    found: type[Simulator] = module.SIMULATOR
+    found = find_simulator(kind)
+    if found is None:
+        raise HostError(f"{device}: there is no simulator for the driver {kind!r}")
     return found
 
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from simulators._kit.pty import PtyServer
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
-WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16
-WRITES = frozenset({WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS})
+WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS, READ_WRITE = 5, 6, 15, 16, 23
+WRITES = frozenset({WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS, READ_WRITE})
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
@@ -72,6 +72,8 @@ def _carry_out(unit: Unit, function: int, data: bytes) -> bytes:
     if function not in (READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT, *WRITES):
         raise ModbusError(ILLEGAL_FUNCTION)
     address, number = struct.unpack(">HH", data[:4])
+    if function == READ_WRITE:
+        return _write_and_read(unit, data)
     if function in (READ_COILS, READ_DISCRETE):
         _within(number, _MOST_BITS)
         packed = pack_bits(unit.read_bits(function, address, number))
@@ -93,6 +95,16 @@ def _carry_out(unit: Unit, function: int, data: bytes) -> bytes:
         _within(number, _MOST_WORDS)
         unit.write_words(address, struct.unpack(f">{number}H", data[5 : 5 + 2 * number]))
     return bytes([function]) + data[:4]
+
+
+def _write_and_read(unit: Unit, data: bytes) -> bytes:
+    """Function 23: registers are written first, then others are read."""
+    address, number, target, count = struct.unpack(">4H", data[:8])
+    _within(number, _MOST_WORDS)
+    _within(count, _MOST_WORDS)
+    unit.write_words(target, struct.unpack(f">{count}H", data[9 : 9 + 2 * count]))
+    words = unit.read_words(READ_HOLDING, address, number)
+    return bytes([READ_WRITE, 2 * len(words)]) + struct.pack(f">{len(words)}H", *words)
 
 
 def _within(number: int, most: int) -> None:
@@ -275,6 +287,8 @@ class ModbusRtuServer:
             length = 8
             if self._buffer[1] in (WRITE_COILS, WRITE_REGISTERS):
                 length = 9 + self._buffer[6]
+            elif self._buffer[1] == READ_WRITE:
+                length = 13 + (self._buffer[10] if len(self._buffer) > 10 else 0)
             if len(self._buffer) < length:
                 return
             frame, self._buffer = self._buffer[:length], self._buffer[length:]

@@ -22,6 +22,21 @@ class PtyError(Exception):
     """The line cannot be laid; the text says why and how to mend it."""
 
 
+def spoilt(data: bytes, faults: MutableMapping[str, Any]) -> bytes:
+    """What is left of a write after the faults that spoil it; see `PtyServer`."""
+    if faults.get("silent"):
+        return b""
+    if faults.get("drop"):
+        faults["drop"] = int(faults["drop"]) - 1
+        return b""
+    if faults.get("truncate") is not None:
+        data = data[: int(faults.pop("truncate"))]
+    if data and faults.get("garble") is not None:
+        index = int(faults.pop("garble")) % len(data)
+        data = data[:index] + b"\x7e" + data[index + 1 :]
+    return data
+
+
 class PtyServer:
     """A raw pty whose master side lives in the running loop.
 
@@ -155,18 +170,7 @@ class PtyServer:
         self._send(data)
 
     def _spoil(self, data: bytes) -> bytes:
-        faults = self._faults
-        if faults.get("silent"):
-            return b""
-        if faults.get("drop"):
-            faults["drop"] = int(faults["drop"]) - 1
-            return b""
-        if faults.get("truncate") is not None:
-            data = data[: int(faults.pop("truncate"))]
-        if data and faults.get("garble") is not None:
-            index = int(faults.pop("garble")) % len(data)
-            data = data[:index] + b"\x7e" + data[index + 1 :]
-        return data
+        return spoilt(data, self._faults)
 
     def _arm(self) -> None:
         if self._timer is None and self._late:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from simulators._kit.trial import Trial
 from simulators._kit.world import World
 from simulators.faults.knobs import Knob
 
@@ -45,8 +46,10 @@ class Simulator(ABC):
 
     `faults` are switches that a test or a teacher may flip while it runs; each simulator documents its own. Which of
     them stand for which words of the vocabulary, its `FAULTS` says; faults of the wire and of the power every simulator
-    has by itself.
+    has by itself. `trial` says how it is set up to be tried by the contract suite.
     """
+
+    trial: ClassVar[Trial] = Trial()
 
     FAULTS: ClassVar[Mapping[str, Knob]] = {}
     """Its own faults, by their word in `simulators.faults.words`."""

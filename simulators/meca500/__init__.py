@@ -9,6 +9,8 @@ from typing import Any
 from labd import clock
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators._kit.trial import Trial
+from simulators._kit.world import Cell, World
 from simulators.faults.knobs import MANY, Knob, act, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
@@ -36,6 +38,28 @@ def _of_next(switch_on: str, counter: str) -> Knob:
         return hit is None or simulator.COUNTERS[counter](simulator) >= hit.stop - 1
 
     return Knob(begin, end, times=True, spent=spent)
+
+
+def _lay(world: World) -> None:
+    world.put("tray/A1", Cell(id="c1"))
+
+
+_TRIAL = Trial(
+    name="arm",
+    settings={"address": "127.0.0.1:0"},
+    positions={
+        "home": {"pose": [190, 0, 180, 180, 0, 180]},
+        "tray/A1": {"pose": [140, 0, 50, 180, 0, 180]},
+        "press/nest": {"pose": [240, -50, 62, 180, 0, 180]},
+    },
+    furnish=_lay,
+    acts=(
+        ("home", {}),
+        ("pick", {"place": "tray/A1", "force": "20 N"}),
+        ("place", {"place": "press/nest"}),
+        ("move", {"position": "home"}),
+    ),
+)
 
 
 class MecaSimulator(Simulator):
@@ -68,6 +92,7 @@ class MecaSimulator(Simulator):
         "closings": lambda simulator: int(simulator.world.memory(simulator.name).get("closings", 0)),
     }
     BY_HAND = {"tcp": "printf 'GetStatusRobot\\0' | nc -q 1 {host} {port}"}
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -10,6 +10,8 @@ from typing import Any
 from labd import clock
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
+from simulators._kit.trial import Trial
+from simulators._kit.world import LID, Cell, World
 from simulators.faults.knobs import switch
 from simulators.methodscript import errors
 from simulators.methodscript.commands import COMMANDS
@@ -21,6 +23,33 @@ from simulators.methodscript.potentiostat import Potentiostat
 
 DEAF = 0.1  # s that the instrument throws away what comes in after it answered with an error
 _XON = b"\x11"
+
+
+def _lay(world: World) -> None:
+    made = {"parts": ["half_cell", LID], "electrolyte": {"LP57": 40.0}, "wetted_at": 0.0}
+    world.put("stat1/cell", Cell(id="c1", crimp_force=7.8, crimp_dwell=2.0, crimped_at=120.0, **made))
+
+
+_TRIAL = Trial(
+    name="stat1",
+    settings={"port": "ports/stat1", "model": "emstat4_hr"},
+    furnish=_lay,
+    acts=(
+        ("open_circuit", {"duration": "5 s"}),
+        ("constant_current", {"current": "0.1 mA", "until_time": "10 s"}),
+        ("constant_voltage", {"voltage": "3.7 V", "until_time": "10 s"}),
+        (
+            "cyclic_voltammetry",
+            {"start": "3.6 V", "vertex1": "3.7 V", "vertex2": "3.5 V", "scan_rate": "50 mV/s"},
+        ),
+        ("impedance", {"f_max": "1 kHz", "f_min": "10 Hz", "points_per_decade": 2}),
+        (
+            "cycle",
+            {"upper": "3.8 V", "lower": "3.4 V", "cycles": 1, "current": "1 mA", "half_cycle_limit": "30 s"},
+        ),
+        ("cell_off", {}),
+    ),
+)
 
 
 class MethodScriptInstrument(Simulator):
@@ -45,6 +74,7 @@ class MethodScriptInstrument(Simulator):
         "open_circuit": switch("open_circuit"),
         "crash": switch("critical", 1),
     }
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

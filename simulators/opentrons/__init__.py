@@ -11,6 +11,7 @@ from simulators._kit.agenda import Agenda
 from simulators._kit.http import HttpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
+from simulators._kit.trial import Trial
 from simulators.faults.knobs import MANY, switch
 from simulators.faults.words import Takes
 from simulators.opentrons.hardware import Robot
@@ -20,6 +21,30 @@ from simulators.opentrons.server import RobotServer
 PORT = 31950
 PRECISION = 0.008  # relative standard deviation of a volume: what the vendor states for a P20 GEN2 at 10 µL, about
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
+
+_TRIAL = Trial(
+    name="ot2",
+    settings={
+        "address": "http://127.0.0.1:0",
+        "pipettes": {"left": "p20_single_gen2", "right": "p300_single_gen2"},
+    },
+    deck=(
+        {"place": "ot2/1", "labware": "opentrons_96_tiprack_20ul"},
+        {"place": "ot2/4", "labware": "opentrons_96_tiprack_300ul"},
+        {
+            "place": "ot2/2",
+            "labware": "vials_8x20ml",
+            "contents": {"A1": {"material": "LP57", "volume": "2 mL", "dead": "100 µL"}},
+        },
+        {"place": "ot2/3", "labware": "cell_tray_8", "fill": "half_cell"},
+    ),
+    acts=(
+        ("home", {}),
+        ("transfer", {"source": "ot2/2/A1", "destination": "ot2/3/A1", "volume": "35 µL"}),
+        ("mix", {"place": "ot2/2/A1", "volume": "50 µL", "times": 2}),
+        ("new_tips", {"slot": "4"}),
+    ),
+)
 
 
 class OpentronsSimulator(Simulator):
@@ -63,6 +88,7 @@ class OpentronsSimulator(Simulator):
         "slow": switch("slow", unit="1", default=3.0),
     }
     BY_HAND = {"http": "curl -s -H 'Opentrons-Version: *' http://{host}:{port}/health"}
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

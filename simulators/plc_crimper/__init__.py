@@ -11,7 +11,8 @@ from labd import clock
 from simulators._kit.modbus import ModbusRtuServer, ModbusTcpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
-from simulators._kit.world import Cell
+from simulators._kit.trial import Trial
+from simulators._kit.world import LID, Cell, World
 from simulators.faults.knobs import switch
 from simulators.plc_crimper.plc import Crimp, Plc
 from simulators.plc_crimper.press import Stack, bare_die, cell_stack
@@ -22,6 +23,25 @@ UNIT = 1
 PORT = 502
 SPOILT_FROM = 0.5  # kN; a stroke that broke off above it has bent the case
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
+
+
+def _lay(world: World) -> None:
+    world.put("press/nest", Cell(id="c1", parts=["half_cell", LID], electrolyte={"LP57": 40.0}, wetted_at=0.0))
+
+
+_TRIAL = Trial(
+    name="press",
+    settings={"address": "modbus://127.0.0.1:0"},
+    furnish=_lay,
+    acts=(
+        ("open", {}),
+        ("close", {}),
+        ("crimp", {"force": "7.8 kN", "dwell": "2 s"}),
+        ("reset", {}),
+    ),
+    effect=lambda simulator: {"cycles": simulator.plc.cycles},
+    age=300.0,  # one that was just switched on proves nothing: a restart would not show
+)
 
 
 class CrimperSimulator(Simulator):
@@ -65,6 +85,7 @@ class CrimperSimulator(Simulator):
     }
     BY_HAND = {"serial": "mbpoll -m rtu -a 1 -b 19200 -P none -t 4 -0 -r 0 -c 4 -1 {path}"}
     COUNTERS = {"cycles": lambda simulator: simulator.plc.cycles}
+    trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -22,7 +22,7 @@ devices:
     settings: {address: "http://127.0.0.1:0", pipettes: {left: p20_single_gen2, right: p300_single_gen2}}
     simulator: {pipette_error: {right: -0.04}}
   balance:
-    driver: mettler
+    driver: mt_sics
     settings: {address: "tcp://127.0.0.1:0", pan: ot2/6}
     simulator: {}
   bath:

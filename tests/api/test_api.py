@@ -63,6 +63,18 @@ async def test_events_come_in_pages_without_gaps(served: Served) -> None:
         assert pages[0]["kind"] == "run.started"
 
 
+async def test_events_that_mqtt_has_not_are_found_by_their_number_there(served: Served) -> None:
+    async with served() as bench:
+        run = (await bench.start())["run"]
+        await bench.wait(run)
+        whole = (await bench.client.get(f"/runs/{run}/events")).json()["events"]
+        # seq 3 and 4 over MQTT
+        page = (await bench.client.get(f"/runs/{run}/events", params={"skip": 2, "limit": 2})).json()
+        assert page["events"] == whole[2:4]
+        assert page["after"] == whole[3]["seq"]
+        assert (await bench.client.get(f"/runs/{run}/events", params={"skip": len(whole)})).json()["events"] == []
+
+
 async def test_status_tells_daemon_devices_and_what_is_under_way(served: Served) -> None:
     async with served() as bench:
         run = (await bench.start())["run"]
@@ -74,6 +86,7 @@ async def test_status_tells_daemon_devices_and_what_is_under_way(served: Served)
         press = (await bench.client.get("/devices/press")).json()
         assert press["signals"]["force"]["u"] == "kN"
         assert press["actions"]["crimp"]["effect"] == "once"
+        assert (press["quality"], press["quirks"]) == ("draft", ["It is a toy."])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its files are written, its commands are run, their output is compared.
+"""The tutorials do what they say: its files are written, its commands are run, their output is compared.
 
 In a ```console block, `$ command` is followed by what it prints. A `…` stands for any text in a line, a line that is
 only `…` for any lines.
@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LABD = [sys.executable, "-c", "from labd.cli import main; main()"]
+COMMANDS = {
+    "labd": ["-c", "from labd.cli import main; main()"],
+    "pytest": ["-m", "pytest", "-p", "labd.testing.plugin", "-p", "no:cacheprovider"],
+    "pip": ["-m", "pip", "--disable-pip-version-check", "--no-input"],
+}
+OFFLINE = ["--no-deps", "--no-build-isolation", "--no-index"]
+"""With `pip install`: what a package needs is there."""
 _FENCE = re.compile(r"^```(?P<kind>\w+)(?: title=(?P<title>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,12 +58,13 @@ def pattern(output: str) -> re.Pattern[str]:
     return re.compile("".join(lines))
 
 
-def run(line: str, folder: Path) -> str:
-    command = shlex.split(line)
-    assert command[0] == "labd"
+def run(line: str, folder: Path, python: str) -> str:
+    name, *arguments = shlex.split(line)
+    if name == "pip":
+        arguments += OFFLINE
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     ended = subprocess.run(
-        [*LABD, *command[1:]],
+        [python, *COMMANDS[name], *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -68,14 +76,14 @@ def run(line: str, folder: Path) -> str:
     return ended.stdout
 
 
-def followed(page: Path, folder: Path) -> int:
+def followed(page: Path, folder: Path, python: str = sys.executable) -> int:
     """Follows a page in a folder; gives the number of commands that were run."""
     count = 0
     for block in blocks(page.read_text(encoding="utf-8")):
         if isinstance(block, File):
             (folder / block.name).write_text(block.text, encoding="utf-8")
         else:
-            printed = run(block.line, folder)
+            printed = run(block.line, folder, python)
             assert pattern(block.output).fullmatch(printed), f"$ {block.line}\n{printed}"
             count += 1
     return count
@@ -89,6 +97,22 @@ def test_the_first_protocol(tmp_path: Path) -> None:
 
 def test_faults_on_purpose(tmp_path: Path) -> None:
     assert followed(ROOT / "docs" / "how-to" / "faults-on-purpose.md", tmp_path) == 3
+
+
+@pytest.fixture
+def own_python(tmp_path: Path) -> str:
+    """A Python of one's own, in which a package can be installed, with all that this one has."""
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=False)
+    (site,) = home.glob("lib/python*/site-packages")
+    (site / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    return str(home / "bin" / "python")
+
+
+def test_a_driver_is_added(tmp_path: Path, own_python: str) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    assert followed(ROOT / "docs" / "how-to" / "add-a-driver.md", folder, own_python) == 5
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.simulators.wires import Http, Line, Modbus
 
 DEVICES: dict[str, Any] = {
     "press": {"driver": "plc_crimper", "settings": {"address": "modbus://127.0.0.1:0"}, "simulator": {}},
-    "scale": {"driver": "mettler", "settings": {"address": "tcp://127.0.0.1:0"}, "simulator": {}},
+    "scale": {"driver": "mt_sics", "settings": {"address": "tcp://127.0.0.1:0"}, "simulator": {}},
     "bath": {"driver": "julabo", "settings": {"address": "bath"}, "simulator": {}},
     "ot2": {"driver": "opentrons", "settings": {"address": "http://127.0.0.1:0"}, "simulator": {}},
     "arm": {"driver": "meca500", "settings": {"address": "127.0.0.1:0"}, "simulator": {}},

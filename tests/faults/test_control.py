@@ -41,7 +41,7 @@ async def test_a_fault_begins_is_seen_and_ends_over_rest(tmp_path: Path) -> None
         assert await text.ask("SI") == "S +"
         told = (await client.get("/devices")).json()["devices"]
         assert [(one["name"], one["kind"], one["faults"][0]["fault"]) for one in told] == [
-            ("scale", "MettlerSimulator", "overload")
+            ("scale", "MtSicsSimulator", "overload")
         ]
         assert (await client.delete("/devices/scale/faults/overload")).json() == {"cleared": 1}
         assert str(await text.ask("SI")).startswith("S S")
@@ -129,7 +129,7 @@ lab: bench
 store: {store}
 clock: virtual
 devices:
-  scale: {{driver: mettler, settings: {{address: "tcp://127.0.0.1:0"}}{simulator}}}
+  scale: {{driver: mt_sics, settings: {{address: "tcp://127.0.0.1:0"}}{simulator}}}
 """
 
 

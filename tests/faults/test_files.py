@@ -19,14 +19,14 @@ from simulators.faults.check import FaultsError, check_one
 from simulators.faults.quantities import QuantityError, amount, seconds
 from simulators.faults.reading import BadFaultsError, read_faults
 
-KINDS = kinds_of({"press": "plc_crimper", "scale": "mettler", "ot2": "opentrons"})
+KINDS = kinds_of({"press": "plc_crimper", "scale": "mt_sics", "ot2": "opentrons"})
 LAB = """\
 labd: 1
 lab: bench
 store: store
 devices:
   press: {driver: plc_crimper, settings: {address: "modbus://127.0.0.1:1502"}, simulator: {}}
-  scale: {driver: mettler, settings: {address: "tcp://127.0.0.1:1503"}, simulator: {}}
+  scale: {driver: mt_sics, settings: {address: "tcp://127.0.0.1:1503"}, simulator: {}}
   ot2: {driver: opentrons, settings: {address: "http://10.0.0.5:31950", pipettes: {left: p20_single_gen2}}}
 """
 

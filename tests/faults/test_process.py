@@ -26,7 +26,7 @@ devices:
   press: {{driver: plc_crimper, settings: {{address: "modbus://127.0.0.1:{press}"}}, simulator: {{}}}}
   rtu: {{driver: plc_crimper, settings: {{address: "{folder}/rtu"}}, simulator: {{}}}}
   ot2: {{driver: opentrons, settings: {{address: "http://127.0.0.1:{ot2}"}}, simulator: {{}}}}
-  scale: {{driver: mettler, settings: {{address: "{folder}/scale"}}, simulator: {{}}}}
+  scale: {{driver: mt_sics, settings: {{address: "{folder}/scale"}}, simulator: {{}}}}
 """
 
 

@@ -48,6 +48,7 @@ def test_a_lab_that_holds_is_given_back_not_at_work(folder: Path) -> None:
     ("old", "new", "code", "where", "told"),
     [
         ("driver: plc_crimper", "driver: plc_crimpr", "L201", "6:13", "did you mean `plc_crimper`?"),
+        ("driver: plc_crimper", "driver: mettler", "L201", "6:13", "write `driver: mt_sics`"),
         ("driver: plc_crimper", "driver: ../evil", "L201", "6:13", "there is no driver"),
         ("address:", "adress:", "L202", "7:16", "did you mean `address`?"),
         ("{address: ", "{device_id: ", "L202", "7:27", "a whole number belongs here"),
@@ -193,7 +194,7 @@ lab: bench-1
 store: state
 devices:
   ot2: {driver: opentrons, settings: {address: "http://127.0.0.1:31950"}}
-  balance: {driver: mettler, settings: {address: "tcp://127.0.0.1:8001", pan: ot2/6}}
+  balance: {driver: mt_sics, settings: {address: "tcp://127.0.0.1:8001", pan: ot2/6}}
 deck:
   - {place: ot2/6, labware: vials_8x20ml}
   - {place: ot2/5, labware: vials_8x20ml}
@@ -248,7 +249,7 @@ def test_an_evidence_that_stands_twice_is_told(tmp_path: Path) -> None:
     ("one", "other", "where"),
     [
         (
-            "{driver: mettler, settings: {address: /dev/ttyUSB0}}",
+            "{driver: mt_sics, settings: {address: /dev/ttyUSB0}}",
             '{driver: julabo, settings: {address: "serial:///dev/ttyUSB0?baudrate=4800"}}',
             "/dev/ttyUSB0",
         ),

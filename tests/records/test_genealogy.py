@@ -77,6 +77,18 @@ def test_a_transfer_to_another_place_is_no_dose(story: Story) -> None:
     assert (other["what"], other["volume"], other["to"]) == ("LP57", micro(19.8), "waste/A1")
 
 
+def test_what_a_pump_gives_is_a_dose_where_the_sample_lies_at_its_outlet(story: Story) -> None:
+    given = {"parameters": {"volume": micro(20.0)}, "result": {"volume": micro(19.8)}}
+    story.act("pump.dispense", **given)
+    story.moved("tray/A1", "pump/outlet")
+    story.act("pump.prime", **given)
+    story.act("pump.dispense", **given)
+    told = story.told()
+    (one,) = told["doses"]
+    assert (one["source"], one["asked"], one["volume"]) == ("pump", micro(20.0), micro(19.8))
+    assert [step["kind"] for step in told["steps"]] == ["other", "other", "dose"]
+
+
 def test_a_dose_that_a_person_vouched_for_counts_and_says_so(story: Story) -> None:
     action_id = dose(story, outcome="unknown")
     told = {"action_id": action_id, "question_id": "q1", "kind": "outcome", "text": "Was it done?"}

@@ -70,6 +70,19 @@ def test_a_row_tells_what_was_done_to_a_cell() -> None:
     ]
 
 
+def test_a_pump_doses_the_cell_at_its_outlet_and_no_other() -> None:
+    given = {"volume": {"v": 30.0, "u": "µL"}}
+    told = events(
+        "run-1",
+        STARTED,
+        *done(5, 1, "dispense", {}, given),
+        (20, "sample.moved", {"sample": "cell-1", "from": "ot2/3/A1", "to": "dev/outlet"}),
+        *done(30, 2, "dispense", {}, given),
+        (999, "run.ended", {"outcome": "complete"}),
+    )
+    assert cell_rows(told)[0].dose == 30.0
+
+
 def test_a_dose_that_a_person_vouched_for_counts_and_is_noted() -> None:
     intended = {
         "action_id": "r-1",

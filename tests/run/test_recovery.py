@@ -116,6 +116,9 @@ async def test_what_no_device_knows_is_asked_about(tmp_path: Path, world: World)
         question = await until_asked(lab, run)
         assert "the daemon ended while it was under way" in str(question["text"])
         await until(lab, run, "Held")
+        kinds = [(e.kind, e.data.get("device")) for e in await lab.journal.events(run=run)]
+        made_safe = kinds.index(("device.safe_state", "press"))  # whatever it still does, before anybody is asked
+        assert kinds.index(("action.unknown", None)) < made_safe < kinds.index(("question.asked", None))
     async with at_work(tmp_path, DEVICES, REAL) as lab:  # and once more while the question is open
         state = await lab.engine.state(run)
         assert (state.state, state.question and state.question["id"]) == ("Held", question["id"])

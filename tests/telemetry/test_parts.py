@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from labd.telemetry import payloads
-from labd.telemetry.outgoing import Retained, Signals
+from labd.telemetry.outgoing import Retained
 from labd.telemetry.publisher import Backoff, Message
 from labd.telemetry.topics import TopicError, Topics
 
@@ -52,14 +52,6 @@ def test_a_value_that_is_no_number_is_null_in_json() -> None:
 def test_a_payload_takes_no_field_that_the_contract_does_not_know() -> None:
     with pytest.raises(ValidationError, match="extra"):
         payloads.LastWill.model_validate({"boot_id": "b", "at": "2026-01-01T00:00:00Z"})
-
-
-async def test_a_full_queue_of_signals_drops_its_oldest_and_counts() -> None:
-    signals = Signals(limit=3)
-    for number in range(5):
-        signals.put(Message("t", b"%d" % number, qos=0))
-    assert [message.payload for message in await signals.get()] == [b"2", b"3", b"4"]
-    assert signals.dropped == 2
 
 
 async def test_of_a_retained_topic_only_the_last_message_goes_out() -> None:

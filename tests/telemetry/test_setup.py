@@ -47,6 +47,15 @@ def test_secrets_are_for_nobody_elses_eyes_whatever_the_umask(tmp_path: Path) ->
     assert {mode for name, mode in modes.items() if (tmp_path / name).is_dir()} == {0o700}
 
 
+def test_a_folder_that_is_named_from_here_has_nothing_else_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(PLAN, Path("mqtt"))
+    assert sorted(path.name for path in Path("mqtt").iterdir()) == ["authority", "broker", "logins"]
+    assert stat.S_IMODE(Path("mqtt").stat().st_mode) == 0o700
+
+
 def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     write(PLAN, tmp_path)
     before = contents(tmp_path)

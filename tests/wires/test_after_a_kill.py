@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drivers.meca500 import DRIVER as MECA500
-from drivers.mettler import DRIVER as METTLER
+from drivers.mt_sics import DRIVER as METTLER
 from drivers.opentrons import DRIVER as OPENTRONS
 from drivers.plc_crimper import DRIVER as CRIMPER
 from labd import clock
@@ -17,7 +17,7 @@ from labd.sdk import Call, Driver, Intent, Labware, OutcomeUnknown, Setup, Verdi
 from simulators._kit.world import Cell, World
 from tests.wires import test_meca500 as meca
 from tests.wires import test_methodscript as script
-from tests.wires import test_mettler as scales
+from tests.wires import test_mt_sics as scales
 from tests.wires import test_opentrons as ot2
 from tests.wires import test_plc_crimper as press
 from tests.wires.relay import killed, relay

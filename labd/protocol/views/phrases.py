@@ -26,6 +26,11 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "arm.pick": ("takes what lies at {place}", ", gripping with {force}"),
     "arm.place": ("puts what it holds down at {place}",),
     "arm.move": ("moves to {position}",),
+    "pump.aspirate": ("draws in {volume}", ", at {rate}"),
+    "pump.dispense": ("gives {volume} to its outlet", ", at {rate}"),
+    "pump.prime": ("fills its lines", " with {volume}", ", at {rate}"),
+    "gripper.grip": ("closes until it holds something", ", with {force}"),
+    "gripper.release": ("opens", " to {width}"),
     "thermostat.set_temperature": ("sets the bath to {temperature}",),
     "potentiostat.open_circuit": ("records the open-circuit voltage for {duration}", ", every {interval}"),
     "potentiostat.constant_current": (

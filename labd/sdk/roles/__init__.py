@@ -7,7 +7,16 @@ Signs: a positive current charges the cell (Battery Data Format).
 from __future__ import annotations
 
 from labd.sdk.driver import Driver
-from labd.sdk.roles.handling import Gripper, GripperSignals, GripResult, Pump, PumpResult, PumpSignals
+from labd.sdk.roles.handling import (
+    Gripper,
+    GripperSignals,
+    GripResult,
+    Pump,
+    Pumped,
+    PumpResult,
+    PumpSignals,
+    Rate,
+)
 from labd.sdk.roles.making import (
     Arm,
     ArmSignals,
@@ -24,6 +33,7 @@ from labd.sdk.roles.making import (
     TransferResult,
 )
 from labd.sdk.roles.measuring import (
+    C_RATE,
     Balance,
     BalanceSignals,
     ChannelData,
@@ -53,6 +63,7 @@ from labd.sdk.roles.surroundings import (
 )
 
 __all__ = [
+    "C_RATE",
     "PACKML_STATES",
     "ROLES",
     "Arm",
@@ -92,6 +103,8 @@ __all__ = [
     "Pump",
     "PumpResult",
     "PumpSignals",
+    "Pumped",
+    "Rate",
     "Thermostat",
     "ThermostatSignals",
     "TransferResult",

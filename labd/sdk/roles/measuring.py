@@ -15,6 +15,7 @@ from labd.sdk.quantities import (
     Duration,
     Frequency,
     Mass,
+    Plain,
     Resistance,
     ScanRate,
     SpecificCharge,
@@ -24,6 +25,7 @@ from labd.sdk.rates import whole_capacity
 
 PositiveDuration = Annotated[Duration, Bounds(min=0.0)]
 Interval = Annotated[Duration, Bounds(min=0.001)]
+C_RATE = Plain("C-rate: 1 charges or discharges the capacity in an hour")
 
 
 # ── potentiostat ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +82,7 @@ class CycleResult(Result):
     """
 
     capacities: list[Charge]
-    coulombic_efficiencies: list[float]
+    coulombic_efficiencies: list[Annotated[float, Plain("percent")]]
     capacity: Charge
     reason: str
     current: Current | None = None
@@ -192,7 +194,7 @@ class Potentiostat(Driver):
         lower: Voltage,
         cycles: Annotated[int, Bounds(min=1, max=10000)],
         current: Annotated[Current, Bounds(min=1e-9)] | None = None,
-        c_rate: Annotated[float, Bounds(min=1e-4, max=100)] | None = None,
+        c_rate: Annotated[float, C_RATE, Bounds(min=1e-4, max=100)] | None = None,
         capacity: Annotated[Charge, Bounds(min=1e-6)] | None = None,
         cv_until: Annotated[Current, Bounds(min=1e-9)] | None = None,
         rest: PositiveDuration = 0.0,

@@ -158,7 +158,7 @@ class _Writer:
                 self._done.kept.append(name)
             return
         path = self._folder / name
-        for parent in (self._folder, *reversed(path.relative_to(self._folder).parents[:-1])):
+        for parent in reversed(path.relative_to(self._folder).parents):  # the folder itself is the first
             (self._folder / parent).mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.new")
         beside.unlink(missing_ok=True)
