@@ -14,7 +14,7 @@ from labd.protocol import CODES, InputErrors, bind_parameters, load
 EXAMPLES = Path(__file__).parent / "examples" / "checks"
 LABS = EXAMPLES.parent / "labs"
 """Of codes of lab.yaml: each example is one."""
-OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505", "W109"})
+OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505", "P506", "W109"})
 """Codes that are only told of one lab, `lab.yaml` beside the examples."""
 OF_A_RUN = {"P401": {"force": "12 kN"}}
 """Codes that are only told when a run is started with these values."""

@@ -27,7 +27,9 @@ def roles() -> Iterator[str]:
     """What each role can do: the actions that every device of the role has."""
     yield "# Roles"
     yield (
-        "A protocol names roles; every device of a role has these actions with at least these parameters. A driver may "
+        "A protocol names roles; every device of a role has these actions with at least these parameters, less what "
+        "its driver says that it cannot do: `labd check` refuses a protocol that no device of the lab can serve "
+        "(P506), and runs are given devices that can. A driver may "
         "narrow bounds and add parameters and actions of its own (`labd devices` tells). Effects: `read` changes "
         "nothing, `state` reaches a named state and may be repeated, `once` spends or alters a sample and is never "
         "repeated unasked."

@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from drivers.methodscript import script
 from drivers.methodscript.instrument import Instrument
-from drivers.methodscript.models import MODELS, Model, ModelName, model_of
+from drivers.methodscript.models import MODELS, Model, ModelName, lacks, model_of
 from drivers.methodscript.orders import Orders
 from drivers.methodscript.techniques import Technique
 from drivers.methodscript.wire import Package
@@ -128,6 +129,9 @@ class MethodScript(Potentiostat):
         """`<name>/cell`."""
         del unit
         return f"{self.name}/cell"
+
+    def lacks(self) -> Mapping[str, str]:
+        return lacks(self._model)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def connect(self) -> About:

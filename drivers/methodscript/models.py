@@ -102,6 +102,12 @@ MODELS: dict[ModelName, Model] = {
 }
 
 
+def lacks(model: Model) -> Mapping[str, str]:
+    """The actions of a potentiostat that a model cannot do, each with why."""
+    why = f"an {model.name} is a potentiostat and cannot drive a current"
+    return {} if model.galvanostat else {"constant_current": why, "cycle": why}
+
+
 def model_of(version: str) -> Model | None:
     """The model that a version string (`espico1304#Oct 22 2021 14:38:26`) belongs to; None for an unknown one."""
     return next((model for model in MODELS.values() if version.startswith(model.firmware)), None)

@@ -15,6 +15,7 @@ from labd.cli.words import parameters_of
 
 if TYPE_CHECKING:
     from labd.files import Problem
+    from labd.lab.device import Device
     from labd.simulate import Dry, Story
 
 FORESEEN = ("complete", "scrapped")
@@ -89,7 +90,8 @@ def _prepared(
     from labd.files import InputErrors
     from labd.lab.check import check_lab
     from labd.protocol import Protocol as Loaded
-    from labd.protocol import ready
+    from labd.protocol import compiled, ready
+    from labd.protocol.abilities import asked_of_roles
     from labd.run.facts import facts_of
     from labd.simulate import Dry
 
@@ -105,10 +107,18 @@ def _prepared(
 
         raise CliError(f"{lab} has no place {position!r}; {did_you_mean(position, facts.places or ())}", BAD_INPUT)
     roles: dict[str, int] = {}
-    for use in loaded.roles.values():
+    able: dict[str, list[str]] = {}
+    channels: list[tuple[Device, str]] = []
+    asked = asked_of_roles(compiled(loaded, facts))
+    for name, use in loaded.roles.items():
         roles[use.role] = roles.get(use.role, 0) + use.channels
-    if position is None and "potentiostat" in roles and "arm" not in roles:
-        device, unit = checked.lab.units_for("potentiostat")[0]
+        serving = checked.lab.units_for(use.role, asked.get(name, {}).keys())
+        chosen = able.setdefault(use.role, [])
+        others = [one for one in dict.fromkeys(device.id for device, _ in serving) if one not in chosen]
+        chosen += others[: use.channels]
+        channels = channels or (serving if use.role == "potentiostat" else [])
+    if position is None and channels and "arm" not in roles:
+        device, unit = channels[0]
         position = checked.lab.place_of(device, unit)  # nothing carries the cell there: it is in its channel
     return [
         Dry(
@@ -120,6 +130,7 @@ def _prepared(
             position,
             roles,
             seed * 1_000_003 + number,
+            {kind: tuple(names) for kind, names in able.items()},
             wrong,
         )
         for number in range(runs)

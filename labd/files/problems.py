@@ -57,6 +57,7 @@ CODES: dict[str, str] = {
     "P503": "more tips than the lab has",
     "P504": "more parts than the lab has",
     "P505": "more into a place than it takes",
+    "P506": "an action, or several of one role, that no device of the lab can do",
     "W101": "a step that nothing ends",
     "W102": "a state without a summary",
     "W103": "a parameter, a role or a variable that nothing uses",

@@ -3,9 +3,9 @@
 A thread that hangs in a library (VISA, a vendor's DLL) can never be ended, and keeps its port for as long as labd
 lives. A process can: so an object of such a library lives in one, and its methods are awaited from the loop.
 
-    worker = Worker("drivers.keithley:Visa", "TCPIP0::10.0.0.9::5025::SOCKET")
+    worker = Worker("drivers.keithley.visa:Visa", "GPIB0::18::INSTR", "@py", 5.0)
     await worker.open()
-    identity = await worker.call("query", "*IDN?", limit=2.0)
+    identity = await worker.call("ask", True, "*IDN?", limit=15.0)
     await worker.close()
 
 `Visa` is written as one writes for the library, with blocking methods; labd never imports it. Arguments and results

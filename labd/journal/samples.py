@@ -120,6 +120,14 @@ class SampleFile:
                 connection.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", rows)
         self._places = places
 
+    def before(self, info: SeriesInfo) -> int:
+        """The rows of a series from before it was created in this process. Raises SignalError."""
+        if info.id in self._places:
+            return self._places[info.id][1]
+        columns = json.dumps(info.columns, ensure_ascii=False)
+        have = self._select("SELECT number, started, columns FROM series WHERE id = ?", [info.id])
+        return self._rows(int(have[0][0])) if have and tuple(have[0][1:]) == (info.started, columns) else 0
+
     def _leave_spare(self) -> None:
         """What is left of a full disk is the journal's."""
         with contextlib.suppress(OSError):

@@ -177,6 +177,18 @@ class SignalStore:
                 if buffer.rows == written:
                     self._dirty.pop(buffer.info.id, None)
 
+    async def count(self, series: str) -> int:
+        """The rows of an open series, those included that it had before this process.
+
+        Raises:
+            SignalError: no such series is open, or the disk cannot be read.
+        """
+        buffer = self._buffers.get(series)
+        if buffer is None:
+            raise SignalError(f"series {series!r} is not open")
+        async with self._writing:
+            return await self._call(self._file.before, buffer.info) + buffer.rows
+
     async def finish(self, series: str) -> None:
         """Ends a series: all its rows are on the disk, and outlive a power cut, when this returns.
 

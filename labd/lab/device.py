@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
+CATCH_UP_LIMIT = 600.0  # s; the rows of a long test are many
+
 
 class TimeLimit(DeviceError):
     """A READ or STATE action did not end within its time limit."""
@@ -140,6 +142,10 @@ class Device(Supervised):
             return result
         finally:
             self._ended(call.id)
+
+    async def catch_up(self, intent: Intent, call: Call) -> None:
+        """Has the device tell what it kept of an action's data that nobody has heard. Raises DeviceError."""
+        await self._guard(intent.action, CATCH_UP_LIMIT, lambda: self.driver.catch_up(intent, call))
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order. Raises Rejected where the device has no way to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from labd import clock
@@ -71,12 +71,19 @@ class Lab:
             proofs = self.devices[dosing].witnesses.proofs
             proofs.setdefault(action, []).append(WeighedDose.of(rule, self.devices))
 
-    def units_for(self, role: str) -> list[tuple[Device, str]]:
-        """Devices and units that serve a role, in the order that lab.yaml prefers."""
+    def units_for(self, role: str, actions: Collection[str] = ()) -> list[tuple[Device, str]]:
+        """Devices and units that serve a role and can do all of these actions, in the order that lab.yaml prefers."""
         names = self.config.roles.get(role)
         if names is None:
             names = [name for name, device in self.devices.items() if device.driver.role == role]
-        return [(self.devices[name], unit) for name in names for unit in self.devices[name].driver.units]
+        able = [self.devices[name] for name in names]
+        if actions:
+            able = [device for device in able if device.driver.lacks().keys().isdisjoint(actions)]
+        return [(device, unit) for device in able for unit in device.driver.units]
+
+    def scarce(self) -> frozenset[str]:
+        """The actions that some device has by its role and cannot do."""
+        return frozenset(action for device in self.devices.values() for action in device.driver.lacks())
 
     async def wait_ready(self, limit: float) -> None:
         """Waits until all devices are there; after so many seconds of lab time raises LabError with what is missing."""

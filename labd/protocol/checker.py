@@ -23,7 +23,7 @@ from labd.protocol.proofs.timing import timing_problems
 from labd.protocol.proofs.values import value_problems
 
 _BROKEN_GRAPH = frozenset({"P301"})
-_BESIDE_THE_WAY = frozenset({"P302", "P307", "P310", "P311", "P501"})
+_BESIDE_THE_WAY = frozenset({"P302", "P307", "P310", "P311", "P501", "P506"})
 """Problems that leave the ways through a protocol as they are: proofs hold all the same."""
 _PROOFS = (value_problems, division_problems, branch_problems, loop_problems, timing_problems, outcome_problems, hints)
 

@@ -9,6 +9,7 @@ from typing import Any
 from labd.expr import ANYTHING, Expression, did_you_mean
 from labd.files.problems import Problem
 from labd.files.source import Path
+from labd.protocol.abilities import able_units, asked_of_roles, who_lacks
 from labd.protocol.calls import Callee
 from labd.protocol.facts import LabFacts
 from labd.protocol.loader import Protocol
@@ -81,7 +82,31 @@ class _Compiler:
             results=results,
             declared=names.declared,
         )
+        self._abilities(draft)
         return self._with_windows(draft, [rule for rule in rules if rule is not None])
+
+    def _abilities(self, program: Program) -> None:
+        """Tells what is asked of a role that no device of the lab can do, or not as many as are needed."""
+        for name, asked in asked_of_roles(program).items():
+            use = self.protocol.roles.get(name)
+            known = self.facts.roles.get(use.role) if use is not None else None
+            if use is None or known is None or not known.servers:
+                continue
+            impossible = [action for action in asked if len(who_lacks(known, action)) == len(known.servers)]
+            lab = self.facts.name or "the lab"
+            for action in impossible:
+                why = "; ".join(f"{device}: {why}" for device, why in who_lacks(known, action).items())
+                mend = f"measure it on a {use.role} that can, and name that under `roles` of lab.yaml"
+                self.slots.tell("P506", f"no {use.role} of {lab} can do `{name}.{action}`: {why}", asked[action], mend)
+            able = able_units(known, asked.keys())
+            if not impossible and able < use.channels:
+                lacking = {action: who for action in asked if (who := who_lacks(known, action))}
+                if not lacking:
+                    continue  # there are too few, whatever they can do
+                told = "; ".join(f"{action} not on {', '.join(who)}" for action, who in lacking.items())
+                has = f"{able} of {use.role}" if able else f"no {use.role}"
+                mend = "take two roles, each for what one device can do, and move the sample between them"
+                self.slots.tell("P506", f"{lab} has {has} for all of `{name}`: {told}", ("roles", name), mend)
 
     # ── what it needs ────────────────────────────────────────────────────────────────────────────────────────────
     def _callees(self) -> dict[str, Callee]:

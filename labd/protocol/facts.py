@@ -10,6 +10,15 @@ from labd.sdk import ROLES, Action, Bounds, Signals, TipRange
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """A device that serves a role: how many units it has, and which of the role's actions it cannot do, with why."""
+
+    device: str
+    units: int
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RoleFacts:
     """What the devices of one role can do, every one of them: a protocol runs on whichever is free.
 
@@ -20,6 +29,7 @@ class RoleFacts:
         limits: bounds by `action.parameter`, in default units, that hold on every device: the narrowest of the drivers'
             own and of lab.yaml's.
         instances: how many devices serve it, each of one unit or more; None where no lab is known.
+        servers: those devices, each with what it cannot do; none where no lab is known.
         resting: why none of them is given to runs now, in words, such as a maintenance of the only one; empty: one is.
     """
 
@@ -29,6 +39,7 @@ class RoleFacts:
     limits: Mapping[str, Bounds] = field(default_factory=dict)
     instances: int | None = None
     resting: str = ""
+    servers: tuple[Server, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pydantic import create_model
 
 from labd.lab.device import Device
 from labd.lab.lab import Lab
-from labd.protocol.facts import LabFacts, RoleFacts, standard_facts
+from labd.protocol.facts import LabFacts, RoleFacts, Server, standard_facts
 from labd.sdk import Action, Bounds, Parameters, labware
 from labd.sdk.quantities import bounds_of
 
@@ -66,7 +66,10 @@ def _role(lab: Lab, kind: str) -> RoleFacts | None:
     standard = standard_facts().roles.get(kind)
     signals = standard.signals if standard is not None else type(devices[0].driver).Signals
     limits = _limits(lab, actions, by_class, devices)
-    return RoleFacts(actions, signals, len(units), limits, len(devices), _resting(lab, devices))
+    servers = tuple(
+        Server(device.id, sum(one is device for one, _ in units), device.driver.lacks()) for device in devices
+    )
+    return RoleFacts(actions, signals, len(units), limits, len(devices), _resting(lab, devices), servers)
 
 
 def _resting(lab: Lab, devices: Sequence[Device]) -> str:

@@ -7,11 +7,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 
+import structlog
+
 from labd.lab.evidence import NoEvidence
 from labd.run.hands import Hands, Work
 from labd.run.outcomes import Did, Failed, Order, Settled, Unsettled
 from labd.run.recorder import Rows
-from labd.sdk import DeviceError, Intent, OnLoss, Outcome, OutcomeUnknown, Verdict
+from labd.sdk import Call, DeviceError, Intent, OnLoss, Outcome, OutcomeUnknown, Verdict
+
+log = structlog.get_logger(__name__)
 
 ASK_AGAIN = (0.0, 2.0, 5.0)  # s; waits before asking a device once more what became of an action
 RECONNECT_LIMIT = 300.0  # s; how long a device may take to come back after a restart, before a person is asked
@@ -35,6 +39,8 @@ class Reconciler(Hands):
         outcome = await self._ask_device(work.order, intent)
         if outcome.verdict is Verdict.RUNNING:
             outcome = await self._take_up(work, intent, rows)
+        elif outcome.verdict in (Verdict.DONE, Verdict.PARTIAL):
+            await self._catch_up(work.order, intent, rows)
         more = {"by": "device", "why": outcome.why}
         if outcome.verdict is Verdict.NOT_DONE:
             work.unknown = False
@@ -118,7 +124,14 @@ class Reconciler(Hands):
 
     async def ask(self, order: Order, intent: Intent) -> Outcome:
         """Asks the device once more what became of an action that nobody knows about."""
-        return await order.bound.device.outcome(intent)
+        outcome = await order.bound.device.outcome(intent)
+        if outcome.verdict is Verdict.DONE:
+            rows = self.recorder.rows(order, intent)
+            try:
+                await self._catch_up(order, intent, rows)
+            finally:
+                await rows.close()
+        return outcome
 
     async def _ask_device(self, order: Order, intent: Intent) -> Outcome:
         outcome = Outcome(Verdict.UNKNOWN, "the device was not asked")
@@ -134,8 +147,17 @@ class Reconciler(Hands):
         seconds = order.action.time_limit(order.parameters)
         try:
             call = self._call(work, intent, rows)
+            call.rows_before = await rows.count()
             result = await order.bound.device.attach(intent, call, order.run, seconds)
         except DeviceError as failure:
             known = failure.result if isinstance(failure, NoEvidence) else None
             return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}", known)
         return Outcome(Verdict.DONE, "it was taken up again and ended", result)
+
+    async def _catch_up(self, order: Order, intent: Intent, rows: Rows) -> None:
+        """Gets the rows that the device has kept of what ended unheard; its outcome is known without them."""
+        try:
+            call = Call(intent.id, intent.unit, intent.baseline, on_row=rows.append, rows_before=await rows.count())
+            await order.bound.device.catch_up(intent, call)
+        except DeviceError as error:
+            log.warning("rows of an action are missing", action=intent.id, problem=str(error))

@@ -14,7 +14,7 @@ from labd.lab.inventory import Deed
 from labd.lab.lab import Lab
 from labd.run.outcomes import Order
 from labd.run.samples import moves, takes_part
-from labd.sdk import Intent, Result, Verdict, with_units
+from labd.sdk import Intent, OutcomeUnknown, Result, Verdict, with_units
 from labd.sdk.quantities import unit_of
 
 log = structlog.get_logger(__name__)
@@ -147,6 +147,19 @@ class Rows:
     def append(self, row: tuple[float | None, ...]) -> None:
         if self._series is not None:
             self._signals.append(self._series, row)
+
+    async def count(self) -> int:
+        """How many rows there are, also from before a restart of the daemon.
+
+        Raises:
+            OutcomeUnknown: the disk does not tell; then the action cannot be taken up without doubling them.
+        """
+        if self._series is None:
+            return 0
+        try:
+            return await self._signals.count(self._series)
+        except SignalError as error:
+            raise OutcomeUnknown(f"what is kept of its data cannot be read: {error}") from error
 
     async def close(self) -> None:
         """Puts all rows on the disk. Harmless when closed."""

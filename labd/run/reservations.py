@@ -9,7 +9,7 @@ where all runs can still come to their ends afterwards: two cells never wait for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from labd.lab.device import Device
@@ -50,9 +50,17 @@ class _Waiter:
     sample: str
     roles: Mapping[str, str]  # the protocol's name -> role
     channels: Mapping[str, int]  # how many units, by the protocol's name; one where nothing is said
-    state: str
+    need: Need
     granted: asyncio.Future[dict[str, Bound]]
     why: str = ""
+
+    @property
+    def state(self) -> str:
+        return self.need.state
+
+    def actions(self, name: str) -> frozenset[str]:
+        """What its units of a role must be able to do that not all can."""
+        return self.need.actions.get(name, frozenset())
 
 
 @dataclass(slots=True)
@@ -99,7 +107,7 @@ class Reservations:
             self._told(run, {}, need.state, {})
             return {}
         granted: asyncio.Future[dict[str, Bound]] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(order, run, sample, roles, channels or {}, need.state, granted)
+        waiter = _Waiter(order, run, sample, roles, channels or {}, need, granted)
         self._waiters.append(waiter)
         self._grant()
         try:
@@ -219,18 +227,23 @@ class Reservations:
             bound = self._choose(waiter, name, role, taken)
             several = waiter.channels.get(name, 1)
             if bound is not None:
-                bound = self._widen(bound, role, several - 1, taken)
+                bound = self._widen(bound, several - 1, taken, self._able(waiter, name, role))
             if bound is None:
-                waiter.why = self._reason(name, role, kept)
+                able = self._able(waiter, name, role)
+                waiter.why = self._reason(name, role, kept, able)
                 if several > 1:
-                    self._keep_free(waiter.run, role)
+                    self._keep_free(waiter.run, able)
                 return None
             found[name] = bound
         return found
 
-    def _keep_free(self, run: str, role: str) -> None:
+    def _able(self, waiter: _Waiter, name: str, role: str) -> list[tuple[Device, str]]:
+        """The units of a role that can do all that a run asks of it, anywhere."""
+        return self.lab.units_for(role, waiter.actions(name))
+
+    def _keep_free(self, run: str, able: Sequence[tuple[Device, str]]) -> None:
         """Keeps a role's free units for a run that needs several: else younger ones that need one go first for ever."""
-        for device, unit in self.lab.units_for(role):
+        for device, unit in able:
             if self._is_free(device, unit, self.lab.place_of(device, unit)):
                 self._kept.setdefault((device.id, unit), run)
 
@@ -242,11 +255,11 @@ class Reservations:
         held = (place for device, unit in units if (place := self.lab.place_of(device, unit)) is not None)
         return any(place == own or places.part_for(place) == sample for place in held)
 
-    def _widen(self, bound: Bound, role: str, more: int, taken: set[UnitKey]) -> Bound | None:
+    def _widen(self, bound: Bound, more: int, taken: set[UnitKey], able: Sequence[tuple[Device, str]]) -> Bound | None:
         """The same with so many more free units, those of its own device first; None when there are too few."""
         if more <= 0:
             return bound
-        units = sorted(self.lab.units_for(role), key=lambda entry: entry[0].id != bound.device.id)
+        units = sorted(able, key=lambda entry: entry[0].id != bound.device.id)
         free = [
             (device.id, unit)
             for device, unit in units
@@ -258,7 +271,7 @@ class Reservations:
     def _choose(self, waiter: _Waiter, name: str, role: str, taken: set[UnitKey]) -> Bound | None:
         own = self.lab.places.place_of(waiter.sample)
         free: Bound | None = None
-        for device, unit in self._units_for(waiter, role):
+        for device, unit in self._units_for(waiter, name, role):
             place = self.lab.place_of(device, unit)
             mine = place is not None and (place == own or self.lab.places.part_for(place) == waiter.sample)
             if mine and (device.id, unit) not in taken:
@@ -269,10 +282,10 @@ class Reservations:
                 free = Bound(name, device, unit, place)
         return free
 
-    def _units_for(self, waiter: _Waiter, role: str) -> list[tuple[Device, str]]:
+    def _units_for(self, waiter: _Waiter, name: str, role: str) -> list[tuple[Device, str]]:
         """Those that serve a role, the ones that the policy has in mind for it first."""
         preferred = self.policy.preferred(waiter.run, role) if self.policy is not None else ()
-        units = self.lab.units_for(role)
+        units = self._able(waiter, name, role)
         return sorted(units, key=lambda one: unit_name(one[0].id, one[1]) not in preferred) if preferred else units
 
     def _is_free(self, device: Device, unit: str, place: str | None) -> bool:
@@ -281,8 +294,9 @@ class Reservations:
         places = self.lab.places
         return place is None or (places.sample_at(place) is None and places.part_for(place) is None)
 
-    def _reason(self, name: str, role: str, kept: Mapping[UnitKey, str]) -> str:
-        units = self.lab.units_for(role)
+    def _reason(self, name: str, role: str, kept: Mapping[UnitKey, str], units: Sequence[tuple[Device, str]]) -> str:
+        if not units and self.lab.units_for(role):
+            return f"no {role} of the lab can do all that {name} is asked for"
         if not units:
             return f"the lab has no {role} for {name}"
         told = []

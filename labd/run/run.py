@@ -63,7 +63,7 @@ class Run(Acting):
         self.forecast = Forecast(machine.outlook, lambda: performer.elapsed)
         self._reservations = reservations
         kinds = {name: (role.role, role.channels) for name, role in self.protocol.roles.items()}
-        self._needs = Needs(machine.program, kinds, machine.parameters)
+        self._needs = Needs(machine.program, kinds, machine.parameters, performer.lab.scarce())
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it

@@ -93,6 +93,8 @@ class Call:
         id: the action's id; it travels to the device where the device can carry one.
         unit: the channel, nest or mount it is for; empty for a device of one unit.
         baseline: what `Driver.baseline` said before the intent was written.
+        rows_before: how many rows of its data are kept from before it was taken up: a device that gives them anew
+            from its own memory does not tell those again.
     """
 
     id: str
@@ -100,6 +102,7 @@ class Call:
     baseline: Mapping[str, JsonValue] = field(default_factory=dict)
     on_accepted: Callable[[Mapping[str, JsonValue]], None] = _ignore
     on_row: Callable[[tuple[float | None, ...]], None] = _ignore
+    rows_before: int = 0
 
     def accepted(self, **evidence: JsonValue) -> None:
         """Says that the device has taken the order, with what it answered."""

@@ -167,6 +167,14 @@ class Driver(ABC):
         del unit
         return None
 
+    def lacks(self) -> Mapping[str, str]:
+        """The actions of its role that this device cannot do, each with why, in words; by its settings.
+
+        A protocol that needs one is refused by the check where no device of the role can do it, its runs are given
+        devices that can, and the action is Rejected.
+        """
+        return {}
+
     def own_link(self) -> str | None:
         """The port or address that it needs for itself, so that two devices of a lab cannot have it; None: none.
 
@@ -240,8 +248,18 @@ class Driver(ABC):
         del call
         raise OutcomeUnknown(f"{intent.action} cannot be taken up again")
 
+    async def catch_up(self, intent: Intent, call: Call) -> None:
+        """Tells the rows of an action that has ended unheard (`outcome` said done or partial), where it kept them.
+
+        Rows up to `call.rows_before` are kept already.
+        """
+        del intent, call
+
     async def invoke(self, action: Action, parameters: Parameters, call: Call) -> Result:
-        """Runs one action with checked parameters."""
+        """Runs one action with checked parameters. Rejected where the device lacks it."""
+        lack = self.lacks().get(action.name)
+        if lack is not None:
+            raise Rejected(f"{self.name} has no {action.name}: {lack}")
         method = getattr(self, action.method)
         values = {name: getattr(parameters, name) for name in type(parameters).model_fields}
         result = await method(call, **values)

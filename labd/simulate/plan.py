@@ -29,6 +29,7 @@ class Dry:
         parameters: values by name, as typed.
         position: where the sample is at the start; None leaves it to the engine.
         roles: how many units of each kind of device the protocol needs.
+        able: by kind, devices that can do what it asks of them, where not all can.
         seed: of this run's simulators and of its operator.
         faults: what goes wrong with its devices (`simulators.faults.model.Faults`).
     """
@@ -41,6 +42,7 @@ class Dry:
     position: str | None = None
     roles: Mapping[str, int] = field(default_factory=dict)
     seed: int = 1
+    able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     faults: Any = None
 
 
@@ -52,7 +54,9 @@ def needed(config: LabConfig, roles_of: Mapping[str, str], dry: Dry) -> frozense
     named = " ".join((dry.source, *dry.called.values(), *map(str, dry.parameters.values()), dry.position or ""))
     found = {name for name in config.devices if f"{name}/" in named}
     for role, count in dry.roles.items():
-        serving = config.roles.get(role) or [name for name, its in roles_of.items() if its == role]
+        serving = (
+            dry.able.get(role) or config.roles.get(role) or [name for name, its in roles_of.items() if its == role]
+        )
         found |= set(serving[:count])
     return frozenset(found)
 
@@ -99,7 +103,13 @@ def _on_this_machine(name: str, settings: Mapping[str, Any], directory: Path) ->
     found = dict(settings)
     if isinstance(found.get("port"), str):
         found["port"] = str(directory / "ports" / name)
+    found.pop("password_file", None)  # a simulator has the factory's
+    if isinstance(found.get("directory"), str):  # where files are handed over
+        found["directory"] = str(directory / "files" / name)
     address = found.get("address")
+    if isinstance(address, str) and "::" in address:  # a VISA resource
+        found["address"] = "tcp://127.0.0.1:0"
+        return found
     if isinstance(address, str):
         if address.startswith(("/", "serial://")) or ("://" not in address and not re.search(r"[.:]", address)):
             found["address"] = str(directory / "ports" / name)

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from labd.lab.equipment import find_driver, known_drivers
 from labd.lab.models import LabError
-from labd.sdk import Action, Driver, Parameters
+from labd.sdk import Action, DeviceError, Driver, Parameters, Setup
 from labd.sdk.quantities import bounds_of, is_place, unit_of
 from simulators._kit.registry import GROUP, checked, find_simulator
 from simulators._kit.simulator import Simulator
@@ -67,6 +67,13 @@ class Subject:
         package = importlib.import_module(module.__package__) if module and module.__package__ else None
         return "\n".join(filter(None, (inspect.getdoc(one) for one in (module, package))))
 
+    def lacks(self) -> frozenset[str]:
+        """The actions that the device of the trial cannot do, by its driver's word."""
+        try:
+            return frozenset(self.driver(Setup(self.name, self.trial.settings)).lacks())
+        except (ValueError, OSError, DeviceError):  # the trial leaves settings to be found by trying
+            return frozenset()
+
     def acts(self) -> list[tuple[Action, Parameters]]:
         """All actions with parameters: as the trial says, then the others made up from their bounds.
 
@@ -77,7 +84,7 @@ class Subject:
         unknown = [name for name, _ in self.trial.acts if name not in actions]
         assert not unknown, f"its simulator's `trial.acts` name {', '.join(unknown)}, which the driver does not have"
         found = [(actions[name], _read(actions[name], dict(values))) for name, values in self.trial.acts]
-        named = {name for name, _ in self.trial.acts}
+        named = {name for name, _ in self.trial.acts} | self.lacks()
         return found + [(one, _read(one, _made_up(one))) for name, one in actions.items() if name not in named]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from simulators._kit.simulator import Simulator
 from simulators.faults import tcp
 from simulators.faults.wire import Wire, current
+
+_FREE = re.compile(r":0(?!\d)")
+"""A port that the system chooses."""
 
 
 class Machine:
@@ -29,7 +33,7 @@ class Machine:
         switched_on: Callable[[str, Simulator], None],
     ) -> None:
         self.name = name
-        self.wire = Wire()
+        self._wire = Wire()
         self.powered = False
         self.address: dict[str, Any] = {}
         self._make = make
@@ -37,6 +41,11 @@ class Machine:
         self._switched_on = switched_on
         self._cycle: asyncio.Task[None] | None = None
         self.simulator = make(settings)
+
+    @property
+    def wire(self) -> Wire:
+        """Its wire; that of another device, where they share a line."""
+        return self._wire.real
 
     async def start(self) -> dict[str, Any]:
         """Switches it on; gives what a driver needs to reach it. Raises OSError, PtyError, ValueError or KeyError."""
@@ -76,12 +85,16 @@ class Machine:
             message = f"simulator {self.name} does not come on again"
             cycle.get_loop().call_exception_handler({"message": message, "exception": error, "task": cycle})
 
+    def _found(self) -> dict[str, Any]:
+        """Where it listens, where lab.yaml leaves that to the system."""
+        return {key: value for key, value in self.address.items() if _FREE.search(str(self._settings.get(key, "")))}
+
     async def _off_and_on(self, off: float) -> None:
         await self._off()
         await asyncio.sleep(off)
         switches = self.simulator.faults
         # Like a process that is started again: it keeps what the world remembers of it, and where it listens.
-        self.simulator = self._make({**self._settings, **self.address})
+        self.simulator = self._make({**self._settings, **self._found()})
         self.simulator.faults.clear()
         self.simulator.faults.update(switches)
         await self.start()

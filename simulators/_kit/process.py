@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -145,6 +146,9 @@ def table(
 
 def by_hand(simulator: Simulator, address: str) -> str:
     """A line that reaches it; empty when nobody knows one."""
+    visa = re.fullmatch(r"TCPIP\d*::(?P<host>[^:]+)::(?P<port>\d+)::SOCKET", address, re.IGNORECASE)
+    if visa:
+        address = f"tcp://{visa['host']}:{visa['port']}"
     scheme, _, rest = address.rpartition("://")
     if scheme == "serial" or (not scheme and rest.startswith("/")):
         kind, values = "serial", {"path": rest.partition("?")[0], "host": "", "port": ""}

@@ -23,6 +23,7 @@ class Client(asyncio.Protocol):
         self._server = server
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
+        self._free_at = 0.0
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,9 +64,23 @@ class Client(asyncio.Protocol):
         self._write(text)
 
     def _write(self, text: str) -> None:
+        data = text.encode() + self._server.end_out
+        size = int(self._server.faults.get("chunk") or self._server.chunk or len(data))
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(data), size):
+            # a piece that is still to leave goes first, of whichever message it is
+            wait = max(0.0, self._free_at - loop.time())
+            self._free_at = loop.time() + wait + float(self._server.faults.get("chunk_gap") or 0.0)
+            piece = data[start : start + size]
+            if wait:
+                loop.call_later(wait, self._put, piece)
+            else:
+                self._put(piece)
+
+    def _put(self, data: bytes) -> None:
         if not self.gone:
             assert self._transport is not None
-            self._transport.write(text.encode() + self._server.end_out)
+            self._transport.write(data)
 
     def close(self) -> None:
         """Sends what is left and closes."""
@@ -85,12 +100,14 @@ class TextServer:
         silent (bool): nothing leaves the instrument.
         lost_replies (int, counts down): so many messages are lost.
         delay (s): every message arrives that much later.
+        chunk (bytes), chunk_gap (s): a message leaves in pieces of that size, one that long after another.
 
     Args:
         on_message: is called with the client and one message without its end.
         on_enter, on_leave: a client came, a client is gone.
         end: what ends a message.
         out: what ends a message that goes out, where that is something else.
+        chunk: the bytes of the pieces in which a message leaves; 0: in one.
         faults: the simulator's switches.
     """
 
@@ -102,11 +119,13 @@ class TextServer:
         on_leave: Callable[[Client], None] | None = None,
         end: bytes = b"\0",
         out: bytes | None = None,
+        chunk: int = 0,
         faults: MutableMapping[str, Any] | None = None,
     ) -> None:
         self.on_message = on_message
         self.end = end
         self.end_out = end if out is None else out
+        self.chunk = chunk
         self.faults: MutableMapping[str, Any] = {} if faults is None else faults
         self.clients: list[Client] = []
         self._on_enter = on_enter

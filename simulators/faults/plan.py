@@ -18,7 +18,8 @@ State = Literal["waiting", "on", "over"]
 class Machine(Protocol):
     """What a plan acts on: a simulated device and its power."""
 
-    wire: Wire
+    @property
+    def wire(self) -> Wire: ...
 
     @property
     def simulator(self) -> Any: ...

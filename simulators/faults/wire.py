@@ -98,7 +98,18 @@ class Wire:
         self.watchers: list[Watcher] = []
         self.is_cut = 0  # so many faults keep it cut
         self.is_dead = 0  # so many keep it silent
+        self._same: Wire | None = None
         self.kept = 0.0  # s that a dead connection is kept by the device after its client has gone
+
+    @property
+    def real(self) -> Wire:
+        """The wire itself, where several devices are on one."""
+        return self if self._same is None else self._same.real
+
+    def joins(self, other: Wire) -> None:
+        """Its device is on the other's wire: what happens to one happens to both."""
+        if other.real is not self.real:
+            self.real._same = other.real  # noqa: SLF001 - another of its own kind
 
     @property
     def calm(self) -> bool:

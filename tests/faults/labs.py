@@ -24,9 +24,9 @@ DEVICES: dict[str, Any] = {
 
 
 @contextlib.asynccontextmanager
-async def bench(directory: Path, *names: str, faults: Any = None) -> AsyncIterator[SimulatorHost]:
+async def bench(directory: Path, *names: str, faults: Any = None, devices: Any = None) -> AsyncIterator[SimulatorHost]:
     """These devices at work."""
-    lab = {"labd": 1, "lab": "bench", "store": "s", "devices": {name: DEVICES[name] for name in names}}
+    lab = {"labd": 1, "lab": "bench", "store": "s", "devices": devices or {name: DEVICES[name] for name in names}}
     host = SimulatorHost(lab, directory, directory / "state", None, faults)
     await host.start()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +42,53 @@ def test_every_simulator_declares_words_of_the_vocabulary(name: str) -> None:
     assert set(ANYWHERE) <= set(Kind(cls.FAULTS).words)
 
 
-DEVICES = {"press": "cycles", "scale": None, "bath": None, "ot2": None, "arm": "moves", "stat": None}
-
-
-@pytest.mark.parametrize("device", DEVICES)
-async def test_every_fault_of_a_device_begins_and_ends_and_leaves_nothing_behind(tmp_path: Path, device: str) -> None:
-    async with bench(tmp_path, device) as host:
-        kind = host.kinds[device]
+@pytest.mark.parametrize("name", ALL)
+async def test_every_fault_of_a_device_begins_and_ends_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    entry = {"driver": name, "settings": dict(ALL[name].trial.settings), "simulator": {}}
+    async with bench(tmp_path, devices={"device": entry}) as host:
+        kind = host.kinds["device"]
         for word, knob in kind.knobs.items():
             given: dict[str, Any] = {
-                name: "aspirate" if its.unit == "text" else f"2 {its.unit}".removesuffix(" 1")
-                for name, its in kind.takes(word).items()
+                key: "aspirate" if its.unit == "text" else f"2 {its.unit}".removesuffix(" 1")
+                for key, its in kind.takes(word).items()
                 if its.unit != "pattern"
             }
-            before = dict(host.simulators[device].faults)
+            before = dict(host.simulators["device"].faults)
             for more in ({}, {"times": 2} if knob.times else {"for": "10 s"}):
-                fault = wrong(host, device, word, **{"with": given}, **more)
-                assert fault.state == "on", word
+                fault = wrong(host, "device", word, **{"with": given}, **more)
                 assert fault.as_json()["fault"] == word
-                host.plan.clear(device, word)
-                assert host.simulators[device].faults == before, word
+                host.plan.clear("device", word)
+                assert host.simulators["device"].faults == before, word
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_every_simulator_is_on_its_wire_and_back_at_its_address_after_a_power_cycle(
+    tmp_path: Path, name: str
+) -> None:
+    entry = {"driver": name, "settings": dict(ALL[name].trial.settings), "simulator": {}}
+    async with bench(tmp_path, devices={"device": entry}) as host:
+        machine = host.machines["device"]
+        address = str(machine.address.get("address") or machine.address["port"])
+        found = re.search(r"(?P<host>127\.0\.0\.1)::?(?P<port>\d+)", address)
+
+        async def on_its_wire() -> bool:
+            if found is None:
+                return bool(machine.wire.lines)
+            _, writer = await asyncio.open_connection(found["host"], int(found["port"]))
+            await asyncio.sleep(0.1)
+            lines = len(machine.wire.lines)
+            writer.transport.abort()
+            await asyncio.sleep(0.1)
+            return lines > 0
+
+        assert await on_its_wire()
+        wrong(host, "device", "power_cycle", **{"with": {"off": "30 s"}})
+        await asyncio.sleep(1)
+        assert not machine.powered
+        await asyncio.sleep(30)
+        assert machine.powered
+        assert await on_its_wire()
+        assert str(machine.address.get("address") or machine.address["port"]) == address
 
 
 async def test_a_balance_drifts_by_what_it_is_told_in_any_unit(tmp_path: Path) -> None:
@@ -143,6 +171,30 @@ async def test_a_bath_forgets_its_setpoint_with_its_power_and_keeps_its_warmth(t
             assert await text.ask("in_sp_00") == "20.00"
             await asyncio.sleep(1)
             assert float(str(await text.ask("in_pv_00"))) == pytest.approx(40, abs=0.1)
+
+
+async def test_devices_on_one_line_share_what_goes_wrong_with_it(tmp_path: Path) -> None:
+    pumps = {
+        name: {"driver": "cavro", "settings": {"address": "line", "pump": number}, "simulator": {}}
+        for name, number in (("first", "1"), ("second", "2"))
+    }
+    async with bench(tmp_path, devices=pumps) as host, Text(host, "second") as text:
+
+        async def ask(pump: int) -> bool:
+            text.say(f"/{pump}Q")
+            return await text.hear() is not None
+
+        assert [await ask(1), await ask(2)] == [True, True]
+        wrong(host, "second", "drop", **{"with": {"way": "requests", "matching": "^/2"}})
+        assert [await ask(1), await ask(2)] == [True, False]
+        host.plan.clear("second")
+        wrong(host, "first", "power_cycle", **{"with": {"off": "30 s"}})
+        await asyncio.sleep(1)
+        assert [await ask(1), await ask(2)] == [False, True]
+        await asyncio.sleep(30)
+        assert [await ask(1), await ask(2)] == [True, True]
+        wrong(host, "first", "drop")
+        assert [await ask(1), await ask(2)] == [False, False]
 
 
 async def test_a_robot_fails_the_commands_that_are_meant(tmp_path: Path) -> None:

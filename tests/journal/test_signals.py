@@ -211,3 +211,23 @@ async def test_mistakes_are_told_where_they_are_made(store: SignalStore) -> None
         store.create(SeriesInfo("run-1-001", "stat1", "", None, None, STARTED, (("time", "s"),)))
     with pytest.raises(SignalError, match="names of their own"):
         store.create(SeriesInfo("x", "stat1", "", None, None, STARTED, (("time", "s"), ("time", "s"))))
+
+
+async def test_the_rows_of_a_series_are_counted_over_a_restart(tmp_path: Path) -> None:
+    series = SeriesInfo("a1", "cycler", "", "run-1", "cycle", "2026-11-02T10:00:00Z", (("time", "s"),))
+    store = await SignalStore.open(tmp_path / "signals.sqlite")
+    store.create(series)
+    for number in range(3):
+        store.append("a1", (float(number),))
+    assert await store.count("a1") == 3
+    await store.close()
+    store = await SignalStore.open(tmp_path / "signals.sqlite")
+    store.create(series)
+    assert await store.count("a1") == 3
+    store.append("a1", (3.0,))
+    assert await store.count("a1") == 4
+    await store.flush()
+    assert await store.count("a1") == 4
+    with pytest.raises(SignalError, match="not open"):
+        await store.count("a2")
+    await store.close()

@@ -66,6 +66,38 @@ states:
 """
 
 
+ELECTRO = """\
+labd: 1
+lab: electro
+store: store
+devices:
+  pico: {driver: methodscript, settings: {port: /dev/ttyUSB0, model: pico}}
+  cycler:
+    driver: neware
+    settings:
+      address: 10.0.0.7
+      channels: [21-1-1]
+      directory: /mnt/neware
+      directory_there: C:/labd
+      password_file: /etc/labd/bts
+      max_current: 10 mA
+  smu: {driver: keithley, settings: {address: "TCPIP0::10.0.0.9::5025::SOCKET", max_current: 10 mA}}
+  usb: {driver: keithley, settings: {address: "tcp://10.0.0.10:5025", max_current: 10 mA}}
+roles: {potentiostat: [pico, cycler, smu, usb]}
+"""
+CHARGE = """\
+labd: 1
+protocol: charge
+version: 1.0.0
+summary: Charge for a while.
+roles: {cell: potentiostat}
+start: charge
+states:
+  charge: {do: cell.constant_current, with: {current: 1 mA, until_time: 5 min, interval: 10 s}, next: done}
+  done: {end: complete}
+"""
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     path = tmp_path / "lab.yaml"
@@ -98,6 +130,32 @@ def test_only_the_devices_that_a_run_can_meet_are_simulated(lab: Path) -> None:
     assert needed(config, roles, dry(lab)) == {"stat1"}
     named = Dry(lab, ASKING, "a", parameters={"at": "stat2/cell"}, roles={"crimper": 1})
     assert needed(config, roles, named) == {"stat2", "press"}
+
+
+def test_a_device_that_can_do_what_is_asked_is_simulated_not_the_first_of_its_role(lab: Path) -> None:
+    roles = {"stat1": "potentiostat", "stat2": "potentiostat", "press": "crimper"}
+    asked = Dry(lab, ASKING, "a", roles={"potentiostat": 1}, able={"potentiostat": ("stat2",)})
+    assert needed(load_lab(lab), roles, asked) == {"stat2"}
+
+
+def test_no_folder_and_no_visa_resource_of_a_real_device_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(ELECTRO.replace("tcp://10.0.0.10:5025", "visa://USB0::0x05E6::0x2450::1::INSTR"), encoding="utf-8")
+    made = dry_lab(load_lab(path), tmp_path / "dry", 3, frozenset({"cycler", "smu", "usb"}))
+    assert made.devices["cycler"].settings["address"] == "127.0.0.1:0"
+    assert "password_file" not in made.devices["cycler"].settings
+    assert made.devices["cycler"].settings["directory"] == str(tmp_path / "dry" / "files" / "cycler")
+    assert {made.devices[name].settings["address"] for name in ("smu", "usb")} == {"tcp://127.0.0.1:0"}
+
+
+def test_a_dry_run_goes_to_the_channel_that_can_do_what_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(ELECTRO, encoding="utf-8")
+    (tmp_path / "charge.yaml").write_text(CHARGE, encoding="utf-8")
+    answer = CliRunner().invoke(
+        app, ["simulate", str(tmp_path / "charge.yaml"), "--lab", str(tmp_path / "lab.yaml"), "--runs", "1", "--json"]
+    )
+    told = json.loads(answer.stdout)
+    assert set(told["outcomes"]) == {"complete"}, answer.output
 
 
 def test_a_run_is_told_with_its_states_questions_and_lab_time(lab: Path) -> None:

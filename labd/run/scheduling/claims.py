@@ -8,11 +8,12 @@ after the other (Dijkstra's banker): each with what nobody before it in that ord
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from labd.lab.lab import Lab
+from labd.protocol.abilities import asked_of_roles
 from labd.protocol.program import Program
 from labd.run.scheduling.occupying import NOTHING, WHEREVER, Change, Spot, change_of
 
@@ -26,14 +27,17 @@ class Need:
     Args:
         state: the state.
         change: what it does to grippers, nests and channels.
-        own: how many units of each kind of device it needs at once.
+        own: how many units of each kind of device it needs at once. A kind is a role, or one of a role whose devices
+            can do some actions that not all can: `potentiostat!cycle+impedance`.
         later: the same for all that may come after it.
+        actions: those that not all devices can do, of all of the run, by the protocol's name for the role.
     """
 
     state: str = ""
     change: Change = NOTHING
     own: Mapping[str, int] = field(default_factory=dict)
     later: Mapping[str, int] = field(default_factory=dict)
+    actions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Needs:
@@ -43,13 +47,24 @@ class Needs:
         program: what it executes.
         kinds: role (`crimper`) by the protocol's name for it, and how many units it takes.
         values: of its parameters.
+        scarce: the actions that some device of the lab lacks.
     """
 
-    def __init__(self, program: Program, kinds: Mapping[str, tuple[str, int]], values: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        kinds: Mapping[str, tuple[str, int]],
+        values: Mapping[str, object],
+        scarce: Collection[str] = (),
+    ) -> None:
         self._program = program
         self._kinds = kinds
         self._values = values
         self._arms = tuple(name for name, (kind, _) in kinds.items() if kind == "arm")
+        asked = asked_of_roles(program) if scarce else {}
+        self._actions = {
+            role: frozenset(own) for role, actions in asked.items() if (own := actions.keys() & set(scarce))
+        }
         self._found: dict[str, Need] = {}
 
     def of(self, state: str) -> Need:
@@ -61,7 +76,7 @@ class Needs:
             later: Counter[str] = Counter()
             for name in self._reachable(state):
                 later |= self._own(name)
-            self._found[state] = Need(state, change, self._own(state), later)
+            self._found[state] = Need(state, change, self._own(state), later, self._actions)
         return self._found[state]
 
     def _own(self, state: str) -> Counter[str]:
@@ -69,6 +84,8 @@ class Needs:
         for role in self._program.states[state].roles:
             kind, units = self._kinds[role]
             counts[kind] += units
+            if self._actions.get(role):
+                counts[f"{kind}!{'+'.join(sorted(self._actions[role]))}"] += units
         return counts
 
     def _reachable(self, state: str) -> set[str]:
@@ -114,9 +131,11 @@ class Units:
         return frozenset(self.at.values())
 
     def of(self, kind: str) -> frozenset[UnitKey]:
-        """Those that serve a role and have a place."""
+        """Those that serve a role, can do what the kind says beside it, and have a place."""
         if kind not in self._of:
-            serve = ((device.id, unit) for device, unit in self.lab.units_for(kind))
+            role, _, actions = kind.partition("!")
+            able = self.lab.units_for(role, actions.split("+") if actions else ())
+            serve = ((device.id, unit) for device, unit in able)
             self._of[kind] = frozenset(key for key in serve if key in self.all)
         return self._of[kind]
 
