@@ -328,13 +328,16 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
             daemon.request_abort()
         await daemon.run()
 
+    reading = lab_path
     try:
         config = load_served(lab_path)
         wrong = None
         if faults is not None:
             from labd.faults import load_faults
 
+            reading = faults
             wrong = load_faults(faults, config, simulated=True)
+            reading = lab_path
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
     except (InputErrors, LabError, JournalError, SignalError) as error:
         told: BaseException = error
@@ -347,7 +350,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         told = found
     else:
         return 0
-    said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
+    said = f"{reading} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
     print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
     return 1 if isinstance(told, (JournalError, SignalError)) else 2
 

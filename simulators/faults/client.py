@@ -6,15 +6,17 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from simulators._kit.host import HostError, read_yaml
 from simulators.faults.control import SOCKET
+
+if TYPE_CHECKING:
+    import httpx
 
 COMMANDS = {
     "devices": "what runs, where, and what goes wrong there now",
@@ -28,6 +30,8 @@ _WHOLE = ("at", "for", "chance", "times")
 
 def main(arguments: Sequence[str]) -> int:
     """One command; gives the exit status: 0, 1 refused or nobody there, 2 bad input."""
+    import httpx
+
     options = _parser().parse_args(arguments)
     try:
         method, path, body = _asked(options)
@@ -117,6 +121,8 @@ def _read(text: str) -> Any:
 
 
 def _client(options: argparse.Namespace) -> httpx.Client:
+    import httpx
+
     if options.control:
         return httpx.Client(base_url=f"http://{options.control}", timeout=10, trust_env=False)
     return httpx.Client(transport=httpx.HTTPTransport(uds=str(_socket(options.lab))), base_url="http://simulators")

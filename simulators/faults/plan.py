@@ -132,9 +132,10 @@ class Armed(Watcher):
         elif spec.layer == "power":
             self._machine.power_cycle(float(spec.given["off"]))
             lasts = float(spec.given["off"])
-        elif spec.knob is not None and self._machine.powered:
+        elif spec.knob is not None and (self._machine.powered or not spec.knob.anew):
             spec.knob.begin(self._machine.simulator, spec.given, spec.times)
-            self._machine.simulator.step(0.0)
+            if self._machine.powered:
+                self._machine.simulator.step(0.0)
         if lasts == 0:
             self._end()
         elif lasts is not None:

@@ -171,7 +171,10 @@ class Line(ABC):
         if self.dead:
             return
         if self.wire.calm and not self.owed:
-            self.in_order(way, lambda: self.hand_over(way, data))
+            if self._queues[way]:
+                self.in_order(way, lambda: self.hand_over(way, data))
+            else:
+                self.hand_over(way, data)
             return
         pieces, late = self.wire.meet(self, way, data)
         if self.dead or self.gone:  # what has just begun

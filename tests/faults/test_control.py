@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from labd.daemon import Daemon
+from labd.daemon import Daemon, serve
+from labd.faults import load_faults
 from labd.lab.config import load_lab
 from simulators.faults.client import body_of
 from simulators.faults.control import SOCKET, Control
@@ -150,6 +151,33 @@ async def test_the_simulators_of_a_daemon_are_reached_by_their_owner_only(tmp_pa
             await daemon.lab.wait_ready(600)
             assert daemon.lab.devices["scale"].state().health == "ok"
     assert not socket.exists()
+
+
+def test_labd_serve_refuses_faults_that_do_not_hold(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lab, faults = tmp_path / "lab.yaml", tmp_path / "faults.yaml"
+    lab.write_text(
+        LAB.format(store="s", simulator=", simulator: {}").replace("clock: virtual\n", "").replace(":0", ":9")
+    )
+    faults.write_text("labd: 1\nfaults:\n  - {device: scales, fault: drop}\n")
+    assert serve(lab, faults=faults) == 2
+    told = capfd.readouterr().err
+    assert f"labd: {faults} does not hold\n{faults}:3:14: F201 there is no simulated device `scales`" in told
+    assert not (tmp_path / "s").exists()
+
+
+async def test_a_daemon_meets_the_faults_that_it_is_given(tmp_path: Path) -> None:
+    lab, faults = tmp_path / "lab.yaml", tmp_path / "faults.yaml"
+    lab.write_text(LAB.format(store="s", simulator=", simulator: {}"), encoding="utf-8")
+    faults.write_text("labd: 1\nfaults:\n  - {device: scale, fault: power_cycle, at: 1 min, with: {off: 5 min}}\n")
+    config = load_lab(lab)
+    daemon = Daemon(config, faults=load_faults(faults, config, simulated=True))
+    async with daemon.open():
+        await daemon.lab.wait_ready(60)
+        await asyncio.sleep(120)
+        assert daemon.lab.devices["scale"].state().health != "ok"
+        await asyncio.sleep(360)
+        await daemon.lab.wait_ready(600)
+        assert daemon.host.plan.counts == {"scale.power_cycle": 1}
 
 
 async def test_a_daemon_without_simulators_has_no_such_control(tmp_path: Path) -> None:

@@ -224,6 +224,18 @@ async def test_all_that_know_a_fault_can_be_meant(tmp_path: Path) -> None:
         assert [spec.device for spec in meant] == ["scale", "press"]
 
 
+async def test_a_fault_that_begins_while_the_power_is_off_is_there_when_it_is_back(tmp_path: Path) -> None:
+    async with bench(tmp_path, "scale", "arm") as host:
+        for device in ("scale", "arm"):
+            wrong(host, device, "power_cycle", **{"with": {"off": "30 s"}})
+        await asyncio.sleep(10)
+        wrong(host, "scale", "overload")
+        wrong(host, "arm", "estop")
+        await asyncio.sleep(30)
+        assert host.simulators["scale"].faults == {"overload": True}
+        assert host.simulators["arm"].estopped  # type: ignore[attr-defined]
+
+
 async def test_a_host_that_ends_leaves_no_fault_waiting(tmp_path: Path) -> None:
     async with bench(tmp_path, "scale") as host:
         wrong(host, "scale", "unstable", at="1 h")
