@@ -12,7 +12,8 @@ from labd.lab.models import LabConfig
 
 IDLE = 1800.0  # s between two polls of a device that nobody uses or watches, when nothing can happen to it
 
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*://)?[^/:?]*(:\d+)?(?P<rest>[/?].*)?")
+_SECRETS = frozenset({"password_file", "security", "certificate", "private_key", "server_certificate"})
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.]*://)?[^/:?]*(:\d+)?(?P<rest>[/?].*)?")
 
 
 class DryRunError(Exception):
@@ -100,10 +101,10 @@ def dry_lab(config: LabConfig, directory: Path, seed: int, keep: frozenset[str],
 
 def _on_this_machine(name: str, settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Settings whose addresses and ports lead to a simulator: no dry run ever speaks to a real device."""
-    found = dict(settings)
+    # a simulator has the factory's password and no secrets; the files of the real one's may not be here
+    found = {key: value for key, value in settings.items() if key not in _SECRETS}
     if isinstance(found.get("port"), str):
         found["port"] = str(directory / "ports" / name)
-    found.pop("password_file", None)  # a simulator has the factory's
     if isinstance(found.get("directory"), str):  # where files are handed over
         found["directory"] = str(directory / "files" / name)
     address = found.get("address")

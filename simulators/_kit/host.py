@@ -182,7 +182,11 @@ class SimulatorHost:
 
 def simulator_class(kind: str, device: str) -> type[Simulator]:
     """The simulator of a driver. Raises HostError, which names the device."""
-    found = find_simulator(kind)
+    try:
+        found = find_simulator(kind)
+    except ModuleNotFoundError as error:
+        lacking = f"{device}: the simulator of {kind!r} needs the package {error.name!r}, which is not installed"
+        raise HostError(lacking) from error
     if found is None:
         raise HostError(f"{device}: there is no simulator for the driver {kind!r}")
     return found

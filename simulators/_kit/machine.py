@@ -87,7 +87,8 @@ class Machine:
 
     def _found(self) -> dict[str, Any]:
         """Where it listens, where lab.yaml leaves that to the system."""
-        return {key: value for key, value in self.address.items() if _FREE.search(str(self._settings.get(key, "")))}
+        said = [str(self._settings[key]) for key in ("address", "port") if self._settings.get(key)]
+        return {} if said and not any(_FREE.search(one) for one in said) else self.address
 
     async def _off_and_on(self, off: float) -> None:
         await self._off()

@@ -87,3 +87,25 @@ def act(begin: str, end: str | None = None) -> Knob:
             getattr(simulator, end)()
 
     return Knob(lambda simulator, _given, _times: getattr(simulator, begin)(), ended, anew=True)
+
+
+def of_next(key: str, counter: str) -> Knob:
+    """A knob for a switch that lists the numbers at which it happens: those of the next ones that a counter counts.
+
+    Args:
+        key: the switch.
+        counter: the name of the simulator's counter.
+    """
+
+    def begin(simulator: Any, _given: Mapping[str, Any], times: int | None) -> None:
+        first = simulator.COUNTERS[counter](simulator) + 1
+        simulator.faults[key] = range(first, first + (times or MANY))
+
+    def end(simulator: Any) -> None:
+        simulator.faults.pop(key, None)
+
+    def spent(simulator: Any) -> bool:
+        hit: range | None = simulator.faults.get(key)
+        return hit is None or simulator.COUNTERS[counter](simulator) >= hit.stop - 1
+
+    return Knob(begin, end, times=True, spent=spent)

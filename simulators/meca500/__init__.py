@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from labd import clock
@@ -11,7 +11,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import Cell, World
-from simulators.faults.knobs import MANY, Knob, act, switch
+from simulators.faults.knobs import act, of_next, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
@@ -21,23 +21,6 @@ PORT = 10000
 FIRMWARE = "8.4.3"
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
 _TRIES = 50  # for two free ports in a row
-
-
-def _of_next(switch_on: str, counter: str) -> Knob:
-    """A fault of its next moves, or of its next closings at a part."""
-
-    def begin(simulator: MecaSimulator, _given: Mapping[str, Any], times: int | None) -> None:
-        first = simulator.COUNTERS[counter](simulator) + 1
-        simulator.faults[switch_on] = range(first, first + (times or MANY))
-
-    def end(simulator: MecaSimulator) -> None:
-        simulator.faults.pop(switch_on, None)
-
-    def spent(simulator: MecaSimulator) -> bool:
-        hit: range | None = simulator.faults.get(switch_on)
-        return hit is None or simulator.COUNTERS[counter](simulator) >= hit.stop - 1
-
-    return Knob(begin, end, times=True, spent=spent)
 
 
 def _lay(world: World) -> None:
@@ -80,9 +63,9 @@ class MecaSimulator(Simulator):
     """
 
     FAULTS = {
-        "missed_pick": _of_next("miss_on", "closings"),
-        "dropped_pick": _of_next("drop_on", "closings"),
-        "jam": _of_next("error_on", "moves"),
+        "missed_pick": of_next("miss_on", "closings"),
+        "dropped_pick": of_next("drop_on", "closings"),
+        "jam": of_next("error_on", "moves"),
         "estop": act("press_estop", "release_estop"),
         "slow": switch("slow", unit="1", default=3.0),
         "taken": switch("taken"),
