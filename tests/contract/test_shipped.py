@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from labd.lab.equipment import known_drivers
-from labd.testing import CHECKS, Check, Subject, subject
+from labd.testing import CHECKS, Check, Subject, soak, subject
 from labd.testing.subject import NoSubject
 
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
+WHOLE = os.environ.get("LABD_SOAK") == "whole"  # `make soak`: all of its polls
+POLLS = 1500  # of the tests of every change
 
 
 def cases() -> Iterator[Any]:
@@ -27,5 +30,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("driver", "check"), list(cases()))
-def test_contract(driver: Subject, check: Check, tmp_path: Path) -> None:
+def test_contract(driver: Subject, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not WHOLE:
+        monkeypatch.setattr(soak, "POLLS", POLLS)
     check.hold(driver, tmp_path)
