@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,30 @@ async def test_what_is_larger_than_the_broker_takes_is_told_in_short(tmp_path: P
             assert lab.telemetry.connected.is_set()
     finally:
         await broker.kill()
+
+
+async def test_after_a_kill_the_end_of_what_was_accepted_is_told_where_it_was_asked_for(tmp_path: Path) -> None:
+    """The files as they are at one moment are what a kill leaves."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    async with mosquitto(tmp_path) as broker, commander(broker.port, "flows/7", v5=True) as eva:
+        async with hearing(first, at(broker.port)) as lab:
+            run = await lab.start()
+            lab.press.safe_takes = 3.0
+            await eva.give("c1", "stop", arguments={"run": run}, answer_to="flows/7")
+            await eva.answered("c1")
+            shutil.copytree(first, second)
+        told = len(eva.answers["c1"])
+        eva.elsewhere.clear()
+        async with hearing(second, at(broker.port)):
+            last = (await eva.answered("c1", told + 1))[-1]
+            assert (last["state"], "started anew" in last["reason"]) == ("failed", True)
+            async with asyncio.timeout(60):
+                while not eva.elsewhere:
+                    await asyncio.sleep(0.02)
+            assert eva.elsewhere == [("flows/7", b"\x01\x02")]
+            await eva.give("c1", "stop", arguments={"run": run})
+            assert (await eva.states("c1", told + 3))[-2:] == ["accepted", "failed"]
 
 
 async def test_a_retained_command_is_rejected_also_while_the_lab_listens(tmp_path: Path) -> None:
