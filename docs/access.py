@@ -31,9 +31,10 @@ def users() -> Iterator[str]:
         lines.append(f"| {what} | {' | '.join(may)} |")
     yield "\n".join(lines)
     yield (
-        f"A command has {limits.LARGEST / 1e6:g} MB at most, its correlation data {limits.LONGEST} "
-        f"bytes, its response topic {replies.MOST_BYTES} and {replies.MOST_LEVELS} levels: to a longer one, or one with "
-        f"control characters, nothing is sent beside `reply/USER/`. {limits.IN_HAND_OF_ONE} commands of a user, and {limits.IN_HAND} of all, may be "
+        f"A command has {limits.LARGEST / 1e6:g} MB at most, its correlation data {limits.LONGEST} bytes, its response "
+        f"topic {replies.MOST_BYTES} bytes and {replies.MOST_LEVELS} levels: to a longer one, or one with control "
+        "characters, nothing is sent beside `reply/USER/`. "
+        f"{limits.IN_HAND_OF_ONE} commands of a user, and {limits.IN_HAND} of all, may be "
         "without an answer at a time; hold, stop and abort are counted apart from the others. What is more is rejected "
         "with the words to give it again, and is not remembered: the same `command_id` may be sent again. A response "
         "topic below the user's own `reply/USER/` is served too: it is where the ACL lets labd write."
