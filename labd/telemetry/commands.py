@@ -22,6 +22,7 @@ from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.access import Role
 from labd.run.engine import Engine
+from labd.run.lifecycle import Command
 from labd.telemetry import limits, payloads
 from labd.telemetry.known import AHEAD, Known, Memory
 from labd.telemetry.limits import URGENT, Bucket, Hand, id_in, no_number
@@ -29,7 +30,7 @@ from labd.telemetry.publisher import Incoming, Session
 from labd.telemetry.replies import Replies
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.users import denied
-from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Given, Over, Taken
+from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Given, Over, Result, Taken, held_or_ended
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +75,9 @@ class Commands:
 
     async def run(self) -> None:
         """Remembers what was answered in earlier lives, and carries out what is heard, until cancelled."""
-        await asyncio.gather(*map(self._lost, await self._memory.read()))
+        left = await self._memory.read()
         async with asyncio.TaskGroup() as self._group:
+            await asyncio.gather(*(self._take_up(self._group, known) for known in left))
             self.ready.set()
             await asyncio.Event().wait()
 
@@ -171,8 +173,11 @@ class Commands:
             taken = await self._begin(known, asked, arguments)
         finally:
             self._hand.give_back(asked.user, asked.verb)
-        if taken is None:
-            return
+        if taken is not None:
+            await self._tell_end(known, asked, taken)
+
+    async def _tell_end(self, known: Known, asked: Asked, taken: Taken) -> None:
+        """Waits for the end of a command and answers with it."""
         if self._ends >= limits.ENDS:
             await self._reply(known, asked, "failed", UNWATCHED)
             return
@@ -200,6 +205,9 @@ class Commands:
         except ValidationError as error:
             await self._reply(known, asked, "rejected", f"arguments: {_told(error)}")
             return None
+        run = getattr(arguments, "run", None)
+        if asked.verb in URGENT and run is not None:
+            known.waits = asked.verb, run
         # Queued before anything is done: what is done is never durable without it. Nothing waits for that here.
         self._memory.keep(known)
         self._journal.post(self._event("command.taken", known, verb=asked.verb, arguments=_brief(given)))
@@ -237,11 +245,18 @@ class Commands:
         await self._answer(known, reply)
         self._send(reply, asked)
 
-    async def _lost(self, known: Known) -> None:
-        """Tells the end of a command that an earlier life of the daemon has not told any more."""
+    async def _take_up(self, group: asyncio.TaskGroup, known: Known) -> None:
+        """For a command whose end an earlier life of the daemon has not told any more: waits for it, or says so."""
         correlation = bytes.fromhex(known.correlation) if known.correlation else None
         asked = Asked(known.user, "", retained=False, answer_to=known.answer_to, correlation=correlation)
-        await self._reply(known, asked, "failed", ANEW if known.replies else LOST)
+        if known.replies and known.waits is not None:
+            group.create_task(self._tell_end(known, asked, partial(self._ended, *known.waits)), name="mqtt command")
+        else:
+            await self._reply(known, asked, "failed", ANEW if known.replies else LOST)
+
+    async def _ended(self, verb: str, run: str) -> Result:
+        await self._engine.ready.wait()
+        return await held_or_ended(self._engine, run, Command(verb))
 
     async def _answer(self, known: Known, *replies: payloads.Reply) -> None:
         """Keeps answers; they, and all that they speak of, are durable when this returns."""

@@ -23,6 +23,7 @@ class Known:
 
     Args:
         answer_to, correlation: where it is answered besides, and with what (hexadecimal); kept until its end.
+        waits: the verb, and the run whose state is waited for to tell the end of it; kept until then.
         durable: so many of the answers are, and may be told.
     """
 
@@ -32,6 +33,7 @@ class Known:
     replies: list[dict[str, Any]] = field(default_factory=list)
     answer_to: str | None = None
     correlation: str | None = None
+    waits: tuple[str, str] | None = None
     durable: int = 0
 
     @property
@@ -52,6 +54,8 @@ class Known:
         }
         if not self.ended and self.answer_to is not None:
             told |= {"answer_to": self.answer_to, "correlation": self.correlation}
+        if not self.ended and self.waits is not None:
+            told["waits"] = self.waits
         return told
 
     def older_than(self, age: timedelta) -> bool:

@@ -149,9 +149,10 @@ def _handed(one: Waiting, session: Session) -> asyncio.Future[None]:
         if _size(one.message) > (session.largest or _size(one.message)):
             raise PublishRefused(one.message.topic, f"it has {_size(one.message)} bytes, {session.largest} at most")
         return session.send(one.message)
-    except PublishError as error:
+    except (PublishError, ValueError) as error:  # the client has its own view of what can be sent
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        failed.set_exception(error)
+        told = isinstance(error, PublishError)
+        failed.set_exception(error if told else PublishRefused(one.message.topic, str(error)))
         failed.exception()  # whoever waits for those before it may never come to it
         return failed
 

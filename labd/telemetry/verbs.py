@@ -74,10 +74,11 @@ async def _order(given: Given, arguments: payloads.RunOrder) -> Taken:
 
         return all_told
     await engine.command(run, command, by=given.user, cause=arguments.cause, accepted=given.accepted)
-    return lambda: _held_or_ended(engine, run, command)
+    return lambda: held_or_ended(engine, run, command)
 
 
-async def _held_or_ended(engine: Engine, run: str, command: Command) -> Result:
+async def held_or_ended(engine: Engine, run: str, command: Command) -> Result:
+    """Waits until a run is held (of hold), or has ended. Raises FailedError where it ended and was to be held."""
     changed = asyncio.Event()
 
     def listen(happening: Happening) -> None:

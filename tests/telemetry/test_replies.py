@@ -139,6 +139,18 @@ async def test_what_the_broker_refuses_is_told_and_the_next_goes_on() -> None:
     assert wire.topics == ["c2"]
 
 
+async def test_what_the_client_itself_does_not_send_is_refused_too() -> None:
+    class Particular(Wire):
+        def send(self, message: Message) -> asyncio.Future[None]:
+            if message.topic.endswith("c1"):
+                raise ValueError("invalid topic")
+            return super().send(message)
+
+    wire = Particular()
+    await filled(1, 2).drain(wire)
+    assert wire.topics == ["c2"]
+
+
 async def test_an_answer_larger_than_the_broker_takes_is_given_in_short() -> None:
     replies, wire = Replies(Topics("toys")), Wire(largest=500)
     replies.put(reply(1, result={"jobs": ["job-0001"] * 200}), "eva", "flows/7", None)
