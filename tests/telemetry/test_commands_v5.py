@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry import replies
@@ -82,18 +83,21 @@ async def test_an_answer_that_the_broker_ends_the_connection_over_is_left_out(
     """As long as nobody has thought of all that a broker may end a connection over."""
     monkeypatch.setattr(replies, "MOST_LEVELS", 1_000)
     monkeypatch.setattr(replies, "MOST_BYTES", 1_000)
-    async with (
-        mosquitto(tmp_path) as broker,
-        hearing(tmp_path, at(broker.port)),
-        commander(broker.port, v5=True) as eva,
-    ):
-        await eva.give("c1", "hold", arguments={"all": True}, answer_to="flows/" + "/".join("x" * 250))
-        await eva.give("c2", "hold", arguments={"all": True})
-        async with asyncio.timeout(120):
-            await eva.answered("c1", 2)
-            await eva.answered("c2", 2)
-            await eva.give("c3", "hold", arguments={"all": True})
-            await eva.answered("c3", 2)
+    with structlog.testing.capture_logs() as lines:
+        async with (
+            mosquitto(tmp_path) as broker,
+            hearing(tmp_path, at(broker.port)),
+            commander(broker.port, v5=True) as eva,
+        ):
+            topic = "flows/" + "/".join("x" * 250)
+            await eva.give("c1", "hold", arguments={"all": True}, answer_to=topic)
+            await eva.give("c2", "hold", arguments={"all": True})
+            async with asyncio.timeout(120):
+                await eva.answered("c1", 2)
+                await eva.answered("c2", 2)
+                await eva.give("c3", "hold", arguments={"all": True})
+                await eva.answered("c3", 2)
+    assert [line["topic"] for line in lines if line["event"].startswith("answer left out")] == [topic] * 2
 
 
 async def test_what_is_larger_than_the_broker_takes_is_told_in_short(tmp_path: Path) -> None:
