@@ -25,7 +25,7 @@ from labd.telemetry.publisher import Backoff, ConnectionLost, Message, PublishRe
 from labd.telemetry.topics import Topics
 from labd.telemetry.unsendable import Unsendable
 
-MARK_EVERY = 1.0  # s between two commits of the mark; a kill sends again what was acknowledged in it
+MARK_EVERY = 1.0  # s of the machine between two commits of the mark; a kill sends again what was acknowledged in it
 MARK_AFTER = 10_000  # or so many events
 RUNS = 5_000  # whose numbers are remembered; of others they are counted anew
 
@@ -76,7 +76,7 @@ class Outbox:
                     await self._drain(session)
                 except PublishRefused as refused:
                     if not self._unsendable.settled(refused):
-                        await asyncio.sleep(backoff.ended(0.0))
+                        await asyncio.sleep(clock.of_machine(backoff.ended(0.0)))
                     continue
                 await self._wait_for_more()
         finally:
@@ -92,7 +92,7 @@ class Outbox:
     async def _wait_for_more(self) -> None:
         """The mark of what was sent may wait for a moment: what comes meanwhile shares its commit."""
         try:
-            async with asyncio.timeout(MARK_EVERY if self._marked != self._keeper.mark else None):
+            async with asyncio.timeout(clock.of_machine(MARK_EVERY) if self._marked != self._keeper.mark else None):
                 await self._committed.wait()
         except TimeoutError:
             self._mark()
@@ -132,7 +132,9 @@ class Outbox:
         """Waits for the broker to take something of what is under way."""
         await flight.some()
         self._take_up_to(flight.settle())
-        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
+        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= clock.of_machine(
+            MARK_EVERY
+        ):
             self._mark()
 
     def _take_what_is_there(self, flight: Flight) -> None:
