@@ -12,6 +12,7 @@ import structlog
 
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry import replies
+from labd.telemetry.publisher import brief
 from tests.telemetry.commanding import commander, hearing
 from tests.telemetry.mosquitto import Mosquitto, free_port, mosquitto
 
@@ -97,7 +98,7 @@ async def test_an_answer_that_the_broker_ends_the_connection_over_is_left_out(
                 await eva.answered("c2", 2)
                 await eva.give("c3", "hold", arguments={"all": True})
                 await eva.answered("c3", 2)
-    assert [line["topic"] for line in lines if line["event"].startswith("answer left out")] == [topic] * 2
+    assert [line["topic"] for line in lines if line["event"].startswith("answer left out")] == [brief(topic)] * 2
 
 
 async def test_what_is_larger_than_the_broker_takes_is_told_in_short(tmp_path: Path) -> None:
