@@ -90,7 +90,9 @@ async def test_a_broker_in_trouble_costs_an_event_nothing_of_its_data(
     whole(follower, events)
     assert not told.texts("mqtt-large")
     if trouble == "silent":
-        assert "has acknowledged nothing on 3 connections in a row: event 1 of r1 waits" in told.texts("mqtt-refused")[0]
+        assert (
+            "has acknowledged nothing on 3 connections in a row: event 1 of r1 waits" in told.texts("mqtt-refused")[0]
+        )
         assert told.ended("mqtt-refused")
 
 
