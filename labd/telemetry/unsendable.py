@@ -67,7 +67,7 @@ class Unsendable:
     @property
     def alone(self) -> bool:
         """Whether the oldest event is to be sent alone: it may be why connections end."""
-        return ALONE <= self._ends
+        return self._ends >= ALONE
 
     @property
     def look(self) -> float:

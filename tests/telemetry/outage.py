@@ -64,7 +64,7 @@ def resident() -> int:
 
 @dataclass(slots=True)
 class Slim:
-    """A subscriber that takes the next event only, and keeps nothing but a digest of each run: it is weighed as well."""
+    """A subscriber that takes the next event only, and keeps but a digest of each run: it is weighed as well."""
 
     digests: dict[str, Any] = field(default_factory=lambda: defaultdict(hashlib.sha256))
     counts: Counter[str] = field(default_factory=Counter)

@@ -12,7 +12,8 @@ import pytest
 
 from labd.files import InputErrors
 from labd.journal import Event, Journal, NewEvent
-from labd.journal.waiting import OVERHEAD, STRETCH, Written, number
+from labd.journal.waiting import OVERHEAD, STRETCH, Written
+from labd.journal.waiting import number as number_of
 from labd.lab.alarms import Alarms
 from labd.lab.backlog import Backlog
 from labd.lab.bus import Bus
@@ -220,7 +221,7 @@ async def test_a_run_of_which_nothing_was_given_up_is_not_counted_anew(
     counted, real = [], journal.ask
 
     async def seen(query: Any) -> Any:
-        if getattr(query, "func", None) is number:
+        if getattr(query, "func", None) is number_of:
             counted.append(query.keywords["run"])
         return await real(query)
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from labd.journal import Event, Journal, NewEvent
-from labd.journal.waiting import Written, firsts, number, stretches, written
+from labd.journal.waiting import Written, firsts, stretches, written
+from labd.journal.waiting import number as number_of
 from labd.lab.backlog import Backlog
 from labd.lab.bus import Alarm, Bus, Happening
 from labd.lab.config import Mqtt
@@ -294,7 +295,7 @@ async def test_stretches_and_numbers_are_those_of_the_events(journal: Journal) -
     rows = await journal.ask(lambda rows: written(rows, 10, 10_000, 10**9))
     assert sum(one.size for one in found) == sum(row.size for row in rows if row.seq <= found[-1].last)
     assert await journal.ask(lambda rows: firsts(rows, 6, 12)) == {"r0": (7, 2), "r1": (8, 2)}
-    assert await journal.ask(lambda rows: number(rows, "r1", 8)) == 3
+    assert await journal.ask(lambda rows: number_of(rows, "r1", 8)) == 3
 
 
 def test_what_is_kept_at_hand_is_bounded() -> None:
