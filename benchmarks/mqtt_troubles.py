@@ -2,8 +2,8 @@
 
 A step is what lies between a device's done and the next action's first call. For each kind of trouble the same steps
 are made in turn with and without telemetry, slice by slice, while 100 signal messages a second are told; brokers and
-proxies are in processes of their own. What the machine does to a step comes with and without: so the worst of all slices
-are told for both, and the goal is on what 999 of 1,000 steps keep to.
+proxies are in processes of their own. What the machine does to a step comes with and without: so the worst of all is
+told for both, and the goal is on what 999 of 1,000 steps keep to.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ async def commands(one: Person, spent: list[float]) -> None:
         while (await one.answer())["state"] != "accepted":
             pass
         spent.append(time.perf_counter() - start)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
 
 
 async def drain(port: int, number: int, figures: Figures) -> None:

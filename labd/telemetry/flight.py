@@ -17,7 +17,7 @@ from labd import clock
 from labd.journal.waiting import Written
 from labd.telemetry.publisher import PublishRefused, acknowledged
 
-MOST = 200  # messages
+MOST = 40  # messages; twice what paho sends at a time: an answer or a state that comes then has no more before it
 MOST_BYTES = 65_536  # beside one message that is larger
 AT_FIRST = 20.0  # messages
 SLOW = 0.5  # s of the machine; a message that is acknowledged later halves what may be under way
