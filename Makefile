@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test systemd-test check bench bench-smoke faults faults-long mutants asyncapi docs lock clean
+.PHONY: help demo test soak systemd-test check bench bench-smoke faults faults-long mutants asyncapi docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -19,6 +19,9 @@ demo: $(VENV)/.installed  ## a simulated lab makes and measures eight cells
 
 test: $(VENV)/.locked  ## all tests, on virtual time, on all cores (ARGS="-k arm" for some)
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+soak: $(VENV)/.locked  ## 10,000 polls of every driver leave no file, task or object behind
+	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/contract/test_shipped.py -k many_polls $(ARGS)
 
 systemd-test: $(VENV)/.locked  ## the systemd unit in a Debian that is booted for it (root, mmdebstrap, systemd-nspawn)
 	$(BIN)/python -m tests.deploy.booted $(ARGS)

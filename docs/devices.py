@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,7 +14,6 @@ from tables import table
 
 from labd.lab.equipment import find_driver, known_drivers
 from labd.sdk import ROLES, Driver
-from simulators._kit.registry import find_simulator
 
 LINKS = {
     "labd.io.serial": "serial",
@@ -53,7 +53,7 @@ def devices() -> Iterator[str]:
 def _driver(name: str, driver: type[Driver]) -> Iterator[str]:
     yield f"## {name}"
     yield inspect.getdoc(importlib.import_module(f"drivers.{name}")) or ""
-    simulator = "there is one" if find_simulator(name) is not None else "there is none"
+    simulator = "there is one" if find_spec(f"simulators.{name}") is not None else "there is none"
     role = f"[`{driver.role}`](roles.md#{driver.role})"
     yield f"Role: {role}. Link: {links(name)}. Quality: {driver.quality}. Simulator: {simulator}."
     if driver.quirks:
@@ -93,10 +93,10 @@ def _arguments(settings: type[BaseModel]) -> str:
 
 def links(name: str) -> str:
     """What a driver is connected by: as the links that it imports."""
-    module = importlib.import_module(f"drivers.{name}")
-    assert module.__file__ is not None
-    path = Path(module.__file__)
-    files = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
+    home = importlib.import_module(importlib.import_module(f"drivers.{name}").DRIVER.__module__)
+    assert home.__file__ is not None
+    path = Path(home.__file__)
+    files = [path] if home.__package__ == "drivers" else sorted(path.parent.glob("*.py"))
     nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     found = {link for module, links in LINKS.items() if module in imported for link in links.split(", ")}

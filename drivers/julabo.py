@@ -142,6 +142,16 @@ class Julabo(Thermostat):
     Settings = JulaboSettings
     settings: JulaboSettings
     Signals = JulaboSignals
+    found_at = {"{port}": 0}
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks for version and status."""
+        driver = cls(Setup("scan", {"address": address}))
+        try:
+            return await driver.connect()
+        finally:
+            await driver.close()
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -125,6 +125,7 @@ class Ml600(SyringePump):
     )
     Settings = Ml600Settings
     settings: Ml600Settings
+    found_at = {"{port}": 0}
     Signals = Ml600Signals
 
     def __init__(self, setup: Setup) -> None:

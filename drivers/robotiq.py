@@ -179,6 +179,7 @@ class Robotiq(Gripper):
     )
     Settings = RobotiqSettings
     settings: RobotiqSettings
+    found_at = {"serial://{port}": 0}
     Signals = RobotiqSignals
 
     def __init__(self, setup: Setup) -> None:

@@ -147,6 +147,7 @@ class Sbi(Balance):
     )
     Settings = SbiSettings
     settings: SbiSettings
+    found_at = {"{port}": 0}
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

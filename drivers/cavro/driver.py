@@ -63,6 +63,7 @@ class Cavro(SyringePump):
     )
     Settings = CavroSettings
     settings: CavroSettings
+    found_at = {"{port}": 0}
     Signals = CavroSignals
 
     def __init__(self, setup: Setup) -> None:

@@ -20,6 +20,7 @@ from drivers.keithley.runner import End, Runner, ended
 from drivers.keithley.settings import KeithleySettings
 from drivers.keithley.techniques import Halves
 from drivers.keithley.wire import Address
+from labd.io.tcp import TcpLink, host_and_port
 from labd.sdk import (
     About,
     Bounds,
@@ -58,6 +59,8 @@ from labd.sdk.roles import (
 
 REACHED = 2e-3  # V from a voltage that counts as there
 
+IDENTIFY_LIMIT = 3.0  # s
+
 
 class Keithley(Potentiostat):
     """A 2450 or 2461 with one cell."""
@@ -70,6 +73,17 @@ class Keithley(Potentiostat):
     )
     Settings = KeithleySettings
     settings: KeithleySettings
+    found_at = {"tcp://{host}:5025": 5025}
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks `*IDN?`, which each instrument with SCPI answers and none acts upon."""
+        host, port = host_and_port(address.removeprefix("tcp://"), 5025)
+        async with TcpLink(host, port, open_timeout=2.0) as link, link.exchange(IDENTIFY_LIMIT) as exchange:
+            await exchange.write(b"*IDN?\n")
+            maker, model, serial, firmware = (await exchange.read_line()).strip().split(",")
+        known = "KEITHLEY" in maker.upper() and any(one in model for one in ("2450", "2461"))
+        return About(model=f"{maker} {model}", serial=serial, firmware=firmware) if known else None
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from drivers.meca500 import codes
 from drivers.meca500.codes import GripperStatus, Message, RobotStatus
 from drivers.meca500.control import Control, Motion
+from labd.io import LinkLost
 from labd.io.tcp import TcpLink, host_and_port
 from labd.sdk import (
     About,
@@ -45,6 +46,8 @@ from labd.sdk import (
 from labd.sdk.roles import ArmSignals, MoveResult, PickResult, PlaceResult
 
 CONTROL_PORT = 10000
+MONITOR_PORT = 10001
+LISTENED = 3  # messages of the monitoring port
 ANSWER_LIMIT = 5.0  # s; the arm answers requests within milliseconds
 ACTIVATION_LIMIT = 30.0  # s
 HOMING_LIMIT = 60.0  # s
@@ -83,6 +86,22 @@ class Meca500(Arm):
     )
     Settings = Meca500Settings
     settings: Meca500Settings
+    found_at = {"{host}": MONITOR_PORT}  # whoever connects to the control port takes control of the arm
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Listens at the monitoring port, where the arm tells everybody its state; nothing is sent."""
+        host, _ = host_and_port(address, CONTROL_PORT)
+        link = TcpLink(host, MONITOR_PORT, open_timeout=2.0)
+        try:
+            await link.open()
+            told = [Message.read(await link.read_until(b"\0", 2.0)) for _ in range(LISTENED)]
+        except (TimeoutError, LinkLost):
+            return None
+        finally:
+            await link.close()
+        known = {codes.STATUS, codes.POSE, codes.GRIPPER}
+        return About(model="Meca500") if any(one is not None and one.code in known for one in told) else None
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -234,6 +253,16 @@ class Meca500(Arm):
             beside = math.hypot(pose[0] - spot.pose[0], pose[1] - spot.pose[1])
             if beside <= COLUMN and pose[2] < self._above(spot).pose[2]:
                 self._down_at = spot
+
+    async def pose(self) -> tuple[float, float, float, float, float, float]:
+        """Its tool's pose in the base frame. Rejected: it is not homed, and does not know."""
+        if not (await self._status()).homed:
+            raise Rejected("the arm is not homed, and does not know where it stands; run `home` first")
+        told = await self._told("GetPose", codes.POSE)
+        if len(told) != 6:
+            raise OutcomeUnknown("the answer to GetPose is no pose", sent="GetPose", received=str(told))
+        x, y, z, alpha, beta, gamma = told
+        return x, y, z, alpha, beta, gamma
 
     async def _told(self, command: str, answer: int) -> tuple[float, ...]:
         """The numbers that answer a request; empty where the arm does not know it."""

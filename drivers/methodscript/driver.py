@@ -101,6 +101,21 @@ class MethodScript(Potentiostat):
     )
     Settings = MethodScriptSettings
     settings: MethodScriptSettings
+    found_at = {"{port}": 0}
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks for its version; of each model at its own speed."""
+        for model in MODELS:
+            driver = cls(Setup("scan", {"port": address, "model": model}))
+            try:
+                about = await driver.connect()
+            except DeviceError:
+                continue
+            finally:
+                await driver.close()
+            return about
+        return None
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

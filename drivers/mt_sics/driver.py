@@ -68,6 +68,7 @@ class MtSics(Balance):
     )
     Settings = MtSicsSettings
     settings: MtSicsSettings
+    found_at = {"{port}": 0}
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -86,6 +86,7 @@ class Neware(Potentiostat):
     )
     Settings = NewareSettings
     settings: NewareSettings
+    found_at = {"{host}:502": 502}
     Signals = NewareSignals
 
     def __init__(self, setup: Setup) -> None:

@@ -62,6 +62,18 @@ class Opentrons(PipettingRobot):
     Settings = OpentronsSettings
     settings: OpentronsSettings
 
+    found_at = {"http://{host}:31950": 31950}
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks for its health; a robot does nothing upon that."""
+        link = HttpLink(address, headers=HEADERS, deadline=3.0)
+        try:
+            health = await Robot(link).health()
+        finally:
+            await link.close()
+        return About(model=health.robot_model, serial=health.robot_serial or health.name, firmware=health.api_version)
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._robot = Robot(HttpLink(self.settings.address, headers=HEADERS))

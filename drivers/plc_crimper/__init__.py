@@ -73,6 +73,7 @@ class PlcCrimper(Crimper):
     )
     Settings = PlcCrimperSettings
     settings: PlcCrimperSettings
+    found_at = {"modbus://{host}:502": 502}  # any PLC: which it is, its Modbus server alone may say
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labd import clock
+from labd.api.devices import device_routes
 from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
 from labd.api.guarding import guard_routes
 from labd.api.holding import HoldsClock, released
@@ -116,6 +117,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     _lab_routes(api, services)
     _run_routes(api, services)
     _order_routes(api, services)
+    device_routes(api, services.engine)
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
     queue_routes(api, services.engine.queue)

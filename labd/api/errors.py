@@ -19,6 +19,7 @@ from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
+from labd.run.orders import OrderRefusedError
 from labd.run.queue import UnknownJobError
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     ExportError: (409, "refused"),
     UnknownNameError: (404, "unknown_name"),
     GuardError: (409, "refused"),
+    OrderRefusedError: (422, "invalid_order"),
     UnknownSampleError: (404, "unknown_sample"),
     SampleError: (409, "refused"),
     UnknownPlaceError: (404, "unknown_place"),

@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 from labd import button
 from labd.cli import (
     authoring,
+    devising,
+    doctoring,
     guarding,
     keeping,
     making,
@@ -21,6 +23,7 @@ from labd.cli import (
     planning,
     queueing,
     salvage,
+    scanning,
     stocking,
     tracing,
     trying,
@@ -74,13 +77,18 @@ def serve(
     without_simulators: Annotated[
         bool, typer.Option("--without-simulators", help="The simulators of lab.yaml run in another process.")
     ] = False,
+    faults: Annotated[
+        Path | None, typer.Option(help="A file of faults: what goes wrong with the simulated devices, and when.")
+    ] = None,
     log: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log on stderr.")] = None,
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
     button.listen()
     from labd.daemon import serve as run_daemon
 
-    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))
+    if faults is not None and without_simulators:
+        raise CliError("--faults is for simulators in the daemon: give it to `labd-sim` instead", BAD_INPUT)
+    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log, faults=faults))
 
 
 @app.command()
@@ -131,6 +139,9 @@ tracing.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)
+devising.register(app)
+doctoring.register(app)
+scanning.register(app)
 
 
 @app.command()

@@ -12,10 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
 from labd.io.arrival import OPTIONS
+from labd.io.stream import Tap
 from labd.sdk.errors import OutcomeUnknown, Unreachable
 
 DEADLINE = 10.0  # s
@@ -55,6 +57,8 @@ class HttpLink:
         self.address = checked_address(address)
         self.deadline = deadline
         self.size_limit = size_limit
+        self.tap: Tap | None = None
+        """Told each request, `GET /health`, and each answer, `200 {…}`; never headers, in which logins stand."""
         self._headers = dict(headers or {})
         self._client: httpx.AsyncClient | None = None
 
@@ -81,6 +85,8 @@ class HttpLink:
             sent = sent or event.endswith("send_request_headers.started")
 
         seconds = self.deadline if deadline is None else deadline
+        if self.tap is not None:
+            self.tap("out", _request_text(method, path, body, query).encode())
         try:
             async with asyncio.timeout(seconds):
                 status, raw = await self._exchange(method, path, body, query, trace)
@@ -94,7 +100,10 @@ class HttpLink:
             raise Unreachable(f"{self.address} cannot be reached: {_words(error)}") from error
         if raw is None:
             raise OutcomeUnknown(f"the answer is longer than {self.size_limit} bytes", sent=text)
-        return self._parsed(status, raw, text)
+        answer = self._parsed(status, raw, text)
+        if self.tap is not None:
+            self.tap("in", f"{answer.status} {json.dumps(answer.body)}".encode())
+        return answer
 
     async def _exchange(
         self, method: str, path: str, body: Any, query: Mapping[str, str | int] | None, trace: Any
@@ -144,6 +153,13 @@ class HttpLink:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+
+def _request_text(method: str, path: str, body: Any, query: Mapping[str, str | int] | None) -> str:
+    """A request as transcripts have it: method, path and body, its keys sorted."""
+    asked = f"{path}?{urlencode(query)}" if query else path
+    said = json.dumps(body, sort_keys=True) if body is not None else ""
+    return f"{method} {asked} {said}".strip()
 
 
 def checked_address(address: str) -> str:

@@ -24,6 +24,7 @@ from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from labd.io.arrival import bound
 from labd.io.portlock import PortLock, PortTaken
 from labd.io.serial import holder, is_pty, make_exclusive
+from labd.io.stream import Tap
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 DEADLINE = 2.0  # s
@@ -150,6 +151,8 @@ class ModbusLink:
         self.device_id = device_id
         self.deadline = deadline
         self.drain = drain
+        self.tap: Tap | None = None
+        """Told each request and each reply: the PDU, without address and check sum, as hexadecimal digits."""
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._lock = asyncio.Lock()
         self._awaiting = False
@@ -325,6 +328,7 @@ class ModbusLink:
                 reconnect_delay=0,
                 timeout=_NEVER,
                 trace_connect=self._connection,
+                trace_pdu=self._trace,
             )
         return AsyncModbusTcpClient(
             at.host,
@@ -334,7 +338,14 @@ class ModbusLink:
             reconnect_delay=0,
             timeout=_NEVER,
             trace_connect=self._connection,
+            trace_pdu=self._trace,
         )
+
+    def _trace(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        if self.tap is not None:
+            raw = bytes([pdu.function_code]) + pdu.encode()
+            self.tap("out" if sending else "in", raw.hex().encode())
+        return pdu
 
     def _connection(self, made: bool) -> None:
         """A reply that is awaited over a connection that is gone will not come: do not wait for the deadline."""

@@ -210,6 +210,23 @@ class StreamLink(ABC):
         self._note("in", data)
         return data[: -len(terminator)].translate(None, self._ignore)
 
+    async def read_exactly(self, count: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """So many bytes, for messages of a fixed size; `timeout` in s. Raises as `read_until`."""
+        reader = self._standing()
+        try:
+            async with asyncio.timeout(timeout):
+                data = await reader.readexactly(count)
+        except TimeoutError:
+            raise
+        except asyncio.IncompleteReadError as error:
+            raise LinkLost(
+                f"{self.address}: the other side closed the link after {len(error.partial)} of {count} bytes"
+            ) from error
+        except OSError as error:
+            raise LinkLost(f"{self.address}: the link is lost: {error}") from error
+        self._note("in", data)
+        return data
+
     async def read_line(self, timeout: float | None = None) -> str:  # noqa: ASYNC109
         """The next line as text, without its end; bytes that are no ASCII are escaped. Raises as `read_until`."""
         line = await self.read_until(b"\n", timeout)

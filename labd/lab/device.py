@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import structlog
 
+from labd import clock
 from labd.lab.evidence import BEFORE_LIMIT, NoEvidence
 from labd.lab.limit import Limit
 from labd.lab.supervision import POLL_LIMIT, SAFE_LIMIT, Poll, Supervised
@@ -142,6 +144,18 @@ class Device(Supervised):
             return result
         finally:
             self._ended(call.id)
+
+    async def clock_offset(self) -> float | None:
+        """S that its clock is ahead of this machine's; None where it has none, or cannot be asked. Never raises."""
+        try:
+            told = await self._guard("time", POLL_LIMIT, self.driver.time)
+        except DeviceError:
+            return None
+        return None if told is None else (told.astimezone(dt.UTC) - clock.outside()).total_seconds()
+
+    async def pose(self) -> tuple[float, ...] | None:
+        """Where an arm stands, mm and degrees; None where its driver cannot tell. Raises DeviceError."""
+        return await self._guard("pose", POLL_LIMIT, self.driver.pose)
 
     async def catch_up(self, intent: Intent, call: Call) -> None:
         """Has the device tell what it kept of an action's data that nobody has heard. Raises DeviceError."""

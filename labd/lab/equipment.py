@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from labd.expr import did_you_mean
 from labd.files import Path as Place
+from labd.lab.calibrations import Calibration, read_calibrations
 from labd.lab.deck import DeckEntry
 from labd.lab.findings import Findings
 from labd.lab.models import DeviceConfig, LabError, LimitText
@@ -93,9 +94,11 @@ class Equipment:
         if config.positions is not None:
             file = PositionFile(name, self.base / config.positions, self._shown(config.positions))
             positions = read_positions(file, self.findings, self.today)
+        calibrations = self.calibrations(name)
+        values = {key: one.value for key, one in calibrations.items()}
         deck = tuple(entry.as_labware() for entry in self.deck if entry.place.startswith(f"{name}/"))
         try:
-            return cls(Setup(name, settings, positions, deck))
+            return cls(Setup(name, settings, positions, deck, values))
         except ValidationError as error:
             self._refused(name, cls, settings, error)
         except (ValueError, OSError, DeviceError) as error:
@@ -103,6 +106,13 @@ class Equipment:
             where: Place = ("devices", name, "settings", *said[:1])
             self.findings.tell("L202", str(error), where)
         return None
+
+    def calibrations(self, name: str) -> dict[str, Calibration]:
+        """What was calibrated of a device, by name; what does not hold is told."""
+        path = self.devices[name].calibrations
+        if path is None:
+            return {}
+        return read_calibrations(PositionFile(name, self.base / path, self._shown(path)), self.findings, self.today)
 
     def _shown(self, path: Path) -> str:
         """A file beside lab.yaml as people name it who named lab.yaml."""

@@ -10,13 +10,13 @@ _SETTINGS = (".yaml", ".yml")
 
 
 def named_files(config: LabConfig) -> dict[str, Path]:
-    """Taught positions, and the YAML files that drivers' settings name (a PLC's profile), by how they are written.
+    """Taught positions, calibrations, and the YAML files that drivers' settings name, by how they are written.
 
     Only those that are there. Passwords and keys of the broker are none of them.
     """
     found: dict[str, Path] = {}
     for device in config.devices.values():
-        named = [str(device.positions)] if device.positions is not None else []
+        named = [str(path) for path in (device.positions, device.calibrations) if path is not None]
         named += [value for value in device.settings.values() if isinstance(value, str) and value.endswith(_SETTINGS)]
         for name in named:
             # a driver looks for its file where the daemon was started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from labd import clock
@@ -15,6 +16,7 @@ from labd.lab.config import LabConfig, LabError
 from labd.lab.device import Device, Poll
 from labd.lab.dosing import WeighedDose, check_doses
 from labd.lab.equipment import Equipment, Find, check_roles, limits_of
+from labd.lab.findings import Findings
 from labd.lab.inventory import Inventory
 from labd.lab.places import Places
 from labd.lab.rules import rules_of, safe_actions
@@ -53,6 +55,9 @@ class Lab:
         equipment = Equipment(config.devices, config.deck, config.base, findings, today, overrides or {}, find)
         classes = equipment.classes()
         drivers = equipment.drivers(classes)
+        # told with the drivers, which are made with them: not a second time
+        quiet = replace(equipment, findings=Findings(None))
+        self.calibrations = {name: quiet.calibrations(name) for name in config.devices}
         check_roles(config.roles, tuple(config.devices), classes, findings)
         self.limits = {
             name: limits_of(name, config.devices[name], cls.actions, findings) for name, cls in classes.items()

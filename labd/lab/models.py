@@ -121,6 +121,9 @@ class DeviceConfig(Part):
         dict[str, LimitText], Field(description="By action and parameter, never looser than the driver's own.")
     ] = Field(default_factory=dict)
     positions: Annotated[Path | None, Field(description="The file of an arm's taught positions.")] = None
+    calibrations: Annotated[
+        Path | None, Field(description="The file of its calibrations; one that is not there holds none yet.")
+    ] = None
     maintenance: Annotated[Maintenance | None, Field(description="Set while somebody works on the device.")] = None
     safe_by: Annotated[
         SafeBy | None, Field(description="What makes it safe when its own link is lost while it acts.")

@@ -43,7 +43,8 @@ class Taught(Part):
 
     @property
     def position(self) -> Position:
-        return Position(self.pose, self.taught.isoformat() if self.taught else "", self.by)
+        taught = self.taught.isoformat() if self.taught else ""
+        return Position(self.pose, taught, self.by, self.ends.isoformat() if self.ends else "")
 
 
 _File = dict[str, Taught]

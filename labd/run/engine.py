@@ -21,6 +21,7 @@ from labd.lab.samples import BESIDE, NAME, SAMPLES
 from labd.protocol import Protocol
 from labd.protocol.parameters import told
 from labd.protocol.proofs.material import needs as counted
+from labd.run.by_hand import ByHand
 from labd.run.commanding import Commanding
 from labd.run.facts import facts_of
 from labd.run.history import FOLDED, History, fold
@@ -54,6 +55,7 @@ class Engine(Commanding):
         super().__init__(lab, journal)
         self.signals = signals
         self.guards = Guards(lab, journal, self._ordered, self._using)
+        self.by_hand = ByHand(lab, journal, signals, self.reservations, self._using, self.worker)
         self.ready = asyncio.Event()
         self._resumes = resume
         self.homes = Homes(lab, self.worker)
@@ -81,6 +83,7 @@ class Engine(Commanding):
         forget += [self.journal.on_commit(self._tell), self.lab.bus.subscribe(self._device_changed, DeviceState)]
         try:
             async with asyncio.TaskGroup() as self._group:
+                await self.by_hand.take_up(self._group)
                 await self._go_on(resumed)
                 self._group.create_task(self.guards.run(), name="guards")
                 self._group.create_task(self.scheduler.run(), name="scheduler")
@@ -149,6 +152,10 @@ class Engine(Commanding):
             self._early.clear()
             self._settled.set()
             self.queue.reconsider()
+
+    async def leave_all(self) -> None:
+        """Lets go of all runs, and of what people have ordered by hand."""
+        await asyncio.gather(super().leave_all(), self.by_hand.leave())
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(

@@ -8,6 +8,7 @@ from typing import Any
 
 from labd import clock
 from labd.lab.inventory import Shortage
+from labd.lab.validity import VALIDITY
 from labd.protocol.messages import Ask, Do, Input
 from labd.run.answers import AnswerError, typed_answer
 from labd.run.lifecycle import CommandRefusedError
@@ -117,7 +118,7 @@ class Desk:
     def ask_supply(self, step: str, token: str, shortage: Shortage) -> None:
         """Asks for what is missing for a step, with how much is there then where a volume is meant."""
         typed = None if shortage.least is None else Input("quantity", "µL", min=round(shortage.least, 3))
-        choices = () if typed is not None else ("refilled",)
+        choices = () if typed is not None else ("go on",) if shortage.thing == VALIDITY else ("refilled",)
         more = {"thing": shortage.thing, "place": shortage.place}
         self._pose("supply", shortage.text, choices, step, token, typed, more)
 

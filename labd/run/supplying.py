@@ -1,11 +1,16 @@
-"""A run whose action lacks material, tips, a part or room: suspended, it asks, and goes on once that is there."""
+"""A run whose action lacks something: suspended, it asks, and goes on once that is there.
+
+Material, tips, a part, room; or a taught position or a calibration that is still good.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from labd import clock
 from labd.lab.inventory import Shortage, StockError
+from labd.lab.validity import VALIDITY, expired
 from labd.protocol import messages as m
 from labd.run.agenda import Urgency
 from labd.run.asking import Asking
@@ -27,13 +32,14 @@ class Supplying(Asking):
 
     def __init__(self, id: str, sample: str, performer: Performer) -> None:  # noqa: A002 - the word of the field
         super().__init__(id, sample, performer)
+        self._agreed: set[str] = set()  # what is no longer good, and a person goes on with
         self._dry: dict[str, m.Do] = {}  # the steps that lack something; their commands are deferred
         self._inventory = performer.lab.inventory
         self._blind = self._inventory.on_change(self._stock_changed)
 
     def _lacks(self, command: m.Do, order: Order) -> bool:
         """Whether something is missing for an order; then the run is suspended, and asks for it."""
-        shortage = self._inventory.shortage(self._performer.recorder.deed(order))
+        shortage = self._missing(order)
         step = command.step_id
         if shortage is None:
             self._supplied_now(step, REFILLED)
@@ -90,7 +96,9 @@ class Supplying(Asking):
         """Books what a person has put there; asks again where that cannot be, or is not enough."""
         command = self._dry.get(question.step)
         shortage = self._shortage_of(command) if command is not None else None
-        if shortage is not None:
+        if shortage is not None and shortage.thing == VALIDITY:
+            self._agreed.add(shortage.place)
+        elif shortage is not None:
             try:
                 await self._inventory.refill(shortage, value, by=by)
             except StockError as error:
@@ -108,7 +116,13 @@ class Supplying(Asking):
             order = make_order(self._performer.lab, self.id, self.sample, self.machine.state, bound, command)
         except OrderRefusedError:
             return None
-        return self._inventory.shortage(self._performer.recorder.deed(order))
+        return self._missing(order)
+
+    def _missing(self, order: Order) -> Shortage | None:
+        """What an order lacks: material, or a position or calibration that is still good."""
+        lab, today = self._performer.lab, clock.now().date()
+        short = self._inventory.shortage(self._performer.recorder.deed(order))
+        return short or expired(lab, order.bound.device, order.parameters, today, self._agreed)
 
     def _ask_anew(self, step: str, problem: str) -> None:
         """After an answer: the same question once more where something is missing still."""

@@ -51,6 +51,8 @@ async def order_all(engine: Engine, command: Command, *, by: str, cause: str | N
     ordered = [NewEvent("lab.ordered", {"command": command.value, "by": by, "cause": cause})]
     why = f"{command.value} of all runs"
     ordered.append(engine.queue.stop_starting(by=by, why=f"{why}, {cause}" if cause else why))
+    if command is not Command.HOLD:
+        engine.by_hand.end_all(why)
     runs, safe, told = await asyncio.gather(
         engine.command_all(command, by=by, cause=cause),
         make_all_safe(engine.lab, f"abort by {by}") if command is Command.ABORT else _nothing(),

@@ -55,10 +55,11 @@ TRANSCRIPTS = «FOLDER»
 
     async def told() -> None:
         async with stage(SUBJECT, tmp_path) as bench:
-            before = bench.seen(), await bench.driver.read_state()
-            for action, parameters in SUBJECT.acts()[:1]:
+            seen = [(bench.seen(), await bench.driver.read_state())]
+            for action, parameters in SUBJECT.acts():
                 await bench.act(action, parameters)
-            assert (bench.seen(), await bench.driver.read_state()) != before
+                seen.append((bench.seen(), await bench.driver.read_state()))
+            assert any(later != seen[0] for later in seen)
 
     run(told(), VirtualTimeline())
 '''

@@ -98,7 +98,8 @@ def new_driver(name: str, link: str, role: str, into: Path) -> Written:
     plan.transcript.write_text(recorded(plan.driver, plan.simulator, link), encoding="utf-8")
     files = (plan.driver, plan.simulator, plan.test, plan.transcript)
     more = (plan.pyproject,) if plan.pyproject is not None else ()
-    return Written((*files, *more), name, f"{plan.driver_module}:DRIVER", KINDS[link].example)
+    reference = f"{plan.driver_module}:DRIVER" if plan.own else name
+    return Written((*files, *more), name, reference, KINDS[link].example)
 
 
 def _check(name: str, link: str, role: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -45,11 +45,15 @@ class About(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A taught position of an arm: x, y, z in mm and three angles in degrees, in the arm's base frame."""
+    """A taught position of an arm: x, y, z in mm and three angles in degrees, in the arm's base frame.
+
+    `taught` and `ends` are days, `2026-01-31`: when it was taught, and the last one on which it is good; empty: unsaid.
+    """
 
     pose: tuple[float, float, float, float, float, float]
     taught: str = ""
     by: str = ""
+    ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,14 @@ class Setup:
         settings: its `settings`, not yet validated.
         positions: taught positions by the name of the place.
         deck: the labware on its own deck.
+        calibrations: what was said of it with `labd device NAME calibrate`, as text, by name.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     positions: Mapping[str, Position] = field(default_factory=dict)
     deck: tuple[Labware, ...] = ()
+    calibrations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,13 @@ class Driver(ABC):
     Settings: ClassVar[type[Settings]] = Settings
     Signals: ClassVar[type[Signals]] = Signals
     actions: ClassVar[dict[str, Action]] = {}
+    packages: ClassVar[Mapping[str, str]] = {}
+    """Modules that are imported only when it is used, each with what `pip install` is told; `labd doctor` looks."""
+    found_at: ClassVar[Mapping[str, int]] = {}
+    """Addresses of its devices, with `{host}` or `{port}` (a serial one), and at which TCP port `labd scan` looks
+    (0: at serial ones)."""
+    usb: ClassVar[tuple[str, ...]] = ()
+    """Of USB ports that are certainly its devices': `vid:pid` in hexadecimal, or `vid:pid:product` as it begins."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -156,6 +169,17 @@ class Driver(ABC):
         self.name = setup.name
         self.setup = setup
         self.settings = type(self).Settings.model_validate(setup.settings)
+
+    @classmethod
+    async def identify(cls, address: str) -> About | None:
+        """Asks what is at an address whether it is a device of this driver; None: it is not, or says nothing.
+
+        Called by `labd scan` of devices that nobody has configured: it may send only what asks, what moves and switches
+        nothing on any device that could be there, and takes a few seconds at most. Raises nothing but DeviceError and
+        ValueError, which count as no. By default nothing is asked.
+        """
+        del address
+        return None
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -183,6 +207,21 @@ class Driver(ABC):
         """
         said = getattr(self.settings, "address", None) or getattr(self.settings, "port", None)
         return _place(said) if isinstance(said, str) else None
+
+    async def pose(self) -> tuple[float, float, float, float, float, float] | None:
+        """Where an arm stands: x, y, z in mm and three angles in degrees, as positions are taught; None: who knows.
+
+        Only of an arm that knows: one that is not homed raises Rejected.
+        """
+        return None
+
+    def know_position(self, name: str, position: Position) -> None:
+        """Told that a position was taught while it is at work."""
+        self.setup = replace(self.setup, positions={**self.setup.positions, name: position})
+
+    def know_calibration(self, name: str, value: str) -> None:
+        """Told that something was calibrated while it is at work."""
+        self.setup = replace(self.setup, calibrations={**self.setup.calibrations, name: value})
 
     def tips_by_volume(self) -> tuple[TipRange, ...]:
         """Which tips a pipetting robot takes for which volumes, the smallest first; empty where it cannot tell."""
@@ -220,6 +259,10 @@ class Driver(ABC):
     @abstractmethod
     async def safe_state(self, unit: str | None = None) -> None:
         """Makes a unit, or all, safe: no motion, no voltage on a cell. Idempotent; may be called at any time."""
+
+    async def time(self) -> datetime | None:
+        """The device's own clock, with its zone; None where it has none, or nobody can ask."""
+        return None
 
     async def cancel(self, action_id: str) -> None:
         """Ends a running action in order; the action's own method then returns its partial result.

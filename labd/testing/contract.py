@@ -84,6 +84,7 @@ CHECKS: tuple[Check, ...] = (
         replay.transcripts_replay_on_the_simulator,
         links.read_state_stands_a_hostile_link,
         links.read_state_in_mid_reply_is_cut,
+        links.connecting_to_nothing_is_told,
         links.closing_is_harmless,
         links.safe_state_may_be_called_at_any_time,
         actions.every_action_can_be_done,

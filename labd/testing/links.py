@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 
 from labd.sdk import DeviceError
-from labd.testing.stage import POLL_LIMIT, SAFE_LIMIT, Stage, by_unit, stage, within
+from labd.testing.stage import CONNECT_LIMIT, POLL_LIMIT, SAFE_LIMIT, Stage, by_unit, stage, within
 from labd.testing.subject import Subject
 from labd.testing.wire import LATE, Weather
 
@@ -49,6 +49,29 @@ async def read_state_in_mid_reply_is_cut(subject: Subject, directory: Path) -> N
             await within(POLL_LIMIT, poll, "read_state")
         await bench.wire.mend()
         await bench.recovered()
+
+
+async def connecting_to_nothing_is_told(subject: Subject, directory: Path) -> None:
+    """Nobody there, or somebody who says nothing: `connect` raises a DeviceError in time; later it connects."""
+    async with stage(subject, directory) as bench:
+        await bench.driver.close()
+        await bench.wire.cut()
+        await _refused(bench, "nobody is there")
+        await bench.wire.mend()
+        bench.wire.weather = Weather.SILENT
+        await _refused(bench, "nothing is said")
+        bench.wire.weather = Weather.SOUND
+        await bench.connect()
+        await bench.poll()
+
+
+async def _refused(bench: Stage, why: str) -> None:
+    try:
+        await within(CONNECT_LIMIT, bench.driver.connect(), "connect")
+    except (DeviceError, TimeoutError):
+        await bench.driver.close()
+        return
+    raise AssertionError(f"{why}, and `connect` returns as if it were connected")
 
 
 async def closing_is_harmless(subject: Subject, directory: Path) -> None:

@@ -104,8 +104,10 @@ def served(tmp_path: Path) -> Served:
     """Serves a lab with one press; `listen` for TCP besides; more of lab.yaml."""
 
     @contextlib.asynccontextmanager
-    async def serve(listen: str | None = None, **lab_yaml: Any) -> AsyncIterator[Bench]:
-        lab = toy_lab(tmp_path, {"press": "press"}, **lab_yaml)
+    async def serve(
+        listen: str | None = None, toys: dict[str, str] | None = None, **lab_yaml: Any
+    ) -> AsyncIterator[Bench]:
+        lab = toy_lab(tmp_path, toys or {"press": "press"}, **lab_yaml)
         lab.config.directory.mkdir(parents=True, exist_ok=True)
         journal = await Journal.open(lab.config.directory / "journal.sqlite")
         signals = await SignalStore.open(lab.config.directory / "signals.sqlite")

@@ -77,6 +77,12 @@ MISTAKES = {
         "    async def cancel(self, action_id: str) -> None:\n        pass\n\n    # ── after the fact",
         "must be Rejected",
     ),
+    "silence is taken for a device": (
+        "connecting_to_nothing_is_told",
+        "        try:\n            state = await self._state()\n",
+        "        return About()\n        try:\n            state = await self._state()\n",
+        "as if it were connected",
+    ),
     "closing raises": (
         "closing_is_harmless",
         "        await self._link.close()\n\n    async def read_state",

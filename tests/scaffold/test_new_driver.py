@@ -79,6 +79,19 @@ def test_what_is_written_is_clean(toys: dict[str, Written]) -> None:
         assert ended.returncode == 0, f"{tool}: {ended.stdout}{ended.stderr}"
 
 
+def test_their_own_tests_pass(toys: dict[str, Written]) -> None:
+    folder = folder_of(toys)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-k", "bench"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"{len(SAMPLE)} passed" in ended.stdout, ended.stdout + ended.stderr
+
+
 # ── in labd's own checkout ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -124,6 +124,17 @@ def test_no_address_of_a_real_device_is_left(lab: Path, tmp_path: Path) -> None:
     assert all(device.simulator is not None for device in made.devices.values())
 
 
+def test_a_dry_run_of_an_opc_ua_device_needs_no_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "labd: 1\nlab: bench\nstore: store\ndevices:\n  box:\n    driver: opcua_glovebox\n    settings:\n"
+        '      {address: "opc.tcp://10.0.0.7:4840/box", user: labd, password_file: /etc/labd/box,\n'
+        "       security: basic256sha256, certificate: /etc/labd/labd.der, private_key: /etc/labd/labd.pem}\n"
+    )
+    made = dry_lab(load_lab(path), tmp_path / "dry", 3, frozenset({"box"}))
+    assert made.devices["box"].settings == {"address": "opc.tcp://127.0.0.1:0/box", "user": "labd"}
+
+
 def test_only_the_devices_that_a_run_can_meet_are_simulated(lab: Path) -> None:
     config = load_lab(lab)
     roles = {"stat1": "potentiostat", "stat2": "potentiostat", "press": "crimper"}

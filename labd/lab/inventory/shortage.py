@@ -14,8 +14,8 @@ class Shortage:
     """What is missing for an action.
 
     Args:
-        thing: `liquid`, `room`, `tips` or `part`.
-        place: where to refill.
+        thing: `liquid`, `room`, `tips` or `part`; or `validity` (see labd.lab.validity).
+        place: where to refill; for `validity` the device and the name.
         text: for people.
         least: µL that must be in the well, its dead volume too; None where no volume is asked for.
     """
