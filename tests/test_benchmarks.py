@@ -56,18 +56,23 @@ def test_what_is_lost_is_told_by_the_devices_own_count() -> None:
     sent = [publish("d1", seq, count, now) for seq, count in enumerate((5, 6, 8, 9), 1)]
     sent += [publish("d2", 1, 1, now - SILENT - 1), publish("d2", 2, 2, now - SILENT - 0.9)]
 
+    subscribed = threading.Event()
+
     def serve() -> None:
         link, _ = server.accept()
-        for answer in (b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00", b"".join(sent)):
-            if answer[0] != 0x30:
+        with link:
+            for answer in (b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00"):
                 link.recv(4096)
-            link.sendall(answer)
+                link.sendall(answer)
+            subscribed.wait(30)
+            link.sendall(b"".join(sent))
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve)
         thread.start()
         subscriber = Subscriber(server.getsockname()[1], "#")
         subscriber.looking, subscriber.began = True, now - 1.0
+        subscribed.set()
         while subscriber.got < len(sent):
             subscriber.take()
         thread.join()

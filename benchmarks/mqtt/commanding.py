@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from labd.journal.schema import JOURNAL, transaction
 
 ROWS = 4  # a command's: taken, answered, and what is kept of it twice
 ANSWER = 30.0  # s
+SETTLE = 3  # round trips and commits; what a run does after an order is not part of the next
 PROTOCOL = """\
 labd: 1
 protocol: idle
@@ -38,6 +40,7 @@ states:
   wait: {wait: 90 h, next: done}
   done: {end: complete}
 """
+DATA = json.dumps({"command_id": "x" * 32, "by": "bench", "over": "mqtt", "state": "accepted"})
 COLD = 10  # commands before those that are measured
 
 
@@ -128,28 +131,43 @@ async def _once(work: Callable[[], Awaitable[object]], into: list[float], began:
     return start
 
 
+class Bare:
+    """A round trip and a commit, as one by one they would be without a daemon."""
+
+    def __init__(self, one: Person, connection: sqlite3.Connection, found: Spent) -> None:
+        self._one, self._connection, self._found = one, connection, found
+        self._seq = 0
+
+    async def once(self) -> None:
+        await _once(self._one.trip, self._found.trip)
+        rows = [
+            (self._seq + number, "2026-01-01T08:00:00.000000Z", None, "command.answered", DATA, "0" * 64)
+            for number in range(1, ROWS + 1)
+        ]
+        self._seq += ROWS
+        start = time.perf_counter()
+        with transaction(self._connection):
+            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._found.commit.append(time.perf_counter() - start)
+
+
 async def spent(port: int, folder: Path, times: int) -> Spent:
-    """Round trips, commits and commands in turn, `times` of each."""
-    found, data = Spent(), json.dumps({"command_id": "x" * 32, "by": "bench", "over": "mqtt", "state": "accepted"})
+    """Round trips, commits and commands in turn, `times` of each command."""
+    found = Spent()
     with contextlib.closing(JOURNAL.connect(folder / "bare.sqlite")) as connection:
         async with person(port) as one:
+            bare = Bare(one, connection, found)
             await _ready(one)
-            run = (await _commanded(one, "start", {"protocol": PROTOCOL, "name": "idle.yaml"}, [], []))["result"]["run"]
-            for turn in range(times):
-                await _once(one.trip, found.trip)
-                rows = [
-                    (seq, "2026-01-01T08:00:00.000000Z", None, "command.answered", data, "0" * 64)
-                    for seq in range(turn * ROWS + 1, (turn + 1) * ROWS + 1)
-                ]
-                start = time.perf_counter()
-                with transaction(connection):
-                    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-                found.commit.append(time.perf_counter() - start)
-                for verb in VERBS:
-                    arguments = {"all": True} if verb == "hold all" else {"run": run}
-                    await _commanded(one, verb.split()[0], arguments, found.accepted[verb], found.done[verb])
-                    if verb == "hold all":  # it holds the run as well
-                        await _commanded(one, "unhold", {"run": run}, [], [])
+            for _ in range(times):
+                await bare.once()
+                await _commanded(one, "hold", {"all": True}, found.accepted["hold all"], found.done["hold all"])
+            told = await _commanded(one, "start", {"protocol": PROTOCOL, "name": "idle.yaml"}, [], [])
+            order = {"run": told["result"]["run"]}
+            for _ in range(times):
+                for verb in ("hold", "unhold"):
+                    for _ in range(SETTLE):
+                        await bare.once()
+                    await _commanded(one, verb, order, found.accepted[verb], found.done[verb])
     return found
 
 
