@@ -26,7 +26,7 @@ from labd.run.lifecycle import Command
 from labd.telemetry import limits, payloads
 from labd.telemetry.known import AHEAD, Known, Memory
 from labd.telemetry.limits import URGENT, Bucket, Hand, id_in, no_number
-from labd.telemetry.publisher import Incoming, Session
+from labd.telemetry.publisher import Incoming, Session, brief
 from labd.telemetry.replies import Replies
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.users import denied
@@ -89,7 +89,7 @@ class Commands:
         try:
             user, verb = self._topics.commanded(incoming.topic)
         except TopicError as error:
-            self._warn("no command", incoming.topic, str(error))
+            self._warn("no command", incoming.topic, brief(str(error)))
             return
         asked = Asked(user, verb, incoming.retained, incoming.answer_to, incoming.correlation)
         try:
@@ -136,7 +136,7 @@ class Commands:
         """A line in the log; not one for each of a flood."""
         if self._lines.take():
             more = {"unlogged": self._unlogged} if self._unlogged else {}
-            log.warning(event, topic=topic, problem=problem, **more)
+            log.warning(event, topic=brief(topic), problem=problem, **more)
             self._unlogged = 0
         else:
             self._unlogged += 1

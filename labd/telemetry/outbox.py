@@ -29,7 +29,7 @@ from labd.telemetry.unsendable import Unsendable
 
 log = structlog.get_logger(__name__)
 
-MARK_EVERY = 1.0  # s between two marks handed to the journal; a kill sends again what was acknowledged since the last
+MARK_EVERY = 1.0  # s of the machine between two marks for the journal; a kill sends again what was acknowledged since
 MARK_AFTER = 10_000  # or so many events
 RUNS = 5_000  # whose numbers are remembered; of others they are counted anew
 
@@ -85,7 +85,7 @@ class Outbox:
                     if self._keeper.mark > stood:
                         backoff, stood = Backoff(), self._keeper.mark
                     if not self._unsendable.settled(refused):
-                        await asyncio.sleep(backoff.ended(0.0))
+                        await asyncio.sleep(clock.of_machine(backoff.ended(0.0)))
                     continue
                 await self._wait_for_more()
         finally:
@@ -101,7 +101,7 @@ class Outbox:
     async def _wait_for_more(self) -> None:
         """The mark of what was sent may wait for a moment: what comes meanwhile shares its commit."""
         try:
-            async with asyncio.timeout(MARK_EVERY if self._marked != self._keeper.mark else None):
+            async with asyncio.timeout(clock.of_machine(MARK_EVERY) if self._marked != self._keeper.mark else None):
                 await self._committed.wait()
         except TimeoutError:
             self._mark()
@@ -144,7 +144,9 @@ class Outbox:
         """Waits for the broker to take something of what is under way."""
         await flight.some()
         self._take_up_to(flight.settle())
-        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
+        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= clock.of_machine(
+            MARK_EVERY
+        ):
             self._mark()
 
     def _take_what_is_there(self, flight: Flight) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 import structlog
 
 from labd.telemetry import payloads
-from labd.telemetry.publisher import Message, PublishError, PublishRefused, Session, acknowledged
+from labd.telemetry.publisher import Message, PublishError, PublishRefused, Session, acknowledged, brief
 from labd.telemetry.topics import Topics
 
 log = structlog.get_logger(__name__)
@@ -109,7 +109,7 @@ class Replies:
             try:
                 await acknowledged(head.sent)
             except PublishRefused as refused:
-                log.warning("answer refused", topic=refused.topic, reason=refused.reason)
+                log.warning("answer refused", topic=brief(refused.topic), reason=refused.reason)
             self._waiting.popleft()
             self._under_way -= 1
             self._suspects = max(0, self._suspects - 1)
@@ -124,7 +124,7 @@ class Replies:
             head = self._waiting[0]
             head.losses += 1
             if head.losses >= (MOST_LOSSES if head.reply is None else MOST_OWN_LOSSES):
-                log.warning("answer left out: the broker ends the connection over it", topic=head.message.topic)
+                log.warning("answer left out: the broker ends the connection over it", topic=brief(head.message.topic))
                 self._waiting.popleft()
                 self._under_way, self._suspects = 0, self._suspects - 1
         for one in islice(self._waiting, self._under_way):

@@ -32,7 +32,7 @@ FRAME = 16  # bytes of a packet beside topic and payload, at most
 SUSPECT = 1_000  # bytes; every broker takes less, and without its data an event has some hundred
 ALONE = 3  # connections in a row that end with the same larger event as the oldest under way: it is suspected
 ENDS = 5  # and so many, the last ones in a trial: that is why
-LONGEST = 30.0  # s; that a connection is looked at before a trial
+LONGEST = 30.0  # s of the machine; that a connection is looked at before a trial
 SILENT = 3  # connections in a row on which the broker acknowledges nothing: a person should know
 
 
@@ -72,7 +72,7 @@ class Unsendable:
     @property
     def look(self) -> float:
         """How many s this connection is to be looked at before anything is sent."""
-        return min(2 * self._lived + 1.0, LONGEST) if self._looking else 0.0
+        return min(2 * self._lived + clock.of_machine(1.0), clock.of_machine(LONGEST)) if self._looking else 0.0
 
     def looked(self) -> None:
         """The connection has stood for so long."""
