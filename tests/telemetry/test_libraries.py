@@ -33,6 +33,8 @@ READ = ("_client", "_connected", "_disconnected", "_keepalive", "_logger", "_loo
 """Its attributes that labd reads."""
 
 CALLED = {
+    "_packet_handle": (),
+    "_send_puback": ("mid",),
     "_packet_queue": ("command", "packet", "mid", "qos", "info"),
     "_reset_sockets": ("sockpair_only",),
     "_sock_close": (),
@@ -42,7 +44,7 @@ CALLED = {
 }
 """Methods of paho's client."""
 
-MEND = "move labd.telemetry.client and .wire to it, or hold the library below this release in pyproject.toml"
+MEND = "move labd.telemetry.client, .reading and .wire to it, or hold the library below this release in pyproject.toml"
 
 
 def takes(where: type, name: str) -> tuple[str, ...] | None:
@@ -84,6 +86,8 @@ async def test_the_attributes_that_are_read_are_there() -> None:
     assert isinstance(client._disconnected, asyncio.Future), told("aiomqtt", "_disconnected")
     for name in ("_sock", "connect_timeout", "max_inflight_messages"):
         assert hasattr(client._client, name), told("paho-mqtt", name)
+    packet: Any = client._client._in_packet
+    assert {"command", "packet"} <= set(packet), told("paho-mqtt", "_in_packet")
 
 
 def test_what_stands_in_for_pahos_own_is_like_it() -> None:
