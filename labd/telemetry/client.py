@@ -32,6 +32,7 @@ from labd.telemetry.publisher import (
     PublishRefused,
     Session,
     TakenOver,
+    Unanswered,
     brief,
 )
 from labd.telemetry.reading import FAILURE, Forgiving
@@ -41,7 +42,7 @@ KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s of the machine; for the broker's CONNACK
 GOODBYE_LIMIT = 2.0  # s of the machine
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
-TAKEN_OVER = 142  # reason code of the broker's DISCONNECT
+ENDS = {141: Unanswered, 142: TakenOver}  # reason codes of DISCONNECT: keep-alive timeout, session taken over
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -250,8 +251,8 @@ class _Client(aiomqtt.Client):
         ended = self._disconnected
         known = ended.exception() if ended.done() and not ended.cancelled() else None
         code = getattr(known, "rc", None)
-        taken_over = isinstance(code, ReasonCode) and code.value == TAKEN_OVER
-        return (TakenOver if taken_over else ConnectionLost)(f"{what}: {known or otherwise}")
+        kind = ENDS.get(code.value, ConnectionLost) if isinstance(code, ReasonCode) else ConnectionLost
+        return kind(f"{what}: {known or otherwise}")
 
     async def end(self) -> None:
         """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""

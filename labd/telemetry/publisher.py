@@ -24,6 +24,10 @@ class TakenOver(ConnectionLost):
     """The broker ended it for another connection under the same client id (MQTT 5 says so)."""
 
 
+class Unanswered(ConnectionLost):
+    """It was given up here, since the broker said no word any more: it has not closed it."""
+
+
 TOO_LARGE = "Packet too large"  # MQTT 5's name of the reason
 
 
@@ -128,11 +132,11 @@ ANSWER_LIMIT = 60.0  # s of the machine; a broker that acknowledges nothing for 
 
 
 async def acknowledged(future: asyncio.Future[None]) -> None:
-    """Waits for what `send` gave. Raises what it raises; ConnectionLost also when the broker is stuck."""
+    """Waits for what `send` gave. Raises what it raises; Unanswered when the broker is stuck."""
     if not future.done():
         await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
     if not future.done():
-        raise ConnectionLost(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
+        raise Unanswered(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
     future.result()
 
 
