@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labd.lab.config import load_lab
-from labd.telemetry import limits
+from labd.telemetry import limits, replies
 from labd.telemetry.setup import plan_of
 from labd.telemetry.setup.texts import acl, configuration
 from labd.telemetry.users import LEAST, ROLES
@@ -31,8 +31,10 @@ def users() -> Iterator[str]:
         lines.append(f"| {what} | {' | '.join(may)} |")
     yield "\n".join(lines)
     yield (
-        f"A command has {limits.LARGEST / 1e6:g} MB at most, its response topic and correlation data "
-        f"{limits.LONGEST} bytes. {limits.IN_HAND_OF_ONE} commands of a user, and {limits.IN_HAND} of all, may be "
+        f"A command has {limits.LARGEST / 1e6:g} MB at most, its correlation data {limits.LONGEST} bytes, its response "
+        f"topic {replies.MOST_BYTES} bytes and {replies.MOST_LEVELS} levels: to a longer one, or one with control "
+        "characters, nothing is sent beside `reply/USER/`. "
+        f"{limits.IN_HAND_OF_ONE} commands of a user, and {limits.IN_HAND} of all, may be "
         "without an answer at a time; hold, stop and abort are counted apart from the others. What is more is rejected "
         "with the words to give it again, and is not remembered: the same `command_id` may be sent again. A response "
         "topic below the user's own `reply/USER/` is served too: it is where the ACL lets labd write."

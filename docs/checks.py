@@ -19,6 +19,7 @@ OF_A_LAB = frozenset({"P210", "P501", "P502", "P503", "P504", "P505", "P506", "W
 OF_A_RUN = {"P401": {"force": "12 kN"}}
 """Codes that are only told when a run is started with these values."""
 ELSEWHERE = {
+    "F": "`labd simulate --faults` and `labd-sim --faults`, of files of faults",
     "L": "`labd check --lab`, of lab.yaml",
     "P6": "`labd import`, of files of other programs",
     "T": "`labd submit`, of tables of samples, and `labd pair`, of tables of electrodes",

@@ -11,6 +11,7 @@ from pathlib import Path
 from access import broker
 from checks import checks
 from devices import devices
+from faults import faults
 from language import language
 from mqtt import asyncapi, mqtt
 from tables import table
@@ -58,6 +59,7 @@ def pages() -> dict[Path, str]:
         "language": language,
         "checks": checks,
         "devices": devices,
+        "faults": faults,
     }
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
     return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}

@@ -108,7 +108,9 @@ def _commands() -> Iterator[str]:
     )
     yield (
         "`command_id` is of the sender's making, new for each command. One that was seen before, also before a "
-        "restart, is answered as it was then and not done again; answers are kept for a day. A command that is "
+        "restart, is answered as it was then and not done again; answers are kept for a day. Where the daemon ended "
+        "between `accepted` and the end, the next one tells it: of hold, stop and abort of a run when it comes, else "
+        "`failed`, and to look at the lab. A command that is "
         "retained or expired is rejected. Times are the machine's, also where the lab's clock is scaled. Without an "
         "answer after `expires_at`, look at the lab's state: send again only with the same `command_id`."
     )

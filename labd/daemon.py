@@ -50,15 +50,17 @@ class Daemon:
         config: lab.yaml.
         simulators: whether the simulators that lab.yaml asks for run in this process.
         outward: whether others can talk to it: the API and MQTT.
+        faults: what goes wrong with the simulators (`simulators.faults.model.Faults`).
     """
 
-    def __init__(self, config: LabConfig, *, simulators: bool = True, outward: bool = True) -> None:
+    def __init__(self, config: LabConfig, *, simulators: bool = True, outward: bool = True, faults: Any = None) -> None:
         self.config = config
         self.boot_id = uuid.uuid4().hex[:12]
         self.started = clock.stamp()
         self.state = "starting"
         self._with_simulators = simulators
         self._outward = outward
+        self._faults = faults
         self._stop = asyncio.Event()
         self._abort = asyncio.Event()
         self._anew = asyncio.Event()  # safe mode has ended: this start must stand once more
@@ -158,12 +160,18 @@ class Daemon:
         from simulators._kit.host import HostError, SimulatorHost
 
         raw = self.config.model_dump(mode="json", exclude={"base"})
-        self.host = SimulatorHost(raw, self.config.base, self.config.directory / "simulators")
+        self.host = SimulatorHost(raw, self.config.base, self.config.directory / "simulators", None, self._faults)
         try:
             overrides: dict[str, dict[str, Any]] = await self.host.start()
         except HostError as error:
             raise LabError(str(error)) from error
         stack.push_async_callback(self.host.stop)
+        if self._outward:
+            from simulators.faults.control import SOCKET, Control
+
+            control = Control(self.host, self.config.directory / "simulators" / SOCKET)
+            await control.start()
+            stack.push_async_callback(control.stop)
         # What people say that they have loaded or taken out is so for the simulators as well.
         stack.callback(self.journal.on_commit(Hands(self.host.world).do))
         return overrides
@@ -305,13 +313,13 @@ def load_served(path: Path) -> LabConfig:
     return config
 
 
-def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = None) -> int:
+def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = None, faults: Path | None = None) -> int:
     """Runs the daemon until SIGTERM or SIGINT. Gives the exit status: 0, 1 failed, 2 bad input."""
     configure_logs(log_format)
     button.listen()
 
     async def main(config: LabConfig) -> None:
-        daemon = Daemon(config, simulators=simulators)
+        daemon = Daemon(config, simulators=simulators, faults=wrong)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.request_stop)
@@ -320,8 +328,16 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
             daemon.request_abort()
         await daemon.run()
 
+    reading = lab_path
     try:
         config = load_served(lab_path)
+        wrong = None
+        if faults is not None:
+            from labd.faults import load_faults
+
+            reading = faults
+            wrong = load_faults(faults, config, simulated=True)
+            reading = lab_path
         clock.run(main(config), clock.timeline_of(config.clock_kind, config.directory))
     except (InputErrors, LabError, JournalError, SignalError) as error:
         told: BaseException = error
@@ -334,7 +350,7 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
         told = found
     else:
         return 0
-    said = f"{lab_path} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
+    said = f"{reading} does not hold\n{told}" if isinstance(told, InputErrors) else str(told)
     print(f"labd: {said}", file=sys.stderr)  # noqa: T201 - the log may go elsewhere; this is for whoever started it
     return 1 if isinstance(told, (JournalError, SignalError)) else 2
 

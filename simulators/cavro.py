@@ -17,6 +17,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.syringe import Barrel, Travel
 from simulators._kit.trial import Trial
 from simulators._kit.world import microlitres
+from simulators.faults.knobs import switch
 
 FIRMWARE = {"xcalibur": "P/N 30021545-C", "xlp6000": "P/N 30038165-D"}
 STEPS = {"xcalibur": 3000, "xlp6000": 6000}
@@ -90,6 +91,14 @@ class CavroSimulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {
+        "busy_stuck": switch("busy_stuck"),
+        "reply_lost": switch("reply_lost", counts=True),
+        "ignored": switch("unheard", counts=True),
+        "jam": switch("overload", counts=True),
+        "stuck_valve": switch("valve_jam", counts=True),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

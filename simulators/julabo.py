@@ -11,6 +11,7 @@ from labd import clock
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators.faults.knobs import switch
 
 VERSION = "JULABO CORIO CP Version 1.3"
 LEAST, MOST = -40.0, 150.0  # °C; working range
@@ -76,6 +77,14 @@ class JulaboSimulator(Simulator):
         power_dip (bool, once): at the next command it finds itself just switched on: first setpoint, and off.
         by_hand (bool): somebody has taken it over at its panel.
     """
+
+    FAULTS = {
+        "leak": switch("low_level"),
+        "slow": switch("slow", unit="1", default=3.0),
+        "ignored": switch("lost_setpoint", counts=True),
+        "by_hand": switch("by_hand"),
+    }
+    BY_HAND = {"tcp": "printf 'in_pv_00\\r' | nc -q 1 {host} {port}"}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -16,6 +16,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.syringe import Barrel
 from simulators._kit.trial import Trial
 from simulators._kit.world import microlitres
+from simulators.faults.knobs import switch
 
 FIRMWARE = "NV01.02.a"
 STEPS = 48_000
@@ -89,6 +90,14 @@ class Ml600Simulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {
+        "busy_stuck": switch("busy_stuck"),
+        "reply_lost": switch("reply_lost", counts=True),
+        "ignored": switch("unheard", counts=True),
+        "jam": switch("overload", counts=True),
+        "refused": switch("nak", counts=True),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -6,6 +6,7 @@ import zlib
 
 from simulators._kit.balance import BalanceSimulator, Reply
 from simulators._kit.simulator import Bench
+from simulators.faults.knobs import switch
 
 MODEL = "MS204TS Standard"
 FIRMWARE = "1.20 24.6.7.1361.781"
@@ -26,6 +27,13 @@ class MtSicsSimulator(BalanceSimulator):
         busy (bool): it adjusts itself, and can do nothing else.
         damaged (int, counts down): so many commands arrive damaged.
     """
+
+    FAULTS = {
+        **BalanceSimulator.FAULTS,
+        "busy_stuck": switch("busy"),
+        "ignored": switch("damaged", counts=True),
+    }
+    BY_HAND = {"tcp": "printf 'SI\\r\\n' | nc -q 1 {host} {port}"}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

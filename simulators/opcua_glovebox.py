@@ -15,6 +15,7 @@ from simulators._kit.host import read_yaml
 from simulators._kit.opcua import UaServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.trial import Trial
+from simulators.faults.knobs import switch
 
 NAMESPACE = "urn:labd:glovebox"
 CLOSED, OPEN, OPENING, CLOSING, PURGING = range(5)
@@ -176,6 +177,8 @@ class GloveboxSimulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {"jam": switch("door_stuck"), "guard_open": switch("inner_open")}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

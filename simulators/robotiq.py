@@ -16,6 +16,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import Cell, World
+from simulators.faults.knobs import switch
 
 OUTPUTS, INPUTS, COUNT = 1000, 2000, 3
 STROKES = {"2f85": 85.0, "2f140": 140.0, "hand_e": 50.0}  # mm
@@ -50,6 +51,13 @@ class RobotiqSimulator(Simulator):
     """
 
     trial = Trial(name="gripper", furnish=_lay, effect=lambda simulator: {"count": simulator.count})
+
+    FAULTS = {
+        "jam": switch("jam"),
+        "dropped_pick": switch("dropped_pick", counts=True),
+        "busy_stuck": switch("busy_stuck"),
+        "overheat": switch("hot"),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -7,6 +7,8 @@ import zlib
 
 from simulators._kit.balance import BalanceSimulator, Reply
 from simulators._kit.simulator import Bench
+from simulators.faults.knobs import switch
+from simulators.faults.words import Takes
 
 MODEL = "ENTRIS224-1S"
 SOFTWARE = "01-61-04"
@@ -29,6 +31,14 @@ class SbiSimulator(BalanceSimulator):
         error (number): it tells an error of its own.
         deaf (int, counts down): so many orders to tare or zero are not carried out.
     """
+
+    FAULTS = {
+        **BalanceSimulator.FAULTS,
+        "busy_stuck": switch("busy"),
+        "standby": switch("standby"),
+        "fail": switch("error", takes={"error": Takes("1", "its number", 54.0)}, make=lambda given, _: given["error"]),
+        "ignored": switch("deaf", counts=True),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

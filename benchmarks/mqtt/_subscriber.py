@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+SILENT = 1.0  # s
+
 
 def _text(text: str) -> bytes:
     return len(text).to_bytes(2, "big") + text.encode()
@@ -57,8 +59,9 @@ class Subscriber:
         self.looking = False
         self.began = 0.0
         self.latencies: list[float] = []
-        self.first: dict[str, int] = {}
+        self.first: dict[str, int] = {}  # by topic: how often the device had been read, as it counts itself
         self.last: dict[str, int] = {}
+        self.replied: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self._await(2)
         self.link.sendall(_packet(0x82, b"\x00\x01" + _text(pattern) + b"\x00"))
@@ -81,20 +84,28 @@ class Subscriber:
     def _look(self, body: bytes | bytearray, now: float) -> None:
         length = int.from_bytes(body[:2], "big")
         topic, told = body[2 : 2 + length].decode(), json.loads(body[2 + length :])
-        self.latencies.append(now - told["values"]["replied"]["v"])
-        self.first.setdefault(topic, told["seq"])
-        self.last[topic] = told["seq"]
+        values = told["values"]
+        self.replied[topic] = values["replied"]["v"]
+        self.latencies.append(now - self.replied[topic])
+        self.first.setdefault(topic, values["count"]["v"])
+        self.last[topic] = values["count"]["v"]
         self.counts[topic] = self.counts.get(topic, 0) + 1
 
     def tell(self) -> dict[str, Any]:
-        """Latencies in s, messages a second, and how many numbers are missing between the first and the last."""
-        missing = sum(self.last[topic] - self.first[topic] + 1 - count for topic, count in self.counts.items())
-        seconds = time.time() - self.began
+        """What came of what the devices were asked, by their own count.
+
+        `polls` a second were made; of those between the first and the last that came so many are `missing`. A device
+        of which nothing came in the last second is `silent`: what is missing of it at the end cannot be counted.
+        """
+        polls = sum(self.last[topic] - self.first[topic] + 1 for topic in self.counts)
+        now = time.time()
         return {
             "latencies": sorted(self.latencies),
-            "missing": missing,
-            "rate": len(self.latencies) / seconds,
+            "missing": polls - len(self.latencies),
+            "polls": polls / (now - self.began),
+            "rate": len(self.latencies) / (now - self.began),
             "topics": len(self.counts),
+            "silent": sum(now - replied > SILENT for replied in self.replied.values()),
         }
 
 
@@ -116,7 +127,7 @@ def main() -> None:
                     subscriber.looking = False
                     print(json.dumps(subscriber.tell()), flush=True)
                     subscriber.latencies, subscriber.counts = [], {}
-                    subscriber.first, subscriber.last = {}, {}
+                    subscriber.first, subscriber.last, subscriber.replied = {}, {}, {}
                 case []:
                     return
         if until and subscriber.got >= until:

@@ -18,19 +18,17 @@ from pathlib import Path
 import aiomqtt
 
 from benchmarks._figures import Figures
-from benchmarks.mqtt.brokers import NODELAY, broker
+from benchmarks.mqtt.brokers import DATA, NODELAY, VALUES, broker
 from benchmarks.mqtt.counting import Counter, counted
 from labd import clock
 from labd.journal import Journal, NewEvent
-from labd.lab.bus import Bus, SignalsRead, Value
+from labd.lab.bus import Bus, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry.outgoing import SIGNALS
 from labd.telemetry.payloads import RunEvent
 from labd.telemetry.service import Telemetry
 from labd.telemetry.signals import encode
 
-DATA = {"step": "crimp", "action": "press.crimp", "parameters": {"force": 7.8, "dwell": 2.0}, "token": "t" * 40}
-VALUES = {name: Value(3.7, "V", "good") for name in ("voltage", "current", "range", "overload", "temperature")}
 UNDER_WAY = 20  # of QoS 1, as paho sends them
 AHEAD = SIGNALS // 2  # signals told before the subscriber has them: the queue is not to overflow
 
@@ -56,13 +54,14 @@ async def bare(port: int, qos: int, payload: bytes, number: int) -> Speed:
     async with counted(port, "bare/#") as counter, client:
         client.pending_calls_threshold = 100
 
+        async def some(number: int) -> None:
+            for _ in range(number):
+                await client.publish("bare/x", payload, qos=qos)
+
         async def send() -> None:
-            if qos == 0:
-                for _ in range(number):
-                    await client.publish("bare/x", payload)
-            else:
-                for _ in range(0, number, UNDER_WAY):
-                    await asyncio.gather(*(client.publish("bare/x", payload, qos=1) for _ in range(UNDER_WAY)))
+            # At QoS 1 each that is acknowledged makes room for the next: nobody waits for the last of a lot.
+            senders = UNDER_WAY if qos else 1
+            await asyncio.gather(*(some(number // senders) for _ in range(senders)))
             await counter.until(number)
 
         return await timed(number, send)

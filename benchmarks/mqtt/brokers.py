@@ -1,4 +1,4 @@
-"""The brokers that it is measured against: mosquitto, and amqtt in a process of its own."""
+"""What is measured against, and with what: mosquitto, and messages as a lab has them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labd.lab.bus import Value
+
 NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+DATA = {"step": "crimp", "action": "press.crimp", "parameters": {"force": 7.8, "dwell": 2.0}, "token": "t" * 40}
+VALUES = {name: Value(3.7, "V", "good") for name in ("voltage", "current", "range", "overload", "temperature")}
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -27,7 +28,24 @@ from labd.journal.schema import JOURNAL, transaction
 
 ROWS = 4  # a command's: taken, answered, and what is kept of it twice
 ANSWER = 30.0  # s
+SETTLE = 3  # round trips and commits; what a run does after an order is not part of the next
+PROTOCOL = """\
+labd: 1
+protocol: idle
+version: 1.0.0
+summary: Wait.
+roles: {one: sensor}
+start: wait
+states:
+  wait: {wait: 90 h, next: done}
+  done: {end: complete}
+"""
+DATA = json.dumps({"command_id": "x" * 32, "by": "bench", "over": "mqtt", "state": "accepted"})
 COLD = 10  # commands before those that are measured
+
+
+VERBS = ("hold all", "hold", "unhold")
+"""What is measured: an order to all with nothing to be held, and two to a run that changes its state with each."""
 
 
 @dataclass(slots=True)
@@ -36,8 +54,8 @@ class Spent:
 
     trip: list[float] = field(default_factory=list)
     commit: list[float] = field(default_factory=list)
-    accepted: list[float] = field(default_factory=list)
-    done: list[float] = field(default_factory=list)
+    accepted: dict[str, list[float]] = field(default_factory=lambda: {verb: [] for verb in VERBS})
+    done: dict[str, list[float]] = field(default_factory=lambda: {verb: [] for verb in VERBS})
 
     @property
     def bare(self) -> float:
@@ -77,14 +95,14 @@ class Person:
             pass
         return message.payload
 
-    async def command(self, verb: str) -> None:
+    async def command(self, verb: str, arguments: dict[str, Any] | None = None) -> None:
         now = datetime.now(UTC)
         told = {
             "command_id": uuid.uuid4().hex,
             "issued_at": now.isoformat(),
             "expires_at": (now + timedelta(seconds=20)).isoformat(),
             "verb": verb,
-            "arguments": {"all": True},
+            "arguments": arguments or {"all": True},
         }
         await self._client.publish(f"labd/1/bench/cmd/bench/{verb}", json.dumps(told), qos=1)
 
@@ -113,30 +131,58 @@ async def _once(work: Callable[[], Awaitable[object]], into: list[float], began:
     return start
 
 
+class Bare:
+    """A round trip and a commit, as one by one they would be without a daemon."""
+
+    def __init__(self, one: Person, connection: sqlite3.Connection, found: Spent) -> None:
+        self._one, self._connection, self._found = one, connection, found
+        self._seq = 0
+
+    async def once(self) -> None:
+        await _once(self._one.trip, self._found.trip)
+        rows = [
+            (self._seq + number, "2026-01-01T08:00:00.000000Z", None, "command.answered", DATA, "0" * 64)
+            for number in range(1, ROWS + 1)
+        ]
+        self._seq += ROWS
+        start = time.perf_counter()
+        with transaction(self._connection):
+            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._found.commit.append(time.perf_counter() - start)
+
+
 async def spent(port: int, folder: Path, times: int) -> Spent:
-    """Round trips, commits and commands in turn, `times` of each."""
-    found, data = Spent(), json.dumps({"command_id": "x" * 32, "by": "bench", "over": "mqtt", "state": "accepted"})
+    """Round trips, commits and commands in turn, `times` of each command."""
+    found = Spent()
     with contextlib.closing(JOURNAL.connect(folder / "bare.sqlite")) as connection:
         async with person(port) as one:
+            bare = Bare(one, connection, found)
             await _ready(one)
-            for turn in range(times):
-                await _once(one.trip, found.trip)
-                rows = [
-                    (seq, "2026-01-01T08:00:00.000000Z", None, "command.answered", data, "0" * 64)
-                    for seq in range(turn * ROWS + 1, (turn + 1) * ROWS + 1)
-                ]
-                start = time.perf_counter()
-                with transaction(connection):
-                    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-                found.commit.append(time.perf_counter() - start)
-                start = time.perf_counter()
-                await one.command("hold")
-                for state, into in (("accepted", found.accepted), ("done", found.done)):
-                    told = await one.answer()
-                    into.append(time.perf_counter() - start)
-                    if told["state"] != state:
-                        raise RuntimeError(f"a command was not {state}: {told}")
+            for _ in range(times):
+                await bare.once()
+                await _commanded(one, "hold", {"all": True}, found.accepted["hold all"], found.done["hold all"])
+            told = await _commanded(one, "start", {"protocol": PROTOCOL, "name": "idle.yaml"}, [], [])
+            order = {"run": told["result"]["run"]}
+            for _ in range(times):
+                for verb in ("hold", "unhold"):
+                    for _ in range(SETTLE):
+                        await bare.once()
+                    await _commanded(one, verb, order, found.accepted[verb], found.done[verb])
     return found
+
+
+async def _commanded(
+    one: Person, verb: str, arguments: dict[str, Any], accepted: list[float], done: list[float]
+) -> dict[str, Any]:
+    """Gives a command, and notes when it was answered."""
+    start, told = time.perf_counter(), {}
+    await one.command(verb, arguments)
+    for state, into in (("accepted", accepted), ("done", done)):
+        told = await one.answer()
+        into.append(time.perf_counter() - start)
+        if told["state"] != state:
+            raise RuntimeError(f"a command was not {state}: {told}")
+    return told
 
 
 async def _ready(one: Person) -> None:
@@ -163,14 +209,16 @@ def run(smoke: bool, figures: Figures) -> None:
     bare, tail = found.bare, _p99(tails)
     figures.add("command_bare_p50", bare * 1e3, "ms")
     figures.add("command_bare_p99", tail * 1e3, "ms")
-    figures.add("command_p50", statistics.median(found.accepted) * 1e3, "ms")
-    figures.add("command_p99", _p99(found.accepted) * 1e3, "ms")
-    figures.add("command_p50_over_bare", statistics.median(found.accepted) / bare, "ratio", goal=2.0, better="lower")
-    figures.add("command_p99_over_bare", _p99(found.accepted) / bare, "ratio", goal=4.0, better="lower")
-    # on a busy machine the bare ones are late, too: what the daemon adds to that
-    figures.add("command_p99_over_bare_p99", _p99(found.accepted) / tail, "ratio", goal=4.0, better="lower")
-    figures.add("command_done_p50", statistics.median(found.done) * 1e3, "ms")
-    figures.add("command_done_p99", _p99(found.done) * 1e3, "ms")
+    for verb in VERBS:
+        name, accepted, done = f"command_{verb.replace(' ', '_')}", found.accepted[verb], found.done[verb]
+        figures.add(f"{name}_p50", statistics.median(accepted) * 1e3, "ms")
+        figures.add(f"{name}_p99", _p99(accepted) * 1e3, "ms")
+        figures.add(f"{name}_p50_over_bare", statistics.median(accepted) / bare, "ratio", goal=2.0, better="lower")
+        figures.add(f"{name}_p99_over_bare", _p99(accepted) / bare, "ratio", goal=4.0, better="lower")
+        # on a busy machine the bare ones are late, too: what the daemon adds to that
+        figures.add(f"{name}_p99_over_bare_p99", _p99(accepted) / tail, "ratio", goal=4.0, better="lower")
+        figures.add(f"{name}_done_p50", statistics.median(done) * 1e3, "ms")
+        figures.add(f"{name}_done_p99", _p99(done) * 1e3, "ms")
 
 
 def _p99(spent: list[float]) -> float:

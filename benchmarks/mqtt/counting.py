@@ -40,7 +40,7 @@ class Counter:
         await self._say("look")
 
     async def tell(self) -> Any:
-        """What it has read: `latencies` in s (sorted), `missing`, `rate` in messages/s, `topics`."""
+        """What it has read: `latencies` in s (sorted), `missing`, `rate` and `polls` a s, `topics`, `silent` ones."""
         await self._say("tell")
         return json.loads(await self._hear())
 

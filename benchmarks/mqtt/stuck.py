@@ -19,7 +19,8 @@ import structlog
 
 from benchmarks._figures import Figures
 from benchmarks.mqtt._subscriber import _packets
-from benchmarks.mqtt.bare import VALUES, telling
+from benchmarks.mqtt.bare import telling
+from benchmarks.mqtt.brokers import VALUES
 from labd import clock
 from labd.journal import Journal
 from labd.lab.bus import Bus, SignalsRead

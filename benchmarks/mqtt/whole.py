@@ -33,6 +33,7 @@ class Measured:
 
     cpu: float
     rate: float
+    polls: float  # a s; as the devices count them
     latencies: list[float]
     lost: int
 
@@ -102,7 +103,11 @@ async def measured(port: int, pid: int, seconds: float) -> Measured:
         await asyncio.sleep(seconds)
         cpu = (used(pid) - had) / (time.monotonic() - began)
         found = await counter.tell()
-    return Measured(cpu, found["rate"], found["latencies"], found["missing"])
+    if found["topics"] != DEVICES or found["silent"]:
+        raise RuntimeError(
+            f"of {DEVICES} devices {found['topics']} were heard, {found['silent']} of them not to the end"
+        )
+    return Measured(cpu, found["rate"], found["polls"], found["latencies"], found["missing"])
 
 
 async def _pairs(port: int, seconds: float, pairs: int, *, embedded: bool) -> tuple[list[Measured], list[Measured]]:
@@ -121,6 +126,7 @@ def _tell(name: str, daemons: list[Measured], loops: list[Measured], figures: Fi
     figures.add(f"{name}_message_by_hand", statistics.median(one.cost for one in loops) * 1e6, "µs")
     ratio = statistics.median(mine.cost / other.cost for mine, other in zip(daemons, loops, strict=True))
     figures.add(f"{name}_over_by_hand", ratio, "ratio", goal=2.0, better="lower")
+    figures.add(f"{name}_polls", statistics.median(one.polls for one in daemons), "polls/s")
     figures.add(f"{name}_messages", statistics.median(one.rate for one in daemons), "messages/s", goal=950)
     figures.add(f"{name}_reply_to_receipt_p50", statistics.median(one.quantile(0.5) for one in daemons) * 1e3, "ms")
     figures.add(f"{name}_reply_to_receipt_p99", statistics.median(one.quantile(0.99) for one in daemons) * 1e3, "ms")
@@ -128,6 +134,8 @@ def _tell(name: str, daemons: list[Measured], loops: list[Measured], figures: Fi
         f"{name}_reply_to_receipt_p99_by_hand", statistics.median(one.quantile(0.99) for one in loops) * 1e3, "ms"
     )
     figures.add(f"{name}_late", sum(one.late for one in daemons), "messages", goal=0, better="lower")
+    figures.add(f"{name}_late_by_hand", sum(one.late for one in loops), "messages")
+    figures.add(f"{name}_lost_by_hand", sum(one.lost for one in loops), "messages")
     figures.add(f"{name}_lost", sum(one.lost for one in daemons), "messages", goal=0, better="lower")
 
 

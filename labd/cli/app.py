@@ -78,6 +78,9 @@ def serve(
     without_simulators: Annotated[
         bool, typer.Option("--without-simulators", help="The simulators of lab.yaml run in another process.")
     ] = False,
+    faults: Annotated[
+        Path | None, typer.Option(help="A file of faults: what goes wrong with the simulated devices, and when.")
+    ] = None,
     log: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log on stderr.")] = None,
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
@@ -86,7 +89,9 @@ def serve(
     from labd.daemon import serve as run_daemon
 
     gc.enable()
-    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log))
+    if faults is not None and without_simulators:
+        raise CliError("--faults is for simulators in the daemon: give it to `labd-sim` instead", BAD_INPUT)
+    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log, faults=faults))
 
 
 @app.command()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from labd.telemetry.payloads import Reply
     from labd.telemetry.setup import BrokerPlan, Written
 
+_GIVE_LOGIN = "it lets nobody in without a login: give --login mqtt/logins/NAME, which `labd mqtt setup` wrote"
+
 mqtt_app = typer.Typer(
     help="MQTT: set a broker up for the lab, and try it.",
     no_args_is_help=True,
@@ -84,7 +86,8 @@ def setup(
         raise CliError(str(error), BAD_INPUT) from error
     if as_json:
         told = {"written": done.written, "kept": done.kept}
-        show_json({**told, "new_logins": done.new_logins, "strangers": done.strangers})
+        logins = {"new_logins": done.new_logins, "strangers": done.strangers, "without_file": done.without_file}
+        show_json({**told, **logins})
     else:
         _show(plan, directory, done)
 
@@ -118,6 +121,7 @@ def send(
     from labd.cli.views import say, show_json
     from labd.files import InputErrors
     from labd.lab.config import load_lab
+    from labd.telemetry.access import NO_LOGIN
     from labd.telemetry.publisher import PublishError, PublishRefused
     from labd.telemetry.sending import NoAnswerError, give
 
@@ -137,7 +141,8 @@ def send(
         mend = f"its ACL lets {user} write no such topic: is he a viewer, or not in lab.yaml's `users`?"
         raise CliError(f"{error}; {mend}", REFUSED) from error
     except (PublishError, NoAnswerError) as error:
-        raise CliError(str(error), REFUSED) from error
+        text = str(error) if login is not None else str(error).replace(NO_LOGIN, _GIVE_LOGIN)
+        raise CliError(text, REFUSED) from error
     if as_json:
         show_json(last.model_dump(mode="json"))
     if last.state != "done":
@@ -196,9 +201,18 @@ def _show(plan: BrokerPlan, directory: Path, done: Written) -> None:
             f"{login} can log in, and is not in lab.yaml: mosquitto_passwd -D {directory}/broker/passwords {login}",
             "yellow",
         )
+    for login in done.without_file:
+        password = directory / "logins" / login / "mqtt-password"
+        mend = f"for a new one delete the line of {login} in {directory}/broker/passwords, and run it again"
+        say(f"{login} has a password that {password} does not hold: {mend}", "yellow")
     say()
     for line in _next(plan, directory):
         say(line)
+
+
+def _alone(plan: BrokerPlan) -> str:
+    """A condition of the shell: no other lab's ACL is in the place that these files are to have."""
+    return f"! grep -s 'by `labd mqtt setup` for the lab ' {plan.at}/acl | grep -qv 'for the lab {plan.lab}[.]'"
 
 
 def _next(plan: BrokerPlan, directory: Path) -> list[str]:
@@ -211,7 +225,8 @@ def _next(plan: BrokerPlan, directory: Path) -> list[str]:
     lines = [
         "Next, on the broker's machine (mosquitto 2.0 or later), as root:",
         f"  install -d -o mosquitto -g mosquitto -m 750 {plan.at}",
-        f"  install -o mosquitto -g mosquitto -m 600 {directory}/broker/* {plan.at}/",
+        f"  {_alone(plan)} && install -o mosquitto -g mosquitto -m 600 {directory}/broker/* {plan.at}/",
+        "    (it does nothing where another lab's are: docs/how-to/secure-mqtt.md, Several labs at one broker)",
         "  cp -n /etc/mosquitto/mosquitto.conf /etc/mosquitto/mosquitto.conf.before-labd",
         f"  install -m 644 {plan.at}/mosquitto.conf /etc/mosquitto/mosquitto.conf && systemctl restart mosquitto",
         "On labd's machine, as root:",

@@ -36,6 +36,9 @@ def simulate(
     position: Annotated[
         str | None, typer.Option(help="Where the sample is at the start, `ot2/3/A1`; in a channel a sound cell lies.")
     ] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="A file of faults: what goes wrong with the devices, and when.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time (default: the machine's cores).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +55,7 @@ def simulate(
 
     try:
         loaded = load_named(protocol)
-        dries = _prepared(loaded, lab, parameters_of(values or []), position, runs, seed)
+        dries = _prepared(loaded, lab, parameters_of(values or []), position, runs, seed, faults)
     except InputErrors as errors:
         _refuse(errors.problems)
     try:
@@ -74,9 +77,16 @@ def _refuse(problems: Iterable[Problem]) -> None:
 
 
 def _prepared(
-    loaded: object, lab: Path, parameters: dict[str, str], position: str | None, runs: int, seed: int
+    loaded: object,
+    lab: Path,
+    parameters: dict[str, str],
+    position: str | None,
+    runs: int,
+    seed: int,
+    faults: Path | None = None,
 ) -> list[Dry]:
     """The dry runs, each with its seed. Raises InputErrors for a protocol, lab or value that does not hold."""
+    from labd.faults import load_faults
     from labd.files import InputErrors
     from labd.lab.check import check_lab
     from labd.protocol import Protocol as Loaded
@@ -91,6 +101,7 @@ def _prepared(
         raise InputErrors(checked.problems)
     facts = facts_of(checked.lab)
     ready(loaded, parameters, facts)
+    wrong = None if faults is None else load_faults(faults, checked.lab.config)
     if position is not None and position not in (facts.places or ()):
         from labd.expr import did_you_mean
 
@@ -120,6 +131,7 @@ def _prepared(
             roles,
             seed * 1_000_003 + number,
             {kind: tuple(names) for kind, names in able.items()},
+            wrong,
         )
         for number in range(runs)
     ]

@@ -67,6 +67,17 @@ CODES: dict[str, str] = {
     "W107": "a time limit shorter than the action is expected to take",
     "W108": "parameters whose bounds overlap though one bounds the other",
     "W109": "a role whose devices are all in maintenance",
+    # files of faults; P101 to P106 are told of them too
+    "F101": "an unknown key in a file of faults",
+    "F102": "a key of a fault is missing",
+    "F103": "a value of another kind than belongs there",
+    "F104": "a number out of its bounds",
+    "F105": "a quantity without a unit, of another kind, or with an unknown unit",
+    "F201": "a fault of a device that is not there, or is not simulated",
+    "F202": "an unknown fault",
+    "F203": "a fault that the device does not have",
+    "F204": "something that the fault does not take, or something missing that it needs",
+    "F205": "a counter that the device does not have",
     # lab.yaml and the files that it names; P101 to P106 are told of them too
     "L101": "an unknown key of lab.yaml",
     "L102": "a key of lab.yaml is missing",

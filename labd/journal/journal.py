@@ -36,6 +36,7 @@ _Ts = TypeVarTuple("_Ts")
 
 LINGER = 16  # turns of the loop that an event which nobody waits for may wait for one that is waited for
 LINGER_LIMIT = 0.002  # s; the longest that it does
+MARK_LIMIT = 1.0  # s of the machine; the longest that a mark waits for a commit that is made for others
 
 RARE = 10  # kinds of which fewer than one event in so many is are looked up, others found by walking through all
 _Set = Collection[Any] | None
@@ -68,6 +69,8 @@ class Journal:
         self._pending = 0  # works queued whose results are not back in the loop
         self._together: list[_Work] | None = None  # what is gathered by `together`
         self._lingering: list[_Work] = []  # what nobody waits for, not handed to the writer yet
+        self._marks: dict[str, int] = {}  # posted, for the next commit
+        self._marks_due: asyncio.TimerHandle | None = None
         self._turns = 0  # of the loop, until it is
         self._latest = 0.0  # and when it is at the latest, by the loop's clock
         self._listeners: list[Listener] = []
@@ -149,16 +152,22 @@ class Journal:
     async def set_mark(self, name: str, value: int) -> None:
         """Keeps a reader's position; durable when this returns. Raises JournalError as `append` does."""
         done: asyncio.Future[list[Event]] = self._loop.create_future()
+        self._marks.pop(name, None)
         self._submit(_Work(mark=(name, value), done=done))
         await done
 
     def post_mark(self, name: str, value: int) -> None:
-        """Keeps a reader's position without waiting: durable with the next commit, after what was posted before.
+        """Keeps a reader's position without waiting, and without a commit of its own: it goes with the next one.
+
+        Where none comes in a second of the machine, one is made for it; at `close` as well.
 
         Raises:
             JournalError: the journal is broken or closed.
         """
-        self._submit(_Work(mark=(name, value)))
+        self._refuse_if_it_ended()
+        self._marks[name] = value
+        if self._marks_due is None:
+            self._marks_due = self._loop.call_later(clock.of_machine(MARK_LIMIT), self._write_marks)
 
     async def refill(self) -> bool:
         """Takes the ballast again, once there is space for it; gives whether there was. Raises as `append` does."""
@@ -186,11 +195,14 @@ class Journal:
         assert self._broken is not None
         raise self._broken
 
-    def _submit(self, work: _Work) -> None:
+    def _refuse_if_it_ended(self) -> None:
         if self._broken is not None:
             raise JournalError(str(self._broken)) from self._broken
         if self._closed:
             raise JournalError(f"{self.path}: the journal is closed")
+
+    def _submit(self, work: _Work) -> None:
+        self._refuse_if_it_ended()
         if self._together is not None:
             self._together.append(work)
         else:
@@ -221,8 +233,27 @@ class Journal:
 
     def _hand_over(self) -> None:
         works, self._lingering = self._lingering, []
-        if works:
-            self._queue.put(works)
+        if not works:
+            return
+        if any(work.events or work.keep or work.mark for work in works):
+            marks = self._take_marks()
+            self._pending += len(marks)
+            works += marks
+        self._queue.put(works)
+
+    def _take_marks(self) -> list[_Work]:
+        """The marks that were posted."""
+        if self._marks_due is not None:
+            self._marks_due.cancel()
+            self._marks_due = None
+        marks, self._marks = self._marks, {}
+        return [_Work(mark=mark) for mark in marks.items()]
+
+    def _write_marks(self) -> None:
+        """Nobody else commits anything."""
+        if self._broken is None:
+            self._put(self._take_marks())
+            self._hand_over()
 
     # ── the writer's thread ──────────────────────────────────────────────────────────────────────────────────────
     def _write(self) -> None:
@@ -366,7 +397,9 @@ class Journal:
         return await self._read(self._runs, with_, without)
 
     async def mark(self, name: str) -> int:
-        """A reader's position; 0 when it was never set."""
+        """A reader's position as it was told last; 0 when it was never set."""
+        if name in self._marks and not self._closed:
+            self._write_marks()
         return await self._read(self._mark, name)
 
     async def kept(self, prefix: str) -> dict[str, dict[str, Any]]:
@@ -447,6 +480,7 @@ class Journal:
             await self._ended.wait()
             return
         self._closed = True
+        self._write_marks()
         try:
             # The reader first: the writer, as the last to close, then empties the WAL into the file.
             await self._loop.run_in_executor(self._reading, self._file.reader.close)

@@ -77,14 +77,10 @@ def number(rows: Rows, run: str, seq: int) -> int:
     return next(int(count) for (count,) in rows("SELECT count(*) FROM events WHERE run = ? AND seq <= ?", [run, seq]))
 
 
-def numbers(rows: Rows, after: int, last: int) -> dict[str, tuple[int, int]]:
-    """By run: the numbers of its first and its last event after one seq and up to another."""
+def firsts(rows: Rows, after: int, last: int) -> dict[str, tuple[int, int]]:
+    """By run: the seq of its first event after one seq and up to another, and how many there are."""
     query = (
         "SELECT run, min(seq), count(*) FROM events WHERE run IS NOT NULL AND seq > ? AND seq <= ? "
         "GROUP BY run ORDER BY min(seq)"
     )
-    found: dict[str, tuple[int, int]] = {}
-    for run, first, count in list(rows(query, [after, last])):
-        begins = number(rows, run, first)
-        found[run] = begins, begins + count - 1
-    return found
+    return {run: (first, count) for run, first, count in rows(query, [after, last])}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
 
-from labd.files import Problem
 from labd.lab.backlog import Backlog
 from labd.lab.findings import Findings
 from labd.lab.written import Line, Name, Part, Port, flaw
@@ -25,32 +23,8 @@ DAEMON = "labd"
 HOME_ASSISTANT = "homeassistant"
 """Logins of programs, where lab.yaml names no other."""
 
-_SECRET = re.compile(
-    r"(?P<before>\b(?!\w*file\b)(?:pass|passphrase|pas+w\w*|\w*secret)[\"']?[ \t]*:[ \t]*|[\w.%-]+:(?=[^\s/@]+@))"
-    r"(?P<secret>[^\s,}@][^\n,}@]*)"
-)
 _LOGIN_FLAW = "a password belongs in a file of its own, not in lab.yaml, which many read and copy"
 _LOGIN_MEND = "delete it here and change it at the broker; name its file: `password_file: /etc/labd/mqtt-password`"
-
-
-def without_secrets(text: str) -> str:
-    """A file's text with `*` for each character of a password, to be shown."""
-    return _SECRET.sub(lambda found: found["before"] + "*" * len(found["secret"]), text)
-
-
-def shown(problems: Iterable[Problem], text: str) -> list[Problem]:
-    """Problems of a file as they may be shown, also in a log: without the passwords that its text holds."""
-    secrets = {found["secret"].strip(" \"'") for found in _SECRET.finditer(text)} - {""}
-
-    def hidden(message: str) -> str:
-        for secret in secrets:
-            message = message.replace(secret, "***")
-        return message
-
-    return [
-        replace(one, source=without_secrets(one.source), message=hidden(one.message), mend=hidden(one.mend))
-        for one in problems
-    ]
 
 
 def _no_password(_: object) -> None:
@@ -175,9 +149,10 @@ Users = Annotated[
 # ── what of it is weak ───────────────────────────────────────────────────────────────────────────────────────────────
 def check_access(mqtt: Mqtt | None, users: Mapping[str, Role] | None, base: Path, findings: Findings) -> None:
     """Tells what of broker, login and users is weak. Files that this user may not read are not judged."""
-    if mqtt is None:
+    broker = mqtt.broker if mqtt is not None else None
+    _check_programs(mqtt, users, findings)
+    if broker is None:
         return
-    broker = mqtt.broker
     if not isinstance(broker, Broker):
         if users is not None:
             message = "the embedded broker has no logins: who connects may call himself by any of these names"
@@ -189,8 +164,6 @@ def check_access(mqtt: Mqtt | None, users: Mapping[str, Role] | None, base: Path
         message = "no `users`: whoever may publish at this broker commands the lab"
         mend = "say who may do what: `users: {anna: engineer, ben: operator, screen: viewer}`"
         findings.tell("L214", message, at, mend, key=True, warning=True)
-    for name in users or ():
-        _check_program(name, broker, findings)
     if broker.user is not None and broker.tls is None and not broker.loopback:
         message = "the password goes over the network unencrypted"
         mend = "add `tls: {ca: ca.crt}`, or `tls: {}` where the system knows the authority, and the broker's TLS port"
@@ -198,10 +171,16 @@ def check_access(mqtt: Mqtt | None, users: Mapping[str, Role] | None, base: Path
     _check_files(broker, base, findings)
 
 
-def _check_program(name: str, broker: Broker, findings: Findings) -> None:
-    if name == (broker.user or DAEMON):
-        message = f"`{name}` is labd's own login: whoever has it may write in the lab's name"
-        findings.tell("L302", message, ("users", name), "give the person another name", key=True)
+def _check_programs(mqtt: Mqtt | None, users: Mapping[str, Role] | None, findings: Findings) -> None:
+    """Tells where one login would be two's: labd's own, which may write in the lab's name, and another."""
+    broker = mqtt.broker if mqtt is not None else None
+    own = (broker.user if isinstance(broker, Broker) else None) or DAEMON
+    if own in (users or ()):
+        message = f"`{own}` is labd's own login: whoever has it may write in the lab's name"
+        findings.tell("L302", message, ("users", own), "give the person another name", key=True)
+    if mqtt is not None and mqtt.home_assistant and own == HOME_ASSISTANT:
+        message = f"`{own}` is Home Assistant's login, and labd's own may write in the lab's name"
+        findings.tell("L302", message, ("mqtt", "broker", "user"), f"give labd its own: `user: {DAEMON}`")
 
 
 def _check_files(broker: Broker, base: Path, findings: Findings) -> None:

@@ -13,10 +13,11 @@ from labd import clock
 from labd.expr import did_you_mean
 from labd.files import InputErrors, Reader, Source, read_file
 from labd.files.shapes import short
-from labd.lab.access import check_access, shown, without_secrets
+from labd.lab.access import check_access
 from labd.lab.deck import DeckEntry, check_deck
 from labd.lab.findings import Findings
 from labd.lab.models import Broker, DeviceConfig, Interlock, LabConfig, LabError, Mqtt, lab_schema
+from labd.lab.secrets import secrets_of
 from labd.lab.shapes import tell_flaws
 from labd.lab.written import Part
 
@@ -65,9 +66,10 @@ def read_lab(path: Path) -> Draft:
     try:
         tree = reader.read()
     except InputErrors as errors:
-        raise InputErrors(shown(errors.problems, source.text)) from None
-    findings = Findings(source, shown(reader.problems, source.text))
-    source.text = without_secrets(source.text)  # from here on it is only shown
+        raise InputErrors(secrets_of(source, whole=False).shown(errors.problems, source.text)) from None
+    secrets = secrets_of(source, whole=not reader.problems)
+    findings = Findings(source, secrets.shown(reader.problems, source.text), secrets.in_message)
+    source.text = secrets.in_text(source.text)  # from here on it is only shown
     _check_head(tree, findings)
     config: LabConfig | None = None
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from labd.expr import Flaw
@@ -15,15 +15,18 @@ class Findings:
 
     Args:
         source: the file; None for a lab that was not read from one: then the path stands in the message.
+        hide: takes what nobody may see out of a message.
     """
 
     source: Source | None
     problems: list[Problem] = field(default_factory=list)
+    hide: Callable[[str], str] = str
 
     def tell(
         self, code: str, message: str, path: Path, mend: str = "", *, key: bool = False, warning: bool = False
     ) -> None:
         """Adds a problem of what stands at a path, or of its key."""
+        message, mend = self.hide(message), self.hide(mend)
         if self.source is not None:
             problem = self.source.problem(code, message, path, mend, key=key)
         else:

@@ -70,7 +70,7 @@ def flaws_of(error: ValidationError, root: Any, tree: Any) -> Iterator[Flaw]:
 def tell_flaws(findings: Findings, error: ValidationError, root: Any, tree: Any) -> None:
     """Tells all findings about a file, but where the reader has told something already."""
     told = {(problem.line, problem.column) for problem in findings.problems}
-    found = Findings(findings.source)
+    found = Findings(findings.source, hide=findings.hide)
     for one in flaws_of(error, root, tree):
         found.tell(one.code, one.message, one.path, one.mend, key=one.key)
     findings.add(problem for problem in found.problems if (problem.line, problem.column) not in told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from labd.journal import Journal, NewEvent
@@ -49,9 +49,25 @@ class Commanding(Roll):
         self._ending = asyncio.Lock()  # of runs that were not taken up: one at a time
 
     async def command(
-        self, run_id: str, command: Command, *, by: str, cause: str | None = None, at: str | None = None
+        self,
+        run_id: str,
+        command: Command,
+        *,
+        by: str,
+        cause: str | None = None,
+        at: str | None = None,
+        accepted: Callable[[], None] = lambda: None,
     ) -> RunState:
         """Gives a run a command; taken and durable when this returns.
+
+        Args:
+            run_id: which one.
+            command: what it is told.
+            by: who, or what, gives it.
+            cause: why.
+            at: where it goes on.
+            accepted: called once nothing refuses it any more; what it posts is durable with the command (of `clear`,
+                and of a run that was not taken up, it is not called).
 
         Raises:
             UnknownRunError: no such run.
@@ -70,7 +86,7 @@ class Commanding(Roll):
                 return await self.state(run_id)
         run = self._live(run_id)  # also one that was parked, and was resumed or ended meanwhile
         await self._obeyed(run, run.command(command, by, cause, at))
-        await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at})
+        await self._accept(run_id, {"command": command.value, "by": by, "cause": cause, "at": at}, accepted)
         return await self.state(run_id)
 
     async def _obeyed(self, run: Run, order: asyncio.Future[None]) -> None:
@@ -141,7 +157,10 @@ class Commanding(Roll):
     def _using(self, device: str) -> list[str]:
         return [run.id for run in self._runs.values() if run.uses((device,))]
 
-    async def _accept(self, run_id: str, data: dict[str, str | None]) -> None:
+    async def _accept(
+        self, run_id: str, data: dict[str, str | None], accepted: Callable[[], None] = lambda: None
+    ) -> None:
+        accepted()
         await self.journal.append(NewEvent("command.accepted", dict(data), run_id))
 
     async def _clear(self, run_id: str, by: str) -> RunState:

@@ -10,7 +10,7 @@ from typing import Any
 
 from labd.lab.models import LabConfig
 
-IDLE = 1800.0  # s between two polls of a device that nobody uses or watches: nothing happens to it in a dry run
+IDLE = 1800.0  # s between two polls of a device that nobody uses or watches, when nothing can happen to it
 
 _SECRETS = frozenset({"password_file", "security", "certificate", "private_key", "server_certificate"})
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.]*://)?[^/:?]*(:\d+)?(?P<rest>[/?].*)?")
@@ -32,6 +32,7 @@ class Dry:
         roles: how many units of each kind of device the protocol needs.
         able: by kind, devices that can do what it asks of them, where not all can.
         seed: of this run's simulators and of its operator.
+        faults: what goes wrong with its devices (`simulators.faults.model.Faults`).
     """
 
     lab: Path
@@ -43,6 +44,7 @@ class Dry:
     roles: Mapping[str, int] = field(default_factory=dict)
     seed: int = 1
     able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: Any = None
 
 
 def needed(config: LabConfig, roles_of: Mapping[str, str], dry: Dry) -> frozenset[str]:
@@ -60,14 +62,25 @@ def needed(config: LabConfig, roles_of: Mapping[str, str], dry: Dry) -> frozense
     return frozenset(found)
 
 
-def dry_lab(config: LabConfig, directory: Path, seed: int, keep: frozenset[str]) -> LabConfig:
-    """The same lab with every device simulated, on virtual time, in a folder of its own, with nobody looking on."""
+def dry_lab(config: LabConfig, directory: Path, seed: int, keep: frozenset[str], *, calm: bool = True) -> LabConfig:
+    """The same lab with every device simulated, on virtual time, in a folder of its own, with nobody looking on.
+
+    Args:
+        config: the lab.
+        directory: the folder.
+        seed: of all that is random in it.
+        keep: the devices that are needed.
+        calm: whether idle devices may be polled seldom. Where faults happen a lost poll is to be made good as fast as
+            in the lab itself.
+    """
     devices = {
         name: device.model_copy(
             update={
                 "simulator": device.simulator if device.simulator is not None else {},
                 "settings": _on_this_machine(name, device.settings, directory),
-                "poll": device.poll.model_copy(update={"idle": max(device.poll.idle, IDLE)}),
+                "poll": device.poll.model_copy(
+                    update={"idle": max(device.poll.idle, IDLE) if calm else device.poll.idle}
+                ),
             }
         )
         for name, device in config.devices.items()

@@ -9,6 +9,7 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def one_run(dry: Dry) -> Story:
         try:
             whole = load_lab(dry.lab)
             drivers = {name: find_driver(device.driver).role for name, device in whole.devices.items()}
-            config = dry_lab(whole, Path(folder), dry.seed, needed(whole, drivers, dry))
+            keep, calm = needed(whole, drivers, dry), dry.faults is None
+            config = dry_lab(whole, Path(folder), dry.seed, keep, calm=calm)
             return clock.run(_run(config, dry), clock.timeline_of(config.clock_kind, config.directory))
         except (InputErrors, LabError, EngineError) as error:
             raise DryRunError(str(error)) from None
@@ -81,7 +83,7 @@ def one_run(dry: Dry) -> Story:
 
 
 async def _run(config: LabConfig, dry: Dry) -> Story:
-    daemon = Daemon(config, outward=False)
+    daemon = Daemon(config, outward=False, faults=dry.faults)
     async with daemon.open():
         await daemon.lab.wait_ready(READY_LIMIT)
         _lay_cell(daemon, dry.position)
@@ -105,7 +107,8 @@ async def _run(config: LabConfig, dry: Dry) -> Story:
         events = await daemon.journal.events(run=run.id)
         materials = facts_of(daemon.lab).material_at or {}
         outcome = "held" if operator.gave_up else str(state.outcome)
-        return read_story(events, dry.seed, outcome, operator.gave_up or state.cause, seconds, materials)
+        story = read_story(events, dry.seed, outcome, operator.gave_up or state.cause, seconds, materials)
+        return replace(story, faults=dict(daemon.host.plan.counts))
 
 
 def _lay_cell(daemon: Daemon, position: str | None) -> None:

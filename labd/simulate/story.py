@@ -33,6 +33,7 @@ class Story:
         actions: how often each action was done, `press.crimp`, by the protocol's roles.
         volumes: µL that were taken, by material or place.
         tips: how many were used.
+        faults: how often each fault happened, `press.busy_stuck`.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Story:
     actions: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, float] = field(default_factory=dict)
     tips: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_story(

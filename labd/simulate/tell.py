@@ -45,6 +45,7 @@ class Summary:
             ],
             "actions": dict(_summed(story.actions for story in self.stories)),
             "volumes": {name: _spread(found) for name, found in self._volumes().items()},
+            "faults": dict(_summed(story.faults for story in self.stories)),
             "tips": _spread([story.tips for story in self.stories]),
         }
 
@@ -96,6 +97,9 @@ class Summary:
         actions = ", ".join(f"{name} {count}" for name, count in _summed(story.actions for story in self.stories))
         if actions:
             yield f"actions in all: {actions}"
+        faults = ", ".join(f"{name} {count}" for name, count in _summed(story.faults for story in self.stories))
+        if faults:
+            yield f"faults in all: {faults}"
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

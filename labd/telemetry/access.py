@@ -23,7 +23,7 @@ _VERIFY: Mapping[int, str] = {
     62: "the certificate is for another name than `host`: write the name that it is for, or have one made for this one",
     64: "the certificate is for another address than `host`: write the name that it is for",
 }
-_NO_LOGIN = "lab.yaml names no `user`, and the broker lets nobody in without"
+NO_LOGIN = "lab.yaml names no `user`, and the broker lets nobody in without"
 _ENCODED = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED")
 BAD_LOGIN = (4, 134)  # CONNACK of MQTT 3.1.1, and of 5
 NOT_ALLOWED = (5, 135)
@@ -73,17 +73,6 @@ def _credential() -> Path | None:
     return file if file is not None and file.is_file() else None
 
 
-class _Handshaking(ssl.SSLSocket):
-    """paho forgets a connection whose handshake fails, and leaves it open."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
 def tls(broker: Broker) -> ssl.SSLContext | None:
     """What is trusted, and labd's own certificate; at least TLS 1.2, and the broker's name is checked.
 
@@ -95,7 +84,6 @@ def tls(broker: Broker) -> ssl.SSLContext | None:
     ca, cert, key = broker.tls.ca, broker.tls.cert, broker.tls.key
     try:
         context = ssl.create_default_context(cafile=ca)
-        context.sslsocket_class = _Handshaking
     except OSError as error:  # ssl's errors are among them
         raise AccessError(f"the authority's certificate {ca} cannot be used: {_why(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -158,7 +146,7 @@ def told(error: BaseException, broker: Broker, code: int | None = None) -> str:
 
 def _refused(broker: Broker) -> str:
     if broker.user is None:
-        return f"the broker refuses the login: {_NO_LOGIN}"
+        return f"the broker refuses the login: {NO_LOGIN}"
     if broker.password_file is None and not _credential():
         missing = f"name `password_file`, or have the unit load the credential {CREDENTIAL}"
         return f"the broker refuses {broker.user}, who has no password: {missing}"

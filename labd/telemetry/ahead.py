@@ -24,10 +24,12 @@ class Fresh:
     def __init__(self) -> None:
         self._events: deque[Written] = deque()
         self._size = 0
+        self.newest = 0  # seq that was committed, as far as known; 0: nothing is known
 
     def add(self, event: Event) -> Written:
         told = Written(event.seq, event.at, event.run, event.kind, encode(event.kind, event.data), event.hash)
         self._events.append(told)
+        self.newest = told.seq
         self._size += told.size
         while len(self._events) > FRESH or self._size > FRESH_BYTES:
             self._drop()
@@ -54,20 +56,19 @@ class Ahead:
         self._after = after
         self._events: deque[Written] = deque()
         self._reading: asyncio.Task[list[Written]] | None = None
-        self._end = False  # the last time that something was read, nothing was there
 
     def next(self) -> Written | None:
         """The next event that is at hand."""
         if self._reading is not None and self._reading.done():
             self._take(self._reading.result())
             self._reading = None
-        if len(self._events) < BATCH // 2 and self._reading is None and not self._end:
+        if len(self._events) < BATCH // 2:
             self._begin()
         return self._events.popleft() if self._events else None
 
     async def more(self) -> bool:
         """Waits until there is a next one; False: there is none yet."""
-        if not self._events and self._reading is None:
+        if not self._events:
             self._begin()
         if not self._events and self._reading is not None:
             self._take(await asyncio.shield(self._reading))
@@ -87,6 +88,8 @@ class Ahead:
             self._after = max(self._after, seq)
 
     def _begin(self) -> None:
+        if self._reading is not None or self._after >= self._fresh.newest > 0:
+            return
         found = self._fresh.after(self._after)
         if found:
             self._take(found)
@@ -96,6 +99,7 @@ class Ahead:
 
     def _take(self, found: Sequence[Written]) -> None:
         self._events += found
-        self._end = not found
         if found:
             self._after = found[-1].seq
+        else:
+            self._fresh.newest = max(self._fresh.newest, self._after)

@@ -165,7 +165,7 @@ def _server(lab: LabConfig | None, protocol: str, host: str | None, port: int, w
         "protocol": protocol,
         "protocolVersion": "5.0",
         "description": what,
-        "bindings": {"mqtt": {"clientId": f"labd-{lab.lab if lab else 'LAB'}", "lastWill": will, **BINDING}},
+        "bindings": {"mqtt": {"lastWill": will, **BINDING}},
     }
     if host is None:
         server["variables"] = {
@@ -259,7 +259,9 @@ def _message(channel: Channel, said: Said, shown: Iterable[BaseModel]) -> dict[s
 
 
 _TEXT = {"type": "string"}
-_ANSWER_TO = "MQTT 5: a topic that has every answer too; below labd/ only the user's own reply/."
+_ANSWER_TO = (
+    "MQTT 5: a topic of 256 bytes and 20 levels at most that has every answer too; below labd/ only the own reply/."
+)
 _CORRELATED = {
     "correlationData": {**_TEXT, "description": "MQTT 5: given back with every answer, unread."},
     **BINDING,

@@ -67,6 +67,8 @@ class _Listener:
         self._make = broker
         self._host, self.port = host, port
         self._connections: set[asyncio.Task[None]] = set()
+        self._listening: frozenset[str] = frozenset()
+        self._listened_to: dict[str, bool] = {}  # by topic, for just these filters: each poll asks
 
     async def __aenter__(self) -> Self:
         self._broker = self._make(
@@ -113,7 +115,13 @@ class _Listener:
 
     def listened_to(self, topic: str) -> bool:
         filters: dict[str, list[Any]] = self._broker.subscriptions
-        return any(sessions and topic_matches_sub(sub, topic) for sub, sessions in tuple(filters.items()))
+        listening = frozenset(sub for sub, sessions in tuple(filters.items()) if sessions)
+        if listening != self._listening:
+            self._listening, self._listened_to = listening, {}
+        known = self._listened_to.get(topic)
+        if known is None:
+            known = self._listened_to[topic] = any(topic_matches_sub(sub, topic) for sub in listening)
+        return known
 
 
 class _Threaded:

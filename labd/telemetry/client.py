@@ -24,31 +24,31 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from labd import clock
 from labd.lab.config import Broker
 from labd.telemetry import access
-from labd.telemetry.publisher import ConnectionLost, Incoming, Message, PublishRefused, Session, TakenOver
-from labd.telemetry.wire import Gathered, Written, packet_of
+from labd.telemetry.publisher import (
+    TOO_LARGE,
+    ConnectionLost,
+    Incoming,
+    Message,
+    PublishRefused,
+    Session,
+    TakenOver,
+    Unanswered,
+    brief,
+)
+from labd.telemetry.reading import FAILURE, Forgiving
+from labd.telemetry.wire import Gathered, Written, packet_of, size_of
 
 KEEPALIVE = 30  # s
-ANSWER_LIMIT = 10.0  # s; for the broker's CONNACK
-GOODBYE_LIMIT = 2.0  # s
+ANSWER_LIMIT = 10.0  # s of the machine; for the broker's CONNACK
+GOODBYE_LIMIT = 2.0  # s of the machine
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
-FAILURE = 128  # codes of SUBACK from here on
-TAKEN_OVER = 142  # reason code of the broker's DISCONNECT
+ENDS = {141: Unanswered, 142: TakenOver}  # reason codes of DISCONNECT: keep-alive timeout, session taken over
 MQTT5_UNSUPPORTED = 132  # reason code of CONNACK; paho gives it for 3.1.1's return code 1 as well
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 
 _QUIET = logging.getLogger(f"{__name__}.paho")
 _QUIET.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, and is told once
-
-# mosquitto refuses a message with whatever code says best why ("Packet too large"), also where the standard has it for
-# other packets only. paho would end the connection over it.
-ReasonCode.names = {
-    code: {
-        name: [*packets, PacketTypes.PUBACK] if code >= FAILURE and len(names) == 1 else list(packets)
-        for name, packets in names.items()
-    }
-    for code, names in ReasonCode.names.items()
-}
 
 # Without it Nagle and delayed ACK make a QoS 1 round trip 88 ms instead of 0.4 ms.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,11 +90,17 @@ class AiomqttPublisher:
             broker = self._address.broker
             code = _code(error) if isinstance(error, MqttConnectError) else None
             problem = access.told(error, broker, code)
-            raise ConnectionLost(f"mqtt://{broker.host}:{broker.port}: {problem}") from error
+            scheme = "mqtt" if broker.tls is None else "mqtts"
+            raise ConnectionLost(f"{scheme}://{broker.host}:{broker.port}: {problem}") from error
         try:
             yield client
-        finally:
+        except asyncio.CancelledError:  # an end in order, too
             await client.end()
+            raise
+        except BaseException:  # nobody has said `offline`: the broker is to say `lost`
+            await client.abandon()
+            raise
+        await client.end()
 
     async def _open(self, will: Message) -> _Client:
         broker = self._address.broker
@@ -112,7 +118,7 @@ class AiomqttPublisher:
             clean_session=None if self._protocol is V5 else True,
             # paho's keep-alive runs on the machine's clock, a broker within the loop on the lab's.
             keepalive=0 if self._address.embedded or clock.is_virtual() else KEEPALIVE,
-            timeout=ANSWER_LIMIT,
+            timeout=clock.of_machine(ANSWER_LIMIT),
             logger=_QUIET,
         )
         try:
@@ -146,31 +152,36 @@ class _Client(aiomqtt.Client):
         self._v5 = options.get("protocol") is V5
         self.largest: int | None = None
         self._ended_with: ReasonCode | None = None
+        self._flaw: aiomqtt.MqttError | None = None  # what the broker sent, and nobody can read
         self.reached = False  # the connection stands; the broker's answer is another matter
         self._disconnected.add_done_callback(self._on_lost)
         self._client.connect_timeout = REACH_LIMIT
         # It wakes paho's own loop, which does not run here, at the price of a system call a packet.
         self._client._reset_sockets(sockpair_only=True)  # noqa: SLF001
+        Forgiving(self._client, self._on_flaw)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         if self._ended_with is not None and not self._disconnected.done():
             # It ended with the same bytes that began it; aiomqtt forgets that, and would wait for ever.
             self._disconnected.add_done_callback(self._on_lost)
-            self._disconnected.set_exception(aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
+            self._disconnected.set_exception(self._flaw or aiomqtt.MqttCodeError(self._ended_with, "it ended at once"))
         return self
 
     def send(self, message: Message) -> asyncio.Future[None]:
         if message.qos == 0:
             return self.send_all((message,))
         future: asyncio.Future[None] = self._loop.create_future()
+        if self._is_too_large(message):
+            _fail(future, PublishRefused(message.topic, TOO_LARGE))
+            return future
         properties = None
         if message.correlation is not None and self._v5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = message.correlation
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
-            _fail(future, ConnectionLost(f"{message.topic}: {aiomqtt.MqttCodeError(info.rc)}"))
+            _fail(future, self._loss(brief(message.topic), aiomqtt.MqttCodeError(info.rc)))
         else:
             self._sent[info.mid] = (message.topic, future)
         return future
@@ -178,13 +189,21 @@ class _Client(aiomqtt.Client):
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
         written = Written(self._loop.create_future(), self._written)
         if self._client.socket() is None:
-            _fail(written.future, ConnectionLost(f"{messages[0].topic}: the connection is closed"))
+            _fail(written.future, self._loss(messages[0].topic, "the connection is closed"))
             return written.future
+        for message in messages:
+            if self._is_too_large(message):
+                _fail(written.future, PublishRefused(message.topic, TOO_LARGE))
+                return written.future
         self._written.add(written)
         packets = b"".join(packet_of(message, v5=self._v5) for message in messages)
         # paho takes them for one message; no packet id is given to it, and none is used up.
         self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
         return written.future
+
+    def _is_too_large(self, message: Message) -> bool:
+        """A broker ends the connection over what is larger than it has said that it takes."""
+        return self.largest is not None and size_of(message, v5=self._v5) > self.largest
 
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         # Of what stands there mosquitto gives a thousand messages at QoS 1, and leaves out the rest; at QoS 0 all.
@@ -192,11 +211,12 @@ class _Client(aiomqtt.Client):
         how: dict[str, Any] = {"qos": qos}
         if self._v5:
             # As published: else a retained message that comes now looks like any other.
-            how = {"options": SubscribeOptions(qos=qos, noLocal=standing, retainAsPublished=not standing)}
+            handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if standing else SubscribeOptions.RETAIN_DO_NOT_SEND
+            how = {"options": SubscribeOptions(qos, standing, not standing, handling)}
         try:
             granted = await self.subscribe(pattern, **how)
         except aiomqtt.MqttError as error:
-            raise ConnectionLost(f"{pattern}: {error}") from error
+            raise self._loss(pattern, error) from error
         for code in granted:
             failed = code.is_failure if isinstance(code, ReasonCode) else code >= FAILURE
             if failed:
@@ -219,19 +239,24 @@ class _Client(aiomqtt.Client):
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self._disconnected])
-        raise self._loss("the broker is gone", self._disconnected.exception() or "it said good-bye")
+        raise self._loss("the broker is gone", "it said good-bye")
 
-    def _loss(self, what: str, cause: object) -> ConnectionLost:
-        """What whoever waits is told when the connection has ended, and whether another one has taken its place."""
+    def _loss(self, what: str, otherwise: object) -> ConnectionLost:
+        """What whoever waits is told when the connection has ended, and whether another one has taken its place.
+
+        Args:
+            what: is lost.
+            otherwise: the cause, where the connection's end has none.
+        """
         ended = self._disconnected
         known = ended.exception() if ended.done() and not ended.cancelled() else None
         code = getattr(known, "rc", None)
-        taken_over = isinstance(code, ReasonCode) and code.value == TAKEN_OVER
-        return (TakenOver if taken_over else ConnectionLost)(f"{what}: {cause}")
+        kind = ENDS.get(code.value, ConnectionLost) if isinstance(code, ReasonCode) else ConnectionLost
+        return kind(f"{what}: {known or otherwise}")
 
     async def end(self) -> None:
         """Says good-bye where there is still somebody to say it to, and closes the socket in any case."""
-        self.timeout = GOODBYE_LIMIT
+        self.timeout = clock.of_machine(GOODBYE_LIMIT)
         try:
             await self.__aexit__(None, None, None)
         except aiomqtt.MqttError:
@@ -268,7 +293,7 @@ class _Client(aiomqtt.Client):
     def _on_socket_open(self, client: Paho, userdata: Any, sock: Any) -> None:
         """Runs in a thread."""
         sock.setsockopt(*NODELAY)  # aiomqtt's `socket_options` would pass by what is no plain socket
-        gathered = Gathered(sock)
+        gathered = Gathered(sock, lambda: self._on_socket_register_write(client, userdata, sock))
         client._sock = gathered  # type: ignore[assignment]  # noqa: SLF001
         super()._on_socket_open(client, userdata, gathered)
 
@@ -280,22 +305,27 @@ class _Client(aiomqtt.Client):
             self._loop.call_soon_threadsafe(self._write)
 
     def _write(self) -> None:
+        gathered: Any = self._client.socket()
         try:
             self._client.loop_write()
-            gathered: Any = self._client.socket()
-            if gathered is None:
+            if self._client.socket() is None:
                 return
             gathered.flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no more use
+            self._watch(gathered, blocked=False)
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
             return
-        more = bool(gathered.waiting or self._client.want_write())
-        if more and not self._blocked:
+        # What TLS has to read first is not waited for here: the socket may well take bytes all the while.
+        self._watch(gathered, blocked=bool(gathered.waiting or self._client.want_write()) and not gathered.must_read)
+
+    def _watch(self, gathered: Any, *, blocked: bool) -> None:
+        """Has `_write` called, or no more, whenever the socket takes bytes."""
+        if blocked and not self._blocked:
             self._loop.add_writer(gathered.fileno(), self._write)
-        elif self._blocked and not more:
+        elif self._blocked and not blocked:
             self._loop.remove_writer(gathered.fileno())
-        self._blocked = more
+        self._blocked = blocked
 
     def _on_socket_unregister_write(self, client: Paho, userdata: Any, sock: Any) -> None:
         """Paho has written all; whether the system has taken it, `_write` looks itself."""
@@ -330,9 +360,15 @@ class _Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         if not self._connected.done():  # a close instead of an answer; aiomqtt would wait out its time limit
-            self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection without an answer"))
+            silent = aiomqtt.MqttError("the broker closed the connection without an answer")
+            self._connected.set_exception(self._flaw or silent)
+        elif self._flaw is not None and not self._disconnected.done():
+            self._disconnected.set_exception(self._flaw)
         self._ended_with = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_flaw(self, error: Exception) -> None:
+        self._flaw = aiomqtt.MqttError(f"it sent what cannot be read: {error!r}")
 
     def _on_publish(
         self, client: Paho, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
@@ -347,13 +383,13 @@ class _Client(aiomqtt.Client):
             future.set_result(None)
 
     def _on_lost(self, disconnected: asyncio.Future[None]) -> None:
-        cause = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
+        known = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
         for topic, future in self._sent.values():
             if not future.done():
-                _fail(future, self._loss(f"{topic}: the connection ended", cause or "closed"))
+                _fail(future, self._loss(f"{brief(topic)}: the connection ended", known or "closed"))
         self._sent.clear()
         for written in tuple(self._written):
-            written.fail(self._loss("signals: the connection ended", cause or "closed"))
+            written.fail(self._loss("signals: the connection ended", known or "closed"))
 
 
 def _fail(future: asyncio.Future[None], error: Exception) -> None:

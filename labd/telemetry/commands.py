@@ -10,9 +10,9 @@ that it may be sent again; hold, stop and abort are counted by themselves and do
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,20 +22,21 @@ from labd import clock
 from labd.journal import Journal, JournalError, NewEvent
 from labd.lab.access import Role
 from labd.run.engine import Engine
+from labd.run.lifecycle import Command
 from labd.telemetry import limits, payloads
 from labd.telemetry.known import AHEAD, Known, Memory
 from labd.telemetry.limits import URGENT, Bucket, Hand, id_in, no_number
-from labd.telemetry.publisher import Incoming, Message, PublishRefused, Session
+from labd.telemetry.publisher import Incoming, Session, brief
+from labd.telemetry.replies import Replies
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.users import denied
-from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Taken
+from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Given, Over, Result, Taken, held_or_ended
 
 log = structlog.get_logger(__name__)
 
 LOST = "the daemon ended while it was carried out: look how the lab is, and send it anew under another command_id"
+ANEW = "the daemon was started anew after it was accepted, and its end is not known: look how the lab is"
 UNWATCHED = "it has its order, but so many commands wait for their ends that this one's is not told: look at the lab"
-CLOSED = ("labd/", "homeassistant/", "$")
-"""Nobody has an answer sent there: others take what stands there for the daemon's word, or for a command."""
 REASON = 4_000  # characters
 
 
@@ -68,16 +69,15 @@ class Commands:
         self._refusals = Bucket(1000, 10)  # that are journaled
         self._lines = Bucket(20, 0.2)  # of the log
         self._unlogged = 0
-        self._replies: deque[Message] = deque()
-        self._filled = asyncio.Event()
+        self._replies = Replies(topics)
         self._group: asyncio.TaskGroup | None = None
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
         """Remembers what was answered in earlier lives, and carries out what is heard, until cancelled."""
-        for known in await self._memory.read():
-            await self._answer(known, payloads.Reply(command_id=known.command_id, state="failed", reason=LOST))
+        left = await self._memory.read()
         async with asyncio.TaskGroup() as self._group:
+            await asyncio.gather(*(self._take_up(self._group, known) for known in left))
             self.ready.set()
             await asyncio.Event().wait()
 
@@ -89,7 +89,7 @@ class Commands:
         try:
             user, verb = self._topics.commanded(incoming.topic)
         except TopicError as error:
-            self._warn("no command", incoming.topic, str(error))
+            self._warn("no command", incoming.topic, brief(str(error)))
             return
         asked = Asked(user, verb, incoming.retained, incoming.answer_to, incoming.correlation)
         try:
@@ -103,7 +103,7 @@ class Commands:
         known = self._memory.get(user, command.command_id)
         if known is None:
             self._take(self._group, asked, command)
-        for told in known.replies if known is not None else ():
+        for told in known.replies[: known.durable] if known is not None else ():
             self._send(payloads.Reply.model_validate(told), asked, droppable=True)
 
     def _take(self, group: asyncio.TaskGroup, asked: Asked, command: payloads.Command) -> None:
@@ -113,6 +113,8 @@ class Commands:
         if problem is None:
             self._hand.take(asked.user, asked.verb)
             known = self._memory.add(asked.user, command.command_id)
+            if asked.answer_to and self._replies.allowed(asked.answer_to, asked.user):
+                known.answer_to, known.correlation = asked.answer_to, (asked.correlation or b"").hex()
             group.create_task(self._carry_out(known, asked, command.arguments), name=f"mqtt {asked.verb}")
         elif full or not self._refusals.take():
             self._warn("command refused", self._topics.command(asked.user, asked.verb), problem)
@@ -134,7 +136,7 @@ class Commands:
         """A line in the log; not one for each of a flood."""
         if self._lines.take():
             more = {"unlogged": self._unlogged} if self._unlogged else {}
-            log.warning(event, topic=topic, problem=problem, **more)
+            log.warning(event, topic=brief(topic), problem=problem, **more)
             self._unlogged = 0
         else:
             self._unlogged += 1
@@ -171,8 +173,11 @@ class Commands:
             taken = await self._begin(known, asked, arguments)
         finally:
             self._hand.give_back(asked.user, asked.verb)
-        if taken is None:
-            return
+        if taken is not None:
+            await self._tell_end(known, asked, taken)
+
+    async def _tell_end(self, known: Known, asked: Asked, taken: Taken) -> None:
+        """Waits for the end of a command and answers with it."""
         if self._ends >= limits.ENDS:
             await self._reply(known, asked, "failed", UNWATCHED)
             return
@@ -193,18 +198,23 @@ class Commands:
 
     async def _begin(self, known: Known, asked: Asked, given: Mapping[str, Any]) -> Taken | None:
         """Takes a command up and answers `accepted`, or `rejected`; then it is None."""
+        assert self._group is not None
         model, begin = VERBS[asked.verb]
         try:
             arguments = model.model_validate(given)
         except ValidationError as error:
             await self._reply(known, asked, "rejected", f"arguments: {_told(error)}")
             return None
+        run = getattr(arguments, "run", None)
+        if asked.verb in URGENT and run is not None:
+            known.waits = asked.verb, run
         # Queued before anything is done: what is done is never durable without it. Nothing waits for that here.
         self._memory.keep(known)
         self._journal.post(self._event("command.taken", known, verb=asked.verb, arguments=_brief(given)))
-        assert self._group is not None
+        accepted = _reply(known, "accepted")
+        tell = partial(self._keep, known, accepted)
         try:
-            taken: Taken = await begin(self._engine, self._group, known.user, asked.verb, arguments)
+            taken = await begin(Given(self._engine, self._group, known.user, asked.verb, tell), arguments)
         except REFUSALS as error:
             await self._reply(known, asked, "rejected", str(error))
             return None
@@ -212,10 +222,15 @@ class Commands:
             raise
         except Exception as error:
             log.exception("command failed", command_id=known.command_id)
-            await self._reply(known, asked, "rejected", f"labd failed: {error!r}; its log says where")
+            state = "failed" if known.replies else "rejected"
+            await self._reply(known, asked, state, f"labd failed: {error!r}; its log says where")
             return None
-        await self._reply(known, asked, "accepted")
-        return taken
+        done = [_reply(known, "done", None, taken.result)] if isinstance(taken, Over) else []
+        kept = [] if known.replies else [accepted]  # else it is durable with what was done
+        await self._answer(known, *kept, *done)
+        for reply in (accepted, *done):
+            self._send(reply, asked)
+        return None if isinstance(taken, Over) else taken
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────
     async def _reply(
@@ -226,17 +241,39 @@ class Commands:
         reason: str | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        short = reason[:REASON] if reason is not None else None
-        told = {"command_id": known.command_id, "state": state, "reason": short, "result": result}
-        reply = payloads.Reply.model_validate(told)
+        reply = _reply(known, state, reason, result)
         await self._answer(known, reply)
         self._send(reply, asked)
 
-    async def _answer(self, known: Known, reply: payloads.Reply) -> None:
-        """Keeps an answer; it, and all that it speaks of, is durable when this returns."""
+    async def _take_up(self, group: asyncio.TaskGroup, known: Known) -> None:
+        """For a command whose end an earlier life of the daemon has not told any more: waits for it, or says so."""
+        correlation = bytes.fromhex(known.correlation) if known.correlation else None
+        asked = Asked(known.user, "", retained=False, answer_to=known.answer_to, correlation=correlation)
+        if known.replies and known.waits is not None:
+            group.create_task(self._tell_end(known, asked, partial(self._ended, *known.waits)), name="mqtt command")
+        else:
+            await self._reply(known, asked, "failed", ANEW if known.replies else LOST)
+
+    async def _ended(self, verb: str, run: str) -> Result:
+        await self._engine.ready.wait()
+        return await held_or_ended(self._engine, run, Command(verb))
+
+    async def _answer(self, known: Known, *replies: payloads.Reply) -> None:
+        """Keeps answers; they, and all that they speak of, are durable when this returns."""
+        if replies:
+            known.replies = [*known.replies, *(reply.model_dump(mode="json") for reply in replies)]
+            self._memory.keep(known)
+            await self._journal.append(*(self._answered(known, reply) for reply in replies))
+        known.durable = len(known.replies)
+
+    def _keep(self, known: Known, reply: payloads.Reply) -> None:
+        """Keeps an answer; it is durable with whatever is next."""
         known.replies = [*known.replies, reply.model_dump(mode="json")]
         self._memory.keep(known)
-        await self._journal.append(self._event("command.answered", known, state=reply.state, reason=reply.reason))
+        self._journal.post(self._answered(known, reply))
+
+    def _answered(self, known: Known, reply: payloads.Reply) -> NewEvent:
+        return self._event("command.answered", known, state=reply.state, reason=reply.reason)
 
     def _event(self, kind: str, known: Known, **more: Any) -> NewEvent:
         return NewEvent(kind, {"command_id": known.command_id, "by": known.user, "over": "mqtt", **more})
@@ -246,33 +283,23 @@ class Commands:
         if droppable and len(self._replies) >= limits.ANSWERS:
             self._unlogged += 1
             return
-        own, payload = self._topics.reply(asked.user, reply.command_id), reply.encode()
-        self._replies.append(Message(own, payload, qos=1, correlation=asked.correlation))
-        if asked.answer_to and asked.answer_to != own and self._open(asked.answer_to, asked.user):
-            self._replies.append(Message(asked.answer_to, payload, qos=1, correlation=asked.correlation))
-        self._filled.set()
-
-    def _open(self, topic: str, user: str) -> bool:
-        """Whether answers to a user may go there; below his own reply topic, always."""
-        if {"+", "#", "\0"} & set(topic):
-            return False
-        return topic.startswith(f"{self._topics.prefix}/reply/{user}/") or not topic.startswith(CLOSED)
+        self._replies.put(reply, asked.user, asked.answer_to, asked.correlation)
 
     async def send(self, session: Session) -> None:
         """Sends answers as they come; those of an outage follow it. Raises ConnectionLost."""
-        while True:
-            await self.drain(session)
-            self._filled.clear()
-            await self._filled.wait()
+        await self._replies.send(session)
 
     async def drain(self, session: Session) -> None:
         """Sends the answers that wait. Raises ConnectionLost."""
-        while self._replies:
-            try:
-                await session.send(self._replies[0])
-            except PublishRefused as refused:
-                log.warning("answer refused", topic=refused.topic, reason=refused.reason)
-            self._replies.popleft()
+        await self._replies.drain(session)
+
+
+def _reply(
+    known: Known, state: str, reason: str | None = None, result: Mapping[str, Any] | None = None
+) -> payloads.Reply:
+    short = reason[:REASON] if reason is not None else None
+    told = {"command_id": known.command_id, "state": state, "reason": short, "result": result}
+    return payloads.Reply.model_validate(told)
 
 
 def _too_large(incoming: Incoming) -> str | None:

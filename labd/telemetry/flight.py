@@ -7,6 +7,7 @@ bound follows the broker: where an acknowledgement takes long, less is under way
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from itertools import islice
 
 from labd import clock
 from labd.journal.waiting import Written
-from labd.telemetry.publisher import acknowledged
+from labd.telemetry.publisher import PublishRefused, acknowledged
 
-MOST = 200  # messages
+MOST = 40  # messages; twice what paho sends at a time: an answer or a state that comes then has no more before it
 MOST_BYTES = 65_536  # beside one message that is larger
 AT_FIRST = 20.0  # messages
 SLOW = 0.5  # s of the machine; a message that is acknowledged later halves what may be under way
@@ -31,6 +32,13 @@ class Sent:
     future: asyncio.Future[None] | None = None
     size: int = 0
     at: float = 0.0
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the broker does not have it; None as long as nothing is known of it."""
+        if self.future is None or not self.future.done() or self.future.cancelled():
+            return None
+        return self.future.exception()
 
 
 @dataclass(slots=True)
@@ -50,8 +58,12 @@ class Flight:
         return iter(self._sent)
 
     @property
-    def has_room(self) -> bool:
-        return not self._messages or (self._messages < self._window and self._size < MOST_BYTES)
+    def oldest(self) -> Sent | None:
+        return self._sent[0] if self._sent else None
+
+    def has_room(self, *, alone: bool = False) -> bool:
+        """Whether another one may go. `alone`: only where nothing is under way."""
+        return not self._messages or (not alone and self._messages < self._window and self._size < MOST_BYTES)
 
     def add(self, sent: Sent) -> None:
         sent.at = clock.monotonic()
@@ -63,14 +75,20 @@ class Flight:
     async def some(self) -> None:
         """Waits until a quarter is acknowledged: one at a time would cost a turn of the loop for each.
 
+        What was refused is told by `settle` when its turn comes: what is older may wait for another reason.
+
         Raises:
-            ConnectionLost, PublishRefused: of one of those.
+            ConnectionLost: of one of those.
         """
+        oldest = next((sent for sent in self._sent if sent.future), None)
+        if oldest is None or oldest.error is not None:
+            return
         later = next((sent.future for sent in islice(self._sent, len(self._sent) // 4, None) if sent.future), None)
         if later is None or later.done():  # where acknowledgements come out of order, the oldest is the one to wait for
-            later = next((sent.future for sent in self._sent if sent.future), None)
+            later = oldest.future
         if later is not None and not later.done():
-            await acknowledged(later)
+            with contextlib.suppress(PublishRefused):
+                await acknowledged(later)
 
     def settle(self) -> int:
         """Takes out, in their order, those that the broker has; gives the last one's seq, or 0.

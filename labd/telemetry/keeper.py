@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from labd.journal import Journal
-from labd.journal.waiting import Written, numbers, stretches
+from labd.journal.waiting import STRETCH, Written, firsts, number, stretches
 from labd.lab.alarms import Alarms
 from labd.lab.backlog import Backlog
 from labd.lab.bus import Alarm, Happening
@@ -46,6 +46,7 @@ class Keeper:
         self._counted = False
         self._warned = False
         self._look = asyncio.Event()
+        self._lost: dict[str, int] = {}
         self.mark = 0
         self.given_up = 0
         self.ready = asyncio.Event()
@@ -101,17 +102,43 @@ class Keeper:
 
     async def _give_up(self) -> None:
         last = self._waiting.beyond()
-        if last <= self.mark:
+        lost: dict[str, tuple[int, int]] = {}
+        while (after := self.mark) < last:
+            lost = await self._numbers(after, last)
+            if self.mark == after:
+                break  # else the broker has taken some of them meanwhile: those are no gap
+        else:
             return
-        lost = await self._journal.ask(partial(numbers, after=self.mark, last=last))
         for run, (first, newest) in lost.items():
             self._gaps.add(run, first, newest)
+            self._lost[run] = newest
         self._waiting.taken(last)
         self.mark = self.given_up = max(self.mark, last)
         with self._journal.together():
             self._journal.keep(KEPT, self._gaps.kept())
             self._journal.post_mark(MARK, self.mark)
         log.warning("the backlog for the broker is full: its oldest are given up", up_to=last, runs=len(lost))
+
+    async def _numbers(self, after: int, last: int) -> dict[str, tuple[int, int]]:
+        """By run: the numbers of its first and its last event after one seq and up to another.
+
+        It is asked for piece by piece: a backlog is long, and so are runs.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for begin in range(after, last, COUNTED * STRETCH):
+            end = min(begin + COUNTED * STRETCH, last)
+            for run, (first, count) in (await self._journal.ask(partial(firsts, after=begin, last=end))).items():
+                if run in found:
+                    found[run] = found[run][0], found[run][1] + count
+                else:
+                    before = await self._journal.ask(partial(number, run=run, seq=first)) - 1
+                    found[run] = before + 1, before + count
+        return found
+
+    def lost(self) -> dict[str, int]:
+        """By run: the number of the last event that was given up, since this was asked last."""
+        lost, self._lost = self._lost, {}
+        return lost
 
     def _tell(self) -> None:
         if self._waiting.nearly:

@@ -19,19 +19,44 @@ DANGEROUS = COMMAND_LIFE + 2 * AHEAD  # so long after its receipt a command that
 
 @dataclass(slots=True)
 class Known:
-    """A command that was seen, when, by the machine's clock, and what was answered to it so far."""
+    """A command that was seen, when, by the machine's clock, and what was answered to it so far.
+
+    Args:
+        answer_to, correlation: where it is answered besides, and with what (hexadecimal); kept until its end.
+        waits: the verb, and the run whose state is waited for to tell the end of it; kept until then.
+        durable: so many of the answers are, and may be told.
+    """
 
     user: str
     command_id: str
     at: str
     replies: list[dict[str, Any]] = field(default_factory=list)
+    answer_to: str | None = None
+    correlation: str | None = None
+    waits: tuple[str, str] | None = None
+    durable: int = 0
 
     @property
     def name(self) -> str:
         return f"{KEPT}{self.user}/{self.command_id}"
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be answered."""
+        return bool(self.replies) and self.replies[-1]["state"] != "accepted"
+
     def kept(self) -> dict[str, Any]:
-        return {"user": self.user, "command_id": self.command_id, "at": self.at, "replies": self.replies}
+        told: dict[str, Any] = {
+            "user": self.user,
+            "command_id": self.command_id,
+            "at": self.at,
+            "replies": self.replies,
+        }
+        if not self.ended and self.answer_to is not None:
+            told |= {"answer_to": self.answer_to, "correlation": self.correlation}
+        if not self.ended and self.waits is not None:
+            told["waits"] = self.waits
+        return told
 
     def older_than(self, age: timedelta) -> bool:
         return datetime.fromisoformat(self.at) < clock.outside() - age
@@ -45,10 +70,11 @@ class Memory:
         self._known: dict[str, Known] = {}
 
     async def read(self) -> list[Known]:
-        """Remembers earlier lives of the daemon; gives those that were cut by their end, without an answer."""
-        kept = [Known(**value) for value in (await self._journal.kept(KEPT)).values()]
+        """Remembers earlier lives of the daemon; gives those whose end they did not live to tell."""
+        stored = (await self._journal.kept(KEPT)).values()
+        kept = [Known(**value, durable=len(value["replies"])) for value in stored]
         self._known = {known.name: known for known in sorted(kept, key=lambda one: one.at)}
-        return [known for known in self._known.values() if not known.replies]
+        return [known for known in self._known.values() if not known.ended]
 
     def get(self, user: str, command_id: str) -> Known | None:
         return self._known.get(f"{KEPT}{user}/{command_id}")

@@ -13,8 +13,10 @@ import json
 from collections.abc import Sequence
 from functools import cache, partial
 
+import structlog
+
 from labd import clock
-from labd.journal import Event, Journal
+from labd.journal import Event, Journal, JournalError
 from labd.journal.waiting import Written, number
 from labd.lab.alarms import Alarms
 from labd.lab.backlog import Backlog
@@ -25,7 +27,9 @@ from labd.telemetry.publisher import Backoff, ConnectionLost, Message, PublishRe
 from labd.telemetry.topics import Topics
 from labd.telemetry.unsendable import Unsendable
 
-MARK_EVERY = 1.0  # s between two commits of the mark; a kill sends again what was acknowledged in it
+log = structlog.get_logger(__name__)
+
+MARK_EVERY = 1.0  # s of the machine between two marks for the journal; a kill sends again what was acknowledged since
 MARK_AFTER = 10_000  # or so many events
 RUNS = 5_000  # whose numbers are remembered; of others they are counted anew
 
@@ -48,7 +52,7 @@ class Outbox:
         self._fresh = Fresh()
         self._committed = asyncio.Event()
         self._numbers: dict[str, int] = {}  # of the last event sent, by run
-        self._given_up = 0  # up to here, when the numbers were learned
+        self._given_up = 0  # up to here, as far as it was heard of
         self._marked = 0  # the mark as the journal was told it last
         self._marked_at = 0.0
 
@@ -67,16 +71,21 @@ class Outbox:
 
     async def send(self, session: Session) -> None:
         """Sends what waits, and then what comes. Raises ConnectionLost."""
-        backoff = Backoff()
+        backoff, stood = Backoff(), self._keeper.mark
         self._unsendable.connected(session.largest)
+        if self._unsendable.look:
+            await asyncio.sleep(self._unsendable.look)
+            self._unsendable.looked()
         try:
             while True:
                 self._committed.clear()
                 try:
                     await self._drain(session)
                 except PublishRefused as refused:
+                    if self._keeper.mark > stood:
+                        backoff, stood = Backoff(), self._keeper.mark
                     if not self._unsendable.settled(refused):
-                        await asyncio.sleep(backoff.ended(0.0))
+                        await asyncio.sleep(clock.of_machine(backoff.ended(0.0)))
                     continue
                 await self._wait_for_more()
         finally:
@@ -92,7 +101,7 @@ class Outbox:
     async def _wait_for_more(self) -> None:
         """The mark of what was sent may wait for a moment: what comes meanwhile shares its commit."""
         try:
-            async with asyncio.timeout(MARK_EVERY if self._marked != self._keeper.mark else None):
+            async with asyncio.timeout(clock.of_machine(MARK_EVERY) if self._marked != self._keeper.mark else None):
                 await self._committed.wait()
         except TimeoutError:
             self._mark()
@@ -108,9 +117,10 @@ class Outbox:
                     await self._take(flight)
                 elif not await ahead.more():
                     break
-        except (ConnectionLost, PublishRefused) as error:
+        except BaseException as error:  # the end of a connection may come as a cancel as well
             self._take_what_is_there(flight)
-            self._unsendable.met(error, next(iter(flight), None))
+            oldest = flight.oldest
+            self._unsendable.met((oldest.error if oldest is not None else None) or error, oldest)
             raise
         finally:
             self._take_what_is_there(flight)
@@ -121,9 +131,11 @@ class Outbox:
         """Sends as much as may be under way."""
         if self._given_up != self._keeper.given_up:
             self._given_up = self._keeper.given_up
-            self._numbers.clear()
+            for run, newest in self._keeper.lost().items():
+                if run in self._numbers:  # it goes on behind what was given up, or is there already
+                    self._numbers[run] = max(self._numbers[run], newest)
             ahead.skip(self._given_up)
-        while flight.has_room and (event := ahead.next()) is not None:
+        while flight.has_room(alone=self._unsendable.alone) and (event := ahead.next()) is not None:
             if event.seq <= self._keeper.mark:
                 continue
             flight.add(await self._send(session, event))
@@ -132,7 +144,9 @@ class Outbox:
         """Waits for the broker to take something of what is under way."""
         await flight.some()
         self._take_up_to(flight.settle())
-        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= MARK_EVERY:
+        if self._keeper.mark - self._marked >= MARK_AFTER or clock.monotonic() - self._marked_at >= clock.of_machine(
+            MARK_EVERY
+        ):
             self._mark()
 
     def _take_what_is_there(self, flight: Flight) -> None:
@@ -155,11 +169,15 @@ class Outbox:
             self._unsendable.taken(seq)
 
     def _mark(self) -> None:
-        """Hands the mark to the journal, and waits for nothing: a commit is under way for it."""
+        """Hands the mark to the journal, and waits for nothing: it goes with the next commit."""
         self._marked_at = clock.monotonic()
-        if self._marked != self._keeper.mark:
-            self._marked = self._keeper.mark
+        if self._marked == self._keeper.mark:
+            return
+        self._marked = self._keeper.mark
+        try:
             self._journal.post_mark(MARK, self._marked)
+        except JournalError as error:  # what is told of the mark is sent again; the daemon hears of the journal itself
+            log.warning("the mark of what the broker has was not kept", problem=str(error))
 
     async def _send(self, session: Session, event: Written) -> Sent:
         if event.run is None:

@@ -11,6 +11,7 @@ from labd.lab.bus import SignalsRead
 from labd.telemetry.publisher import Message
 
 SIGNALS = 2_000  # messages; 2 s of 100 devices at 10 Hz
+CROWD = 300  # messages; when more wait, the broker is behind, and older ones of a device only hold up its newest
 
 
 class Signals:
@@ -34,11 +35,20 @@ class Signals:
         self._filled.set()
 
     async def get(self, limit: int = 100) -> list[SignalsRead]:
-        """Those that wait, oldest first; at least one."""
+        """Those that wait, oldest first; at least one. Of a crowd, the newest of each device."""
         while not self._reads:
             self._filled.clear()
             await self._filled.wait()
+        if len(self._reads) > CROWD:
+            self._thin_out()
         return [self._reads.popleft() for _ in range(min(limit, len(self._reads)))]
+
+    def _thin_out(self) -> None:
+        newest = {read.device: read for read in self._reads}
+        kept = [read for read in self._reads if newest[read.device] is read]
+        self.dropped += len(self._reads) - len(kept)
+        self._reads.clear()
+        self._reads.extend(kept)
 
 
 class Retained:
@@ -54,6 +64,7 @@ class Retained:
     def __init__(self) -> None:
         self._last: dict[str, Message] = {}
         self._untold: dict[str, Message] = {}
+        self._refused: dict[str, Message] = {}  # to be tried again
         self._filled = asyncio.Event()
         self.on_first: Callable[[str], None] = lambda _: None
         self.on_gone: Callable[[str], None] = lambda _: None
@@ -84,8 +95,14 @@ class Retained:
 
     def tell_all_anew(self) -> None:
         """For a new connection: the broker may have forgotten everything. What a lab is goes before what it does."""
+        self._refused.clear()
         self._untold = {topic: self._last[topic] for topic in sorted(self._last, key=_turn)}
         self._filled.set()
+
+    @property
+    def known(self) -> int:
+        """Topics of which is known what should stand there."""
+        return len(self._last)
 
     @property
     def waiting(self) -> int:
@@ -110,9 +127,16 @@ class Retained:
             self.on_gone(message.topic)
 
     def refused(self, message: Message) -> None:
-        """The broker does not take it: this life does not try again to clear it, the next one does."""
-        if not message.payload and self._last.get(message.topic) is message:
-            del self._last[message.topic]
+        """The broker does not take it: it waits for `try_again`, or for a newer one in its place."""
+        self._refused[message.topic] = message
+
+    def try_again(self) -> None:
+        """What was refused is told again, where it still holds."""
+        refused, self._refused = self._refused, {}
+        for topic, message in refused.items():
+            if self._last.get(topic) is message:
+                self._untold[topic] = message
+                self._filled.set()
 
 
 TURNS = ("device", "run", "queue", "alarm")

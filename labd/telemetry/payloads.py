@@ -142,7 +142,7 @@ class RunEvent(Payload):
 
 
 class Alarm(Payload):
-    """Something that a person should know. `about` is the device or the run."""
+    """Something that a person should know. `about` is the device or run, or `lab`."""
 
     severity: Literal["warning", "problem", "critical"]
     about: str
@@ -176,7 +176,10 @@ class Queue(Payload):
 
 
 class Summary(Payload):
-    """The lab in numbers, for displays that cannot count. `alarms` are those that stand, 20 at most."""
+    """The lab in numbers, for Home Assistant: published only with `mqtt.home_assistant: true`.
+
+    `alarms` are those that stand, 20 at most.
+    """
 
     runs: int
     held: int

@@ -24,12 +24,27 @@ class TakenOver(ConnectionLost):
     """The broker ended it for another connection under the same client id (MQTT 5 says so)."""
 
 
+class Unanswered(ConnectionLost):
+    """It was given up here, since the broker said no word any more: it has not closed it."""
+
+
+TOO_LARGE = "Packet too large"  # MQTT 5's name of the reason
+
+
 class PublishRefused(PublishError):
-    """The broker answered a QoS 1 message with a failure: `reason` is its own word."""
+    """The broker does not take a message: `reason` is its own word, or MQTT 5's for what is not even sent."""
 
     def __init__(self, topic: str, reason: str) -> None:
-        super().__init__(f"{topic}: the broker refuses it: {reason}")
-        self.topic, self.reason = topic, reason
+        self.topic, self.reason = brief(topic), reason
+        super().__init__(f"{self.topic}: the broker refuses it: {reason}")
+
+
+LONGEST = 160  # characters; a lab's own topics are shorter, but for answers
+
+
+def brief(topic: str) -> str:
+    """A topic for a log or a person: others may have made it as long as they like."""
+    return topic if len(topic) <= LONGEST else f"{topic[: LONGEST - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,7 @@ class Session(Protocol):
 
         The future raises:
             ConnectionLost: the connection ended before.
-            PublishRefused: the broker answered with a failure.
+            PublishRefused: the broker answered with a failure, or the message is above its `largest`.
         """
         ...
 
@@ -79,7 +94,7 @@ class Session(Protocol):
         """Asks for the messages of these topics, at QoS 1, or 0 for what stands there.
 
         Args:
-            pattern: the topics.
+            pattern: the topics. Without `standing` nothing comes that stood there, where the broker knows MQTT 5.
             standing: it is about what stands there. It comes first, and `retained` says of a message that it stood
                 there, not that it was published to stay; one's own do not come, where the broker knows MQTT 5.
 
@@ -102,7 +117,9 @@ class Publisher(Protocol):
     """Makes connections to one broker."""
 
     def connect(self, will: Message) -> AbstractAsyncContextManager[Session]:
-        """A session; its end says good-bye to the broker, so that the will is not sent.
+        """A session. An end in order, or a cancellation, says good-bye to the broker, so that the will is not sent.
+
+        Any other exception leaves the broker without a word, so that it is.
 
         Raises:
             ConnectionLost: the broker cannot be reached, or refuses.
@@ -110,15 +127,16 @@ class Publisher(Protocol):
         ...
 
 
+STEADY = 10.0  # s of the machine; a connection that lived so long was a good one
 ANSWER_LIMIT = 60.0  # s of the machine; a broker that acknowledges nothing for so long is stuck
 
 
 async def acknowledged(future: asyncio.Future[None]) -> None:
-    """Waits for what `send` gave. Raises what it raises; ConnectionLost also when the broker is stuck."""
+    """Waits for what `send` gave. Raises what it raises; Unanswered when the broker is stuck."""
     if not future.done():
         await asyncio.wait([future], timeout=clock.of_machine(ANSWER_LIMIT))
     if not future.done():
-        raise ConnectionLost(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
+        raise Unanswered(f"the broker has acknowledged nothing for {ANSWER_LIMIT:g} s")
     future.result()
 
 
@@ -133,7 +151,7 @@ class Backoff:
 
     least: float = 0.5
     greatest: float = 30.0
-    steady: float = 10.0
+    steady: float = STEADY
     _tries: int = 0
     _random: random.Random = field(default_factory=random.Random)
 

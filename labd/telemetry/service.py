@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 
+from labd import clock
 from labd.journal import Journal, JournalError
 from labd.lab.access import Role
 from labd.lab.alarms import Alarms
@@ -16,6 +18,7 @@ from labd.lab.bus import Alarm, Bus, Happening, SignalsRead
 from labd.lab.config import Broker, Mqtt
 from labd.run.engine import Engine
 from labd.telemetry import signals
+from labd.telemetry.apart import apart
 from labd.telemetry.broker import EmbeddedBroker
 from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.commands import Commands
@@ -25,13 +28,15 @@ from labd.telemetry.outbox import Outbox
 from labd.telemetry.outgoing import Signals
 from labd.telemetry.presence import Presence
 from labd.telemetry.publisher import Incoming, Message, Publisher, PublishError, PublishRefused, Session, acknowledged
+from labd.telemetry.refusals import Refusals
 from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.twin import Twin
+from labd.telemetry.wire import size_of
 
 log = structlog.get_logger(__name__)
 
-END_LIMIT = 3.0  # s; for what is still to be told when the daemon ends, and again for its end
+END_LIMIT = 3.0  # s of the machine; for what is still to be told when the daemon ends, and again for its end
 AT_ONCE = 100  # retained messages under way before the first is acknowledged
 
 
@@ -89,6 +94,8 @@ class Telemetry:
         self._link = Link(self._twin, alarms)
         told = alarms or (engine.lab.alarms if engine is not None else Alarms(bus))
         self._outbox = Outbox(journal, self._topics, told, config.backlog)
+        self._refusals = Refusals(self._topics.status, self._retained, told, self.tell_status)
+        self._too_large: set[str] = set()  # signals that were told of
         self._unheard: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda _: True
         self._forget = bus.subscribe(self.take)
@@ -166,6 +173,7 @@ class Telemetry:
                     group.create_task(self._presence.clear_ended_runs(), name="mqtt ended runs")
                     group.create_task(self._link.watch(), name="mqtt watch")
                     group.create_task(self._settle(), name="mqtt leftovers")
+                    group.create_task(self._tell_how_far(), name="mqtt progress")
                     if self._commands is not None:
                         group.create_task(self._commands.run(), name="mqtt commands")
                         await self._commands.ready.wait()
@@ -181,7 +189,10 @@ class Telemetry:
             # In ten hours of polls nobody may be looking: what nobody would get is not sent (0.4 ms a message).
             self._wanted = started.listened_to
         self._link.address = (broker.host, broker.port)
-        return AiomqttPublisher(Address(broker, identifier=f"labd-{self._topics.lab}", embedded=embedded))
+        identifier = f"labd-{self._topics.lab}"
+        if embedded:  # it knows no users, and says nothing to whom another client of the same id has cut off
+            identifier += f"-{secrets.token_hex(6)}"
+        return AiomqttPublisher(Address(broker, identifier, embedded=embedded))
 
     async def _take_up(self) -> None:
         started = await self._journal.events(kinds={"daemon.started"})
@@ -194,28 +205,43 @@ class Telemetry:
             await self._engine.ready.wait()
         self._take_what_holds()
         self._sweep.settle()
+
+    async def _tell_how_far(self) -> None:
         if self._engine is not None:
+            await self._engine.ready.wait()
             await self._presence.tell_how_far(self._engine.unended)
 
     async def _serve(self, session: Session) -> None:
-        """Commands can be heard before the lab is online; states go before events and signals."""
+        """Works until the connection is lost; cancelled, it tells the end, also where something fails just then."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(session.wait_lost(), name="mqtt link")
-                group.create_task(self._hear(session), name="mqtt heard")
-                await self._listen(session)
-                await self._announce(session)
-                self._link.stands()
-                group.create_task(self._send_retained(session), name="mqtt states")
-                group.create_task(self._send_signals(session), name="mqtt signals")
-                group.create_task(self._outbox.send(session), name="mqtt events")
-                if self._commands is not None:
-                    group.create_task(self._commands.send(session), name="mqtt answers")
+            await apart(self._work(session))
         except asyncio.CancelledError:
             await self._say_offline(session)
             raise
         finally:
             self._link.falls()
+
+    async def _work(self, session: Session) -> None:
+        """Commands can be heard before the lab is online; states go before events and signals."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.wait_lost(), name="mqtt link")
+            group.create_task(self._hear(session), name="mqtt heard")
+            await self._listen(session)
+            await self._announce(session)
+            self._stand()
+            group.create_task(self._send_retained(session), name="mqtt states")
+            group.create_task(self._refusals.try_again(), name="mqtt refused states")
+            group.create_task(self._send_signals(session), name="mqtt signals")
+            group.create_task(self._outbox.send(session), name="mqtt events")
+            if self._commands is not None:
+                group.create_task(self._commands.send(session), name="mqtt answers")
+
+    def _stand(self) -> None:
+        """Says that the lab is connected, once the broker has taken that it is there; and what it does not take."""
+        self._refusals.tell()
+        self._link.problem = self._refusals.problem
+        if not self._refusals.unseen and not self._link.connected.is_set():
+            self._link.stands()
 
     # ── what comes ───────────────────────────────────────────────────────────────────────────────────────────────
     async def _listen(self, session: Session) -> None:
@@ -246,14 +272,16 @@ class Telemetry:
         elif incoming.topic.startswith(self._topics.commands.removesuffix("+/+")):
             if self._commands is not None:
                 self._commands.hear(incoming)
-        elif self._twin.known is None:  # else it may well be the other's
+        else:
             if self._home is not None:
                 self._retain(self._home.hear(incoming))
-            self._sweep.hear(incoming)
+            if self._twin.known is None:  # else it may well be the other's
+                self._sweep.hear(incoming)
 
     # ── what goes ────────────────────────────────────────────────────────────────────────────────────────────────
     async def _announce(self, session: Session) -> None:
         """The birth, and all that holds."""
+        self._refusals.connected()
         await self._send_states(session, [self._presence.status("online")])
         self._take_what_holds()
         self._retained.tell_all_anew()
@@ -264,34 +292,54 @@ class Telemetry:
         while True:
             message = await self._retained.get()
             await self._send_states(session, [message, *self._retained.take(AT_ONCE - 1)])
+            self._stand()
 
     async def _send_states(self, session: Session, messages: list[Message]) -> None:
         for message, sent in [(message, session.send(message)) for message in messages]:
             try:
                 await acknowledged(sent)
-            except PublishRefused as refused:  # its next state may be taken
-                self._link.problem = str(refused)
-                log.warning("message refused", topic=refused.topic, reason=refused.reason)
-                self._retained.refused(message)
+            except PublishRefused as refused:
+                self._refusals.met(message, refused)
             else:
-                self._retained.told(message)
+                self._refusals.taken(message)
 
     async def _send_signals(self, session: Session) -> None:
         dropped = self._signals.dropped
         while True:
-            messages = tuple(self._signals_of(await self._signals.get()))
+            messages = self._that_fit(session, tuple(self._signals_of(await self._signals.get())))
             if messages:
-                await session.send_all(messages)
+                await self._send_at_once(session, messages)
             if not len(self._signals) and self._signals.dropped > dropped:
                 log.warning("signals dropped: the broker was slow or away", messages=self._signals.dropped - dropped)
                 dropped = self._signals.dropped
+
+    async def _send_at_once(self, session: Session, messages: tuple[Message, ...]) -> None:
+        try:
+            await session.send_all(messages)
+        except BaseException as error:
+            self._signals.dropped += len(messages)
+            if not isinstance(error, PublishRefused):
+                raise
+
+    def _that_fit(self, session: Session, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Of signals, those that the broker takes; a larger one would end the connection."""
+        largest = session.largest
+        if largest is None:
+            return messages
+        fit = tuple(message for message in messages if size_of(message, v5=True) <= largest)
+        self._signals.dropped += len(messages) - len(fit)
+        for message in messages if len(fit) < len(messages) else ():
+            if size_of(message, v5=True) > largest and message.topic not in self._too_large:
+                self._too_large.add(message.topic)
+                log.warning("signals dropped: larger than the broker takes", topic=message.topic, largest=largest)
+        return fit
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _say_offline(self, session: Session) -> None:
         """Tells what still waits, then the end. A broker that does not take it says `lost` for us."""
         for tell in (self._tell_what_waits, self._tell_the_end):
             try:
-                async with asyncio.timeout(END_LIMIT):
+                async with asyncio.timeout(clock.of_machine(END_LIMIT)):
                     await tell(session)
             except (TimeoutError, PublishError, JournalError) as error:
                 log.warning("the broker was not told all", problem=str(error) or f"no answer in {END_LIMIT:g} s")

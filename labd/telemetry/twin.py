@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 TWIN_ALARM = "mqtt-same-name"
 TWIN_OVER = 1800.0  # s of the machine, of one connection, in which nothing is heard of it any more
 GONE = ("lost", "offline")
+LONGEST_ID = 64  # characters of a boot_id
 
 
 class Twin:
@@ -34,6 +35,7 @@ class Twin:
         known: what there is to say of it, or None.
         lives: boot_ids of earlier lives of this daemon: their last words are nobody else's.
         stirred: set when anything is heard of it, and when the connection ends.
+        backoff: the waits between connections, while there is one.
     """
 
     def __init__(self, lab: str, boot_id: str, alarms: Alarms | None = None) -> None:
@@ -42,7 +44,7 @@ class Twin:
         self.stirred = asyncio.Event()
         self._lab, self._boot_id = lab, boot_id
         self._alarms = alarms
-        self._backoff = _patient()
+        self.backoff = _patient()
         self._stood = False
 
     def stood(self) -> None:
@@ -53,12 +55,15 @@ class Twin:
         """Takes a `status` that was published; gives whether this daemon has to say anew that it is there.
 
         It has to when a last word came after its own: the will of a connection that was only half dead, its own or of
-        the life before. That cannot go to and fro: a last word comes once a connection.
+        the life before. That cannot go to and fro: a last word comes once a connection. And when somebody who is no
+        daemon has emptied the topic, or written there.
         """
         state, boot_id = told_of(incoming.payload)
         late = not incoming.retained and state in GONE
-        if boot_id is None or boot_id == self._boot_id or boot_id in self.lives:
+        if boot_id == self._boot_id:  # where the broker has no MQTT 5, one's own word comes back
             return late
+        if boot_id is None or boot_id in self.lives:
+            return not incoming.retained
         if not incoming.retained or self._stood:
             if state == "offline":
                 self.over()
@@ -86,13 +91,9 @@ class Twin:
         """It has said good-bye, or nothing was heard of it for long. Harmless when there was none."""
         if self.known is not None:
             self.known = None
-            self._backoff = _patient()
+            self.backoff = _patient()
             if self._alarms is not None:
                 self._alarms.end(TWIN_ALARM)
-
-    def wait(self, lived: float) -> float:
-        """Seconds until the next try, after a connection that lived so long."""
-        return clock.of_machine(self._backoff.ended(lived))
 
     async def watch(self) -> None:
         """Waits until anything stirs. A twin that does not for half an hour is none any more."""
@@ -113,7 +114,9 @@ def told_of(status: bytes) -> tuple[str | None, str | None]:
     if not isinstance(told, dict):
         return None, None
     state, boot_id = told.get("state"), told.get("boot_id")
-    return (state if isinstance(state, str) else None), (boot_id if isinstance(boot_id, str) else None)
+    # A longer boot_id is no daemon's.
+    known = isinstance(boot_id, str) and len(boot_id) <= LONGEST_ID
+    return (state if isinstance(state, str) else None), (boot_id if known else None)
 
 
 def _patient() -> Backoff:

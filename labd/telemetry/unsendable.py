@@ -2,18 +2,23 @@
 
 What may pass one day (a right, a quota) waits, and all behind it: order goes before speed. What can never pass (too
 large for the broker) is sent without its data, so that it holds up nobody; the data stand in the journal.
+
+Some brokers say of what is too large for them no word but the end of the connection. That is believed of an event only
+after a trial: it is sent alone, on a connection that stood before for longer than those that ended lived in all. A link
+that flaps, a broker that is silent, and another client under the same name end connections as well.
 """
 
 from __future__ import annotations
 
 import structlog
 
+from labd import clock
 from labd.journal.waiting import Written
 from labd.lab.alarms import Alarms
 from labd.lab.sizes import size_text
 from labd.telemetry.flight import Sent
 from labd.telemetry.payloads import RunEvent
-from labd.telemetry.publisher import ConnectionLost, PublishError, PublishRefused
+from labd.telemetry.publisher import ConnectionLost, PublishRefused, TakenOver, Unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +30,10 @@ REFUSED, LARGE = "mqtt-refused", "mqtt-large"
 
 FRAME = 16  # bytes of a packet beside topic and payload, at most
 SUSPECT = 1_000  # bytes; every broker takes less, and without its data an event has some hundred
-ENDS = 5  # connections in a row that end with the same larger event as the oldest under way: that is why
+ALONE = 3  # connections in a row that end with the same larger event as the oldest under way: it is suspected
+ENDS = 5  # and so many, the last ones in a trial: that is why
+LONGEST = 30.0  # s of the machine; that a connection is looked at before a trial
+SILENT = 3  # connections in a row on which the broker acknowledges nothing: a person should know
 
 
 class Unsendable:
@@ -37,12 +45,38 @@ class Unsendable:
         self._short: set[int] = set()  # seqs to be sent without their data, or not at all
         self._skipped: set[int] = set()
         self._head: Sent | None = None  # the oldest under way when it went wrong last
+        self._error: BaseException | None = None  # and what went wrong with it
         self._ends = 0
+        self._silent = 0
+        self._since = 0.0  # since when there is this connection
+        self._lived = 0.0  # s; the longest life of those that ended with this head
+        self._looking = self._tried = False  # it is looked at, or was for long enough
         self._refused = 0  # the seq that the alarm is about
 
     def connected(self, largest: int | None) -> None:
-        """A new connection, whose broker takes packets of so many bytes; None: it has said no limit."""
+        """A new connection, whose broker takes packets of so many bytes; None: it has said no limit.
+
+        Its broker has acknowledged something: the daemon's birth.
+        """
         self._largest = largest
+        self._since = clock.monotonic()
+        if self._looking:  # the last one ended before the event was sent
+            self._ends, self._lived = 0, 0.0
+        self._looking, self._tried = self.alone, False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the oldest event is to be sent alone: it may be why connections end."""
+        return self._ends >= ALONE
+
+    @property
+    def look(self) -> float:
+        """How many s this connection is to be looked at before anything is sent."""
+        return min(2 * self._lived + clock.of_machine(1.0), clock.of_machine(LONGEST)) if self._looking else 0.0
+
+    def looked(self) -> None:
+        """The connection has stood for so long."""
+        self._tried, self._looking = self._looking, False
 
     def taken(self, seq: int) -> None:
         """The broker has all up to this one."""
@@ -52,24 +86,44 @@ class Unsendable:
         if self._short:
             self._short = {one for one in self._short if one > seq}
             self._skipped = {one for one in self._skipped if one > seq}
-        if self._ends and self._head is not None and seq >= self._head.event.seq:
-            self._ends = 0
+        if self._head is not None and seq >= self._head.event.seq:
+            self._ends = self._silent = 0
+            self._lived = 0.0
 
-    def met(self, error: PublishError, oldest: Sent | None) -> None:
-        """Sending ended with an error while this was the oldest under way."""
-        same = oldest is not None and self._head is not None and oldest.event.seq == self._head.event.seq
-        self._head = oldest
-        if not isinstance(error, ConnectionLost) or oldest is None or oldest.size <= SUSPECT:
-            self._ends = 0
+    def met(self, error: BaseException, oldest: Sent | None) -> None:
+        """Sending ended while this was the oldest under way: with its own error, where it has one."""
+        if oldest is None or self._head is None or oldest.event.seq != self._head.event.seq:
+            self._ends = self._silent = 0
+            self._lived = 0.0
+        self._head, self._error = oldest, error
+        if oldest is None or not isinstance(error, ConnectionLost):
             return
-        self._ends = self._ends + 1 if same else 1
+        if isinstance(error, Unanswered):
+            self._silent += 1
+            if self._silent >= SILENT:
+                self._refused = oldest.event.seq
+                text = (
+                    f"the MQTT broker has acknowledged nothing on {self._silent} connections in a row: event "
+                    f"{oldest.number} of {oldest.event.run} waits, and those behind it. See the broker's log, or "
+                    f"start it anew"
+                )
+                self._alarms.tell(REFUSED, "problem", "lab", text)
+        elif not isinstance(error, TakenOver) and oldest.size > SUSPECT:
+            self._ended(oldest)
+
+    def _ended(self, oldest: Sent) -> None:
+        """The broker has closed the connection, perhaps for this one."""
+        if self.alone and not self._tried:
+            return
+        self._ends += 1
+        self._lived = max(self._lived, clock.monotonic() - self._since)
         if self._ends >= ENDS:
             self._short.add(oldest.event.seq)
 
     def settled(self, refused: PublishRefused) -> bool:
         """Whether the refused event will not be sent like that again; else it waits, and a person is told."""
         oldest = self._head
-        if oldest is None:
+        if oldest is None or self._error is not refused:  # of another one: nothing is known of the oldest
             return False
         seq, run = oldest.event.seq, oldest.event.run
         if refused.reason not in NEVER:

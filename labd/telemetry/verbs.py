@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from labd.files import InputErrors
@@ -28,15 +29,40 @@ class FailedError(Exception):
 
 
 Result = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A command that was over at once, with what it came to."""
+
+    result: Result
+
+
 Taken = Callable[[], Awaitable[Result]]
 """Waits for the end of what was taken, and gives its result. Raises FailedError."""
 
 
-async def _order(engine: Engine, group: asyncio.TaskGroup, user: str, verb: str, arguments: payloads.RunOrder) -> Taken:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A command, and what it is carried out with.
+
+    Args:
+        accepted: puts the answer `accepted` in the journal. A verb that can calls it once nothing refuses the command
+            any more, before what it writes itself: both are durable together then, and not one after the other.
+    """
+
+    engine: Engine
+    group: asyncio.TaskGroup
+    user: str
+    verb: str
+    accepted: Callable[[], None]
+
+
+async def _order(given: Given, arguments: payloads.RunOrder) -> Taken:
     """hold, stop, abort: done once the run is held, or has ended; of all: once each has its order."""
-    command, run = Command(verb), arguments.run
+    engine, command, run = given.engine, Command(given.verb), arguments.run
     if run is None:
-        ordering = group.create_task(order_all(engine, command, by=user, cause=arguments.cause))
+        ordering = given.group.create_task(order_all(engine, command, by=given.user, cause=arguments.cause))
 
         async def all_told() -> Result:
             ordered = await ordering
@@ -47,11 +73,12 @@ async def _order(engine: Engine, group: asyncio.TaskGroup, user: str, verb: str,
             return result
 
         return all_told
-    await engine.command(run, command, by=user, cause=arguments.cause)
-    return lambda: _held_or_ended(engine, run, command)
+    await engine.command(run, command, by=given.user, cause=arguments.cause, accepted=given.accepted)
+    return lambda: held_or_ended(engine, run, command)
 
 
-async def _held_or_ended(engine: Engine, run: str, command: Command) -> Result:
+async def held_or_ended(engine: Engine, run: str, command: Command) -> Result:
+    """Waits until a run is held (of hold), or has ended. Raises FailedError where it ended and was to be held."""
     changed = asyncio.Event()
 
     def listen(happening: Happening) -> None:
@@ -60,66 +87,67 @@ async def _held_or_ended(engine: Engine, run: str, command: Command) -> Result:
 
     forget = engine.lab.bus.subscribe(listen)
     try:
-        while run in engine.working:
-            if command is Command.HOLD and (await engine.state(run)).state == State.HELD:
+        while (state := await engine.state(run)).ended is None:
+            if command is Command.HOLD and state.state == State.HELD:
                 break
             await changed.wait()
             changed.clear()
     finally:
         forget()
-    state = await engine.state(run)
+    if state.ended is not None:
+        state = await engine.wait(run)  # until it is told among those that have ended
     result = {"run": run, "state": state.state, "outcome": state.outcome}
     if command is Command.HOLD and state.ended is not None:
         raise FailedError(f"{run} ended before it was held ({state.outcome})", result)
     return result
 
 
-async def _unhold(engine: Engine, _: asyncio.TaskGroup, user: str, verb: str, arguments: payloads.UnholdOrder) -> Taken:
-    state = await engine.command(arguments.run, Command(verb), by=user, cause=arguments.cause, at=arguments.at)
-    return _at_once({"run": arguments.run, "state": state.state})
+async def _unhold(given: Given, arguments: payloads.UnholdOrder) -> Over:
+    state = await given.engine.command(
+        arguments.run, Command(given.verb), by=given.user, cause=arguments.cause, at=arguments.at
+    )
+    return Over({"run": arguments.run, "state": state.state})
 
 
-async def _clear(engine: Engine, _: asyncio.TaskGroup, user: str, verb: str, arguments: payloads.ClearOrder) -> Taken:
+async def _clear(given: Given, arguments: payloads.ClearOrder) -> Over:
     if arguments.run is None:
         assert arguments.interlock is not None
-        await engine.guards.interlocks.clear(arguments.interlock, user)
-        return _at_once({"interlock": arguments.interlock})
-    state = await engine.command(arguments.run, Command(verb), by=user, cause=arguments.cause)
-    return _at_once({"run": arguments.run, "state": state.state})
+        await given.engine.guards.interlocks.clear(arguments.interlock, given.user)
+        return Over({"interlock": arguments.interlock})
+    state = await given.engine.command(arguments.run, Command(given.verb), by=given.user, cause=arguments.cause)
+    return Over({"run": arguments.run, "state": state.state})
 
 
-async def _acknowledge(
-    engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.AcknowledgeOrder
-) -> Taken:
-    await engine.guards.acknowledge(arguments.alarm, user)
-    return _at_once({"alarm": arguments.alarm})
+async def _acknowledge(given: Given, arguments: payloads.AcknowledgeOrder) -> Over:
+    await given.engine.guards.acknowledge(arguments.alarm, given.user)
+    return Over({"alarm": arguments.alarm})
 
 
-async def _answer(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.AnswerOrder) -> Taken:
+async def _answer(given: Given, arguments: payloads.AnswerOrder) -> Over:
     choice, value, which = arguments.choice, arguments.value, arguments.question
-    state = await engine.answer(arguments.run, choice, value=value, by=user, which=which)
-    return _at_once({"run": arguments.run, "state": state.state})
+    state = await given.engine.answer(arguments.run, choice, value=value, by=given.user, which=which)
+    return Over({"run": arguments.run, "state": state.state})
 
 
-async def _start(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.StartOrder) -> Taken:
-    run = await engine.start(
+async def _start(given: Given, arguments: payloads.StartOrder) -> Over:
+    run = await given.engine.start(
         arguments.protocol,
         arguments.name,
         arguments.parameters,
         sample=arguments.sample,
         position=arguments.position,
         called=arguments.called,
-        by=user,
+        by=given.user,
     )
-    return _at_once({"run": run.id})
+    return Over({"run": run.id})
 
 
-async def _submit(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.SubmitOrder) -> Taken:
-    found = await engine.queue.submit(
+async def _submit(given: Given, arguments: payloads.SubmitOrder) -> Over:
+    found = await given.engine.queue.submit(
         Submission(
             arguments.protocol,
             arguments.name,
-            user,
+            given.user,
             rows_of(arguments.rows, count=arguments.count),
             called=arguments.called,
             table="table" if arguments.rows is not None else "",
@@ -128,24 +156,17 @@ async def _submit(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, argu
             again=arguments.again,
         )
     )
-    return _at_once({"batch": found.batch, "jobs": [job.id for job in found.jobs]})
+    return Over({"batch": found.batch, "jobs": [job.id for job in found.jobs]})
 
 
-async def _cancel(engine: Engine, _: asyncio.TaskGroup, user: str, __: str, arguments: payloads.CancelOrder) -> Taken:
+async def _cancel(given: Given, arguments: payloads.CancelOrder) -> Over:
     what = arguments.job or arguments.batch
     assert what is not None
-    cancelled = await engine.queue.cancel(what, by=user, why=arguments.why)
-    return _at_once({"cancelled": [job.id for job in cancelled]})
+    cancelled = await given.engine.queue.cancel(what, by=given.user, why=arguments.why)
+    return Over({"cancelled": [job.id for job in cancelled]})
 
 
-def _at_once(result: Result) -> Taken:
-    async def over() -> Result:
-        return result
-
-    return over
-
-
-Begin = Callable[[Engine, asyncio.TaskGroup, str, str, Any], Awaitable[Taken]]
+Begin = Callable[[Given, Any], Awaitable[Taken | Over]]
 
 VERBS: Mapping[str, tuple[type[payloads.Payload], Begin]] = {
     "hold": (payloads.RunOrder, _order),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS
@@ -28,15 +29,28 @@ class _System(Protocol):
 
 
 class Gathered:
-    """What paho takes for its socket."""
+    """What paho takes for its socket.
 
-    def __init__(self, system: _System) -> None:
+    Args:
+        system: the socket.
+        go_on: called when something has come that TLS had to read before it can write on.
+
+    Attributes:
+        must_read: TLS has to read before it can write what waits; that the socket takes bytes says nothing then.
+    """
+
+    def __init__(self, system: _System, go_on: Callable[[], None] = lambda: None) -> None:
+        self.must_read = False
         self._system = system
+        self._go_on = go_on
         self._come = memoryview(b"")
         self._going = bytearray()
 
     def recv(self, size: int) -> bytes:
         """As a socket's. Raises BlockingIOError (or ssl's) when nothing is there."""
+        if self.must_read:
+            self.must_read = False
+            self._go_on()
         if not self._come:
             self._come = memoryview(self._system.recv(READ))
         taken = bytes(self._come[:size])
@@ -64,10 +78,13 @@ class Gathered:
 
     def flush(self) -> None:
         """Hands over what waits, as far as the system takes it. Raises OSError when the connection is gone."""
+        self.must_read = False
         try:
             while self._going:
                 del self._going[: self._system.send(self._going)]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except ssl.SSLWantReadError:
+            self.must_read = True
+        except (BlockingIOError, ssl.SSLWantWriteError):
             return
 
     def close(self) -> None:
@@ -114,3 +131,17 @@ def packet_of(message: Message, *, v5: bool) -> bytes:
         length >>= 7
     packet.append(length)
     return bytes(packet) + head + message.payload
+
+
+def size_of(message: Message, *, v5: bool) -> int:
+    """Bytes of a message's PUBLISH."""
+    rest = 2 + len(message.topic.encode()) + (2 if message.qos else 0) + len(message.payload)
+    if v5:
+        properties = 0 if message.correlation is None else 3 + len(message.correlation)
+        rest += _digits(properties) + properties
+    return 1 + _digits(rest) + rest
+
+
+def _digits(length: int) -> int:
+    """Bytes of MQTT's own whole number."""
+    return 1 if length < 0x80 else 1 + _digits(length >> 7)

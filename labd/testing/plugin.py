@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from labd.testing.subject import NoSubject, subject
 
+    here = str(config.invocation_params.dir)
+    if here not in sys.path:  # as for `python -m pytest`: a package that is not installed yet stands right here
+        sys.path.insert(0, here)
     given = config.getoption("labd_transcripts")
     folder = Path(given) if given else config.rootpath / "tests" / "transcripts"
     transcripts = folder if folder.is_dir() else None

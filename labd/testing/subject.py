@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -129,7 +131,7 @@ def subject(name: str, simulator: str | None = None, transcripts: Path | None = 
 
     Args:
         name: of the driver.
-        simulator: its simulator's place, `mypackage.simulator:SIMULATOR`; left out: by the driver's name.
+        simulator: its simulator's place, `mypackage.simulator:SIMULATOR`; left out: by the driver's name, or beside it.
         transcripts: the folder of recordings.
 
     Raises:
@@ -160,6 +162,10 @@ def _simulator(name: str, driver: type[Driver], given: str | None) -> type[Simul
         found = find_simulator(kind)
         if found is not None:
             return found
+    module = name.partition(":")[0]
+    beside = f"{module}.simulator"  # where `labd new driver` puts it, before it is installed
+    if hasattr(sys.modules[module], "__path__") and importlib.util.find_spec(beside) is not None:
+        return checked(_loaded(beside, "SIMULATOR"), beside)
     return None
 
 

@@ -16,6 +16,7 @@ from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.world import World
+from simulators.faults.knobs import switch
 
 LEAST = -1.0  # g below zero: the pan is off
 LOOK = 0.1  # s between two looks whether the pan is at rest, while an order waits for it
@@ -48,6 +49,12 @@ class BalanceSimulator(Simulator):
         overload, underload (bool): out of range whatever stands on it.
     """
 
+    FAULTS = {
+        "drift": switch("drift", unit="g/h"),
+        "unstable": switch("unstable"),
+        "overload": switch("overload"),
+        "underload": switch("underload"),
+    }
     end: ClassVar[bytes] = b"\r\n"
 
     def __init__(self, bench: Bench) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import dataclasses
+import errno
 import fcntl
-import signal
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +15,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from labd import clock
+from simulators._kit.machine import Machine
 from simulators._kit.pty import PtyError
 from simulators._kit.registry import find_simulator
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import World
+from simulators.faults.check import Kind, specs
+from simulators.faults.model import Faults
+from simulators.faults.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,18 +40,26 @@ class SimulatorHost:
         base: the folder that the file's relative paths are under.
         directory: where the world is kept (`world.json`) and pty links with relative paths are put.
         devices: only these; default: all that have a `simulator`.
+        faults: what goes wrong, checked by `kinds_of` and `simulators.faults.check`; more can be added live, to `plan`.
 
     Outside virtual time the world is saved once a machine second, so that a process that is killed finds its cells,
     volumes and counters again.
     """
 
     def __init__(
-        self, lab: Mapping[str, Any], base: Path, directory: Path, devices: Collection[str] | None = None
+        self,
+        lab: Mapping[str, Any],
+        base: Path,
+        directory: Path,
+        devices: Collection[str] | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self._lab = lab
         self._base = base
         self._directory = directory
-        self.simulators: dict[str, Simulator] = {}
+        self.machines: dict[str, Machine] = {}
+        self.plan: Plan
+        self._faults = faults
         entries: Mapping[str, Mapping[str, Any]] = lab.get("devices") or {}
         simulated = [name for name, entry in entries.items() if entry.get("simulator") is not None]
         if devices is not None and (unknown := sorted(set(devices) - set(simulated))):
@@ -78,6 +89,16 @@ class SimulatorHost:
             raise HostError(f"deck: cannot be laid out: {error!r}") from error
         return world
 
+    @property
+    def simulators(self) -> dict[str, Simulator]:
+        """By device; one that was power-cycled is another than before."""
+        return {name: machine.simulator for name, machine in self.machines.items()}
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What can go wrong with each."""
+        return {name: kind_of(type(machine.simulator)) for name, machine in self.machines.items()}
+
     def _bench(self, name: str) -> Bench:
         entry = self._entries[name]
         positions: Mapping[str, Mapping[str, Any]] = {}
@@ -105,34 +126,40 @@ class SimulatorHost:
         # On virtual time the simulators live and die with the daemon: its end is early enough.
         self.world.kept = not clock.is_virtual()
         self._started.callback(self._keep_at_last)
+        self.plan = Plan(self.machines, _seed_of(self._faults, self.world.seed))
         try:
             for name in self.devices:
                 overrides[name] = await self._begin(name)
         except BaseException:
             await self.stop()
             raise
+        for fault in self._faults.faults if self._faults is not None else ():
+            for spec in specs(fault, self.kinds):
+                self.plan.add(spec)
+        self._started.callback(self.plan.end)
         if not clock.is_virtual():
             self._saver = asyncio.create_task(self._save_often(), name="world saver")
         return overrides
 
     async def _begin(self, name: str) -> dict[str, Any]:
-        kind = str(self._entries[name].get("driver"))
+        module = simulator_class(str(self._entries[name].get("driver")), name)
+        bench = self._bench(name)
+
+        def make(settings: Mapping[str, Any]) -> Simulator:
+            return module(dataclasses.replace(bench, settings=settings))
+
+        def switched_on(device: str, simulator: Simulator) -> None:
+            self.plan.powered(device, simulator)
+
         try:
-            found = find_simulator(kind)
-        except ModuleNotFoundError as error:
-            lacking = f"{name}: the simulator of {kind!r} needs the package {error.name!r}, which is not installed"
-            raise HostError(lacking) from error
-        if found is None:
-            raise HostError(f"{name}: there is no simulator for the driver {kind!r}")
-        try:
-            simulator = found(self._bench(name))
-            self.simulators[name] = simulator
-            settings = await simulator.start()
+            machine = Machine(name, make, bench.settings, switched_on)
+            self.machines[name] = machine
+            settings = await machine.start()
         except OSError as error:
-            raise HostError(f"{name}: cannot listen where its settings say: {error.strerror or error}") from error
+            raise HostError(f"{name}: {_not_there(error, bench.settings)}") from error
         except (PtyError, ValueError, KeyError) as error:
             raise HostError(f"{name}: {error}") from error
-        self._started.push_async_callback(simulator.stop)
+        self._started.push_async_callback(machine.stop)
         return settings
 
     async def _save_often(self) -> None:
@@ -153,6 +180,44 @@ class SimulatorHost:
         await self._started.aclose()
 
 
+def simulator_class(kind: str, device: str) -> type[Simulator]:
+    """The simulator of a driver. Raises HostError, which names the device."""
+    try:
+        found = find_simulator(kind)
+    except ModuleNotFoundError as error:
+        lacking = f"{device}: the simulator of {kind!r} needs the package {error.name!r}, which is not installed"
+        raise HostError(lacking) from error
+    if found is None:
+        raise HostError(f"{device}: there is no simulator for the driver {kind!r}")
+    return found
+
+
+def kind_of(simulator: type[Simulator]) -> Kind:
+    """What can go wrong with a kind of device."""
+    return Kind(simulator.FAULTS, tuple(simulator.COUNTERS))
+
+
+def kinds_of(drivers: Mapping[str, str]) -> dict[str, Kind]:
+    """What can go wrong with devices, by their drivers' names. Raises HostError."""
+    return {name: kind_of(simulator_class(driver, name)) for name, driver in drivers.items()}
+
+
+def _seed_of(faults: Faults | None, otherwise: int) -> int:
+    return otherwise if faults is None or faults.seed is None else faults.seed
+
+
+def _not_there(error: OSError, settings: Mapping[str, Any]) -> str:
+    """Why nothing can listen where the settings say, and the mend."""
+    where = str(settings.get("address") or settings.get("port") or "its usual port")
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program; stop that (`ss -ltnp` tells which it is), or write another port"
+    if error.errno == errno.EACCES:
+        return f"{where} cannot be listened at: ports below 1024 are root's; write a higher one, such as 1502 for 502"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where} is no address of this machine; write 127.0.0.1 for a simulated device"
+    return f"cannot listen where its settings say ({where}): {error.strerror or error}"
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. Raises HostError, with line and column."""
     try:
@@ -170,42 +235,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`labd-sim LAB.yaml [--only dev,…]`: the simulators of a lab as a process of their own, until SIGTERM."""
-    parser = argparse.ArgumentParser(
-        prog="labd-sim", description="Runs a lab's simulators, on its own clock, for a daemon in another process."
-    )
-    parser.add_argument("lab", type=Path, metavar="LAB.yaml")
-    parser.add_argument("--only", metavar="DEVICE,…", help="only these devices")
-    options = parser.parse_args(arguments)
-    only = None if options.only is None else [name for name in options.only.split(",") if name]
-    try:
-        _run(options.lab, only)
-    except HostError as error:
-        sys.stderr.write(f"labd-sim: {error}\n")
-        sys.exit(2)
+    """`labd-sim`: see `simulators._kit.process`."""
+    from simulators._kit.process import main as run
 
-
-def _run(path: Path, only: Collection[str] | None) -> None:
-    lab = read_yaml(path)
-    base = path.resolve().parent
-    for key in ("store", "devices"):
-        if not lab.get(key):
-            raise HostError(f"{path}: `{key}` is missing")
-    store = (base / str(lab["store"])).resolve()
-    kind = lab.get("clock", "real")
-    if kind == "virtual":
-        raise HostError(
-            f"{path}: clock: virtual time cannot be shared between processes; let the daemon start the simulators, "
-            "or write `clock: {scaled: 60}`"
-        )
-    try:
-        timeline = clock.timeline_of(kind, store)
-    except (ValueError, TypeError) as error:
-        raise HostError(f"{path}: {error}") from error
-    except OSError as error:
-        raise HostError(f"{store}: cannot be written: {error.strerror}") from error
-    directory = store / "simulators"
-    clock.run(_serve(SimulatorHost(lab, base, directory, only), lab), timeline)
+    run(arguments)
 
 
 @contextmanager
@@ -222,27 +255,6 @@ def _alone(directory: Path) -> Iterator[IO[str]]:
         except BlockingIOError as error:
             raise HostError(f"{directory}: another process runs the simulators of this lab; stop it first") from error
         yield lock
-
-
-async def _serve(host: SimulatorHost, lab: Mapping[str, Any]) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    overrides = await host.start()
-    try:
-        for name, settings in overrides.items():
-            where = ", ".join(f"{key} {value}" for key, value in settings.items())
-            sys.stdout.write(f"{name}: {host.simulators[name].__class__.__name__} at {where}\n")
-            said = (lab["devices"][name].get("settings")) or {}
-            for key, value in settings.items():
-                if said.get(key) != value:
-                    sys.stdout.write(f"{name}: lab.yaml says {key} {said.get(key)!r}: a daemon needs {value!r} there\n")
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await ended.wait()
-    finally:
-        await host.stop()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -97,6 +99,14 @@ class HttpServer:
         """Begins to listen (port 0: any free one); gives the port. Raises OSError when it is taken."""
         self._server = await asyncio.start_server(self._serve, host, port)
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def start_unix(self, path: Path) -> None:
+        """Begins to listen on a Unix socket that only its owner reaches; one left behind there is replaced."""
+        before = os.umask(0o177)  # nobody else connects in the moment before a chmod
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, path)
+        finally:
+            os.umask(before)
 
     async def stop(self) -> None:
         """Stops listening, cuts every client off and ends what is still being answered."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from simulators._kit.pty import PtyServer, spoilt
 from simulators._kit.simulator import Bench
 from simulators._kit.tcp import Client, TextServer, host_and_port
+from simulators.faults.wire import current
 
 Listener = Callable[[bytes], None]
 
@@ -30,6 +31,7 @@ class SharedLine:
         self.listeners: list[Listener] = []
         self.server: PtyServer | TextServer | None = None
         self.found = ""
+        self.wire = current.get()  # of the device that lays it; those that come later join it
 
     @classmethod
     async def join(cls, bench: Bench, listener: Listener, end: bytes) -> SharedLine:
@@ -51,6 +53,8 @@ class SharedLine:
             line = cls(key, end)
             await line.lay(address, bench.directory)
             cls._all[key] = line
+        elif line.wire is not None and (wire := current.get()) is not None:
+            wire.joins(line.wire)
         line.listeners.append(listener)
         return line
 

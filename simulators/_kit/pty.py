@@ -10,8 +10,12 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from simulators.faults.wire import Line, Way, Wire, current
+
 KEPT = 256 * 1024  # bytes kept for a reader that is slow or away; beyond it the oldest lines are lost, as on a UART
 _CHUNK = 65536
+UNPLUGGED = 1.0  # s that an adapter is unplugged when nothing else is said
+HANGS = 10.0  # s that one hangs
 
 
 class PtyError(Exception):
@@ -66,6 +70,7 @@ class PtyServer:
         self._blocked = False
         self._late: deque[tuple[float, bytes]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._line: _PtyLine | None = None
 
     async def start(self) -> str:
         """Lays the line; gives the absolute path that a client opens.
@@ -74,6 +79,16 @@ class PtyServer:
             PtyError: another thing than a link stands at the path, or it cannot be written.
         """
         self._loop = asyncio.get_running_loop()
+        self.plug()
+        wire = current.get()
+        if wire is not None:
+            self._line = _PtyLine(wire, self)
+            wire.laid(self._line)
+        return str(self.link.absolute())
+
+    def plug(self) -> None:
+        """Lays a new pty where the client looks for it. Raises PtyError."""
+        assert self._loop is not None
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -86,7 +101,6 @@ class PtyServer:
             self._close()
             raise
         self._loop.add_reader(self._master, self._readable)
-        return str(self.link.absolute())
 
     def _lay(self) -> None:
         self.link.parent.mkdir(parents=True, exist_ok=True)
@@ -99,17 +113,27 @@ class PtyServer:
 
     async def stop(self) -> None:
         """Takes the line up: an open client reads an I/O error from now on."""
+        if self._line is not None:
+            self._line.end()
+            self._line = None
+        self.unplug()
+
+    def unplug(self) -> None:
+        """The adapter goes, with all that was not read yet; `plug` brings it back."""
         if self._loop is None or self._master < 0:
             return
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         self._loop.remove_reader(self._master)
         if self._blocked:
             self._loop.remove_writer(self._master)
+            self._blocked = False
         if self.link.is_symlink() and str(self.link.readlink()) == os.ttyname(self._slave):
             self.link.unlink()
         self._close()
         self._out.clear()
+        self._kept = 0
         self._late.clear()
 
     def _close(self) -> None:
@@ -117,8 +141,20 @@ class PtyServer:
         os.close(self._slave)
         self._master = self._slave = -1
 
+    @property
+    def plugged(self) -> bool:
+        """Whether there is a port."""
+        return self._master >= 0
+
     def write(self, data: bytes) -> None:
         """Sends to the client, through the faults."""
+        if self._line is None:
+            self.say(data)
+        else:
+            self._line.carry("replies", data)
+
+    def say(self, data: bytes) -> None:
+        """Sends to the client, past the faults of the wire but not past the switches."""
         faults = self._faults
         if faults or self._late:
             data = self._spoil(data)
@@ -187,5 +223,62 @@ class PtyServer:
             data = os.read(self._master, _CHUNK)
         except BlockingIOError:
             return
-        if data:
-            self._receive(data)
+        if not data:
+            return
+        if self._line is None:
+            self.hear(data)
+        else:
+            self._line.carry("requests", data)
+
+    def hear(self, data: bytes) -> None:
+        """Bytes have come to the instrument."""
+        self._receive(data)
+
+
+class _PtyLine(Line):
+    """The serial line along its device's wire."""
+
+    def __init__(self, wire: Wire, server: PtyServer) -> None:
+        super().__init__(wire)
+        self._server = server
+        self._mending: asyncio.TimerHandle | None = None
+
+    @property
+    def gone(self) -> bool:
+        return not self._server.plugged
+
+    def hand_over(self, way: Way, data: bytes) -> None:
+        if way == "requests":
+            self._server.hear(data)
+        else:
+            self._server.say(data)
+
+    def cut(self) -> None:
+        self.forget()
+        self._server.unplug()
+        self._later(UNPLUGGED)
+
+    def deaden(self) -> None:
+        super().deaden()
+        self._later(HANGS)
+
+    def _later(self, seconds: float) -> None:
+        if self._mending is not None:
+            self._mending.cancel()
+        self._mending = asyncio.get_running_loop().call_later(seconds, self.mend)
+
+    def mend(self) -> None:
+        if not self.wire.is_cut and not self._server.plugged:
+            self._server.plug()
+        if not self.wire.is_dead:
+            self.dead = False
+
+    def hang_up(self) -> None:
+        """Its device takes it up by itself."""
+
+    def end(self) -> None:
+        """The device closes its port."""
+        if self._mending is not None:
+            self._mending.cancel()
+        self.forget()
+        self.wire.lines.remove(self)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from simulators._kit.trial import Trial
 from simulators._kit.world import World
+from simulators.faults.knobs import Knob
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,20 @@ class Bench:
 class Simulator(ABC):
     """One simulated machine. `simulators/<kind>.py` names its class `SIMULATOR`.
 
-    `faults` are switches that a test or a teacher may flip while it runs; each simulator documents its own.
-    `trial` says how it is set up to be tried by the contract suite.
+    `faults` are switches that a test or a teacher may flip while it runs; each simulator documents its own. Which of
+    them stand for which words of the vocabulary, its `FAULTS` says; faults of the wire and of the power every simulator
+    has by itself. `trial` says how it is set up to be tried by the contract suite.
     """
 
     trial: ClassVar[Trial] = Trial()
+
+    FAULTS: ClassVar[Mapping[str, Knob]] = {}
+    """Its own faults, by their word in `simulators.faults.words`."""
+    COUNTERS: ClassVar[Mapping[str, Callable[[Any], int]]] = {}
+    """What of it can be counted in `after`, beside messages: of the simulator, a number that only grows."""
+    BY_HAND: ClassVar[Mapping[str, str]] = {}
+    """A line that a person types to reach it, by the kind of address (`tcp`, `serial`, …), with {host}, {port}, {path};
+    where it says nothing, `labd-sim` has one for the kind."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

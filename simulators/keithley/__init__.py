@@ -13,6 +13,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import World
+from simulators.faults import knobs
 from simulators.holder import Holder
 from simulators.keithley.scpi import (
     ILLEGAL,
@@ -75,6 +76,12 @@ class KeithleySimulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {
+        "open_circuit": knobs.switch("open_circuit"),
+        "crash": knobs.switch("trip"),
+    }
+    BY_HAND = {"tcp": "printf '*IDN?\\n' | nc -q 1 {host} {port}"}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -11,6 +11,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import Cell, World
+from simulators.faults.knobs import act, of_next, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
@@ -61,6 +62,19 @@ class MecaSimulator(Simulator):
         silent (bool), lost_replies (int, counts down): as `TextServer` has them.
     """
 
+    FAULTS = {
+        "missed_pick": of_next("miss_on", "closings"),
+        "dropped_pick": of_next("drop_on", "closings"),
+        "jam": of_next("error_on", "moves"),
+        "estop": act("press_estop", "release_estop"),
+        "slow": switch("slow", unit="1", default=3.0),
+        "taken": switch("taken"),
+    }
+    COUNTERS = {
+        "moves": lambda simulator: int(simulator.world.memory(simulator.name).get("moves", 0)),
+        "closings": lambda simulator: int(simulator.world.memory(simulator.name).get("closings", 0)),
+    }
+    BY_HAND = {"tcp": "printf 'GetStatusRobot\\0' | nc -q 1 {host} {port}"}
     trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:

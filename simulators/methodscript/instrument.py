@@ -12,6 +12,7 @@ from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.trial import Trial
 from simulators._kit.world import LID, Cell, World
+from simulators.faults.knobs import switch
 from simulators.methodscript import errors
 from simulators.methodscript.commands import COMMANDS
 from simulators.methodscript.errors import ScriptError, ScriptFault
@@ -67,6 +68,12 @@ class MethodScriptInstrument(Simulator):
         bare_package (bool, once): a `P` without anything comes before the next package.
     """
 
+    FAULTS = {
+        "busy_stuck": switch("busy"),
+        "overload": switch("overload"),
+        "open_circuit": switch("open_circuit"),
+        "crash": switch("critical", 1),
+    }
     trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:

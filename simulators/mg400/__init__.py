@@ -10,6 +10,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import Cell, World
+from simulators.faults.knobs import act, of_next, switch
 from simulators.mg400.arm import Arm
 from simulators.mg400.commands import Commands
 from simulators.mg400.feedback import FeedbackServer
@@ -60,6 +61,19 @@ class Mg400Simulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {
+        "missed_pick": of_next("miss_on", "closings"),
+        "dropped_pick": of_next("drop_on", "closings"),
+        "jam": of_next("error_on", "moves"),
+        "estop": act("press_estop", "release_estop"),
+        "stuck_pick": switch("stuck_output"),
+        "slow": switch("slow", unit="1", default=3.0),
+    }
+    COUNTERS = {
+        "moves": lambda simulator: int(simulator.world.memory(simulator.name).get("moves", 0)),
+        "closings": lambda simulator: int(simulator.world.memory(simulator.name).get("closings", 0)),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -13,6 +13,8 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import World
+from simulators.faults.knobs import switch
+from simulators.faults.words import Takes
 from simulators.holder import Holder
 from simulators.neware.channel import PAUSE, PROTECT, WORKING, Channel
 from simulators.neware.schedule import BadSchedule
@@ -47,6 +49,9 @@ _TRIAL = Trial(
 )
 
 
+_CHANNEL = {"channel": Takes("text", "which, 1-1-1", needed=True)}
+
+
 class NewareSimulator(Simulator):
     """The cycler `<name>`; the cell of channel `21-1-1` is the one at `<name>/21-1-1`.
 
@@ -68,6 +73,13 @@ class NewareSimulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {
+        "refused": switch("start_false", counts=True),
+        "open_circuit": switch("open_circuit"),
+        "crash": switch("protect", takes=_CHANNEL, make=lambda given, _: given["channel"]),
+        "by_hand": switch("paused", takes=_CHANNEL, make=lambda given, _: given["channel"]),
+    }
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

@@ -8,6 +8,7 @@ from labd import clock
 from simulators._kit.opcua import UaServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.trial import Trial
+from simulators.faults.knobs import switch
 from simulators.opcua.lads import LadsNodes
 from simulators.opcua.machine import Machine
 from simulators.opcua.packml import PackMlNodes
@@ -36,6 +37,8 @@ class MachineSimulator(Simulator):
     """
 
     trial = _TRIAL
+
+    FAULTS = {"busy_stuck": switch("stuck"), "ignored": switch("deaf")}
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)

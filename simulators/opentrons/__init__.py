@@ -12,6 +12,8 @@ from simulators._kit.http import HttpServer
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
 from simulators._kit.trial import Trial
+from simulators.faults.knobs import MANY, switch
+from simulators.faults.words import Takes
 from simulators.opentrons.hardware import Robot
 from simulators.opentrons.labware import FLEX, OT2
 from simulators.opentrons.server import RobotServer
@@ -66,6 +68,26 @@ class OpentronsSimulator(Simulator):
         slow (factor): every command takes so much longer.
     """
 
+    FAULTS = {
+        "reply_lost": switch(
+            "reply_lost",
+            takes={"command": Takes("text", "only of commands of this type, aspirate", None)},
+            make=lambda given, times: _of_command(given["command"], times or MANY),
+            times=True,
+        ),
+        "missed_pick": switch("tip_missed", times=True, make=lambda _, times: times or True),
+        "stuck_pick": switch("tip_stuck", times=True, make=lambda _, times: times or True),
+        "guard_open": switch("door_open"),
+        "estop": switch("estop"),
+        "fail": switch(
+            "fail",
+            takes={"command": Takes("text", "commands of this type, aspirate", needed=True)},
+            make=lambda given, times: {given["command"]: True if times is None else {"count": times}},
+            times=True,
+        ),
+        "slow": switch("slow", unit="1", default=3.0),
+    }
+    BY_HAND = {"http": "curl -s -H 'Opentrons-Version: *' http://{host}:{port}/health"}
     trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
@@ -147,6 +169,10 @@ class OpentronsSimulator(Simulator):
     def _fire(self) -> None:
         self._timer = None
         self._advance()
+
+
+def _of_command(command: object, count: int) -> object:
+    return count if command is None else {"commandType": command, "count": count}
 
 
 SIMULATOR = OpentronsSimulator

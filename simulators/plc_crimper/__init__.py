@@ -13,6 +13,7 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import host_and_port
 from simulators._kit.trial import Trial
 from simulators._kit.world import LID, Cell, World
+from simulators.faults.knobs import switch
 from simulators.plc_crimper.plc import Crimp, Plc
 from simulators.plc_crimper.press import Stack, bare_die, cell_stack
 from simulators.plc_crimper.registers import Handshake, Relay
@@ -68,6 +69,22 @@ class CrimperSimulator(Simulator):
     the ram is in the way.
     """
 
+    FAULTS = {
+        "busy_stuck": switch("busy_stuck"),
+        "busy_never": switch("busy_never"),
+        "jam": switch("stroke_time"),
+        "offset": switch("force_offset", unit="kN"),
+        "leak": switch("force_short", unit="1", default=0.2, make=lambda given, _: 1 - float(given["share"])),
+        "overload": switch("overload"),
+        "estop": switch("estop"),
+        "guard_open": switch("guard_open"),
+        "light_curtain": switch("light_curtain"),
+        "dead_output": switch(
+            "dead", unit="text", times=True, make=lambda given, times: _dead(str(given["output"]), times)
+        ),
+    }
+    BY_HAND = {"serial": "mbpoll -m rtu -a 1 -b 19200 -P none -t 4 -0 -r 0 -c 4 -1 {path}"}
+    COUNTERS = {"cycles": lambda simulator: simulator.plc.cycles}
     trial = _TRIAL
 
     def __init__(self, bench: Bench) -> None:
@@ -184,6 +201,10 @@ def _mark(cell: Cell, crimp: Crimp, at: float) -> None:
     cell.crimp_force = max(crimp.force, cell.crimp_force or 0.0)
     cell.crimp_dwell = crimp.dwell
     cell.crimped_at = cell.crimped_at or at
+
+
+def _dead(output: str, times: int | None) -> object:
+    return [output] if times is None else {output: times}
 
 
 SIMULATOR = CrimperSimulator

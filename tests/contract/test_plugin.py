@@ -8,19 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from labd.cli.app import app
 from labd.testing.subject import NoSubject, subject
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("-k", "unit or documented")
 
 
-def ran(folder: Path, *arguments: str) -> tuple[int, str]:
+def ran(folder: Path, *arguments: str, own: bool = True) -> tuple[int, str]:
+    """pytest in a folder, as its command starts: only what is `own` to the test is on the path beforehand."""
     plugin = ["-p", "labd.testing.plugin", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", *plugin, *arguments],
+        [sys.executable, "-P", "-m", "pytest", "-v", *plugin, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder}" if own else str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,6 +51,15 @@ def test_beside_tests_that_are_named_it_is_one_more(own: Path) -> None:
     assert status == 0, said
     assert "test_mine.py::test_mine PASSED" in said
     assert "[mine:DRIVER-every_number_has_a_unit] PASSED" in said
+
+
+def test_what_labd_new_driver_wrote_is_found_before_it_is_installed(tmp_path: Path) -> None:
+    made = CliRunner().invoke(
+        app, ["new", "driver", "oven", "--link", "tcp", "--role", "thermostat", "--into", str(tmp_path)]
+    )
+    assert made.exit_code == 0, made.output
+    status, said = ran(tmp_path, "--labd-driver", "labd_oven:DRIVER", "-k", "quality or safe_state", own=False)
+    assert (status, "labd_oven:DRIVER-its_quality_is_as_it_says] PASSED" in said) == (0, True), said
 
 
 def test_without_the_option_nothing_is_added(own: Path) -> None:

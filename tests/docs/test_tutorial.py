@@ -95,6 +95,10 @@ def test_the_first_protocol(tmp_path: Path) -> None:
     assert (tmp_path / "first.svg").read_text() == picture.read_text(), f"copy the new picture to {picture}"
 
 
+def test_faults_on_purpose(tmp_path: Path) -> None:
+    assert followed(ROOT / "docs" / "how-to" / "faults-on-purpose.md", tmp_path) == 3
+
+
 @pytest.fixture
 def own_python(tmp_path: Path) -> str:
     """A Python of one's own, in which a package can be installed, with all that this one has."""

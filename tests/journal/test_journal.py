@@ -193,6 +193,60 @@ async def test_marks_outlive_the_daemon(path: Path) -> None:
     await journal.close()
 
 
+def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many works each commit has, from now on."""
+    found: list[int] = []
+    real = journal._commit
+
+    def counting(drained: Any) -> Any:
+        if writing := [work for work in drained if work.events or work.mark or work.keep]:
+            found.append(len(writing))
+        return real(drained)
+
+    monkeypatch.setattr(journal, "_commit", counting)
+    return found
+
+
+async def test_a_posted_mark_goes_with_the_next_commit(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = commits(journal, monkeypatch)
+    journal.post_mark("mqtt", 1)
+    await asyncio.sleep(0.5)
+    journal.post_mark("mqtt", 2)
+    assert await journal.events() == []
+    assert not found, "neither it nor a reader makes a commit"
+    await journal.append(NewEvent("a", {}))
+    assert found == [2]
+    journal.post_mark("mqtt", 3)
+    await journal.set_mark("mqtt", 4)
+    await asyncio.sleep(5)
+    assert await journal.mark("mqtt") == 4
+    assert found == [2, 1]
+
+
+async def test_a_posted_mark_waits_for_a_second_at_most_and_is_written_at_the_end(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = commits(journal, monkeypatch)
+    journal.post_mark("mqtt", 1)
+    await asyncio.sleep(1.1)
+    assert found == [1]
+    journal.post_mark("mqtt", 2)
+    assert await journal.mark("mqtt") == 2, "who asks has it"
+    with journal.together():
+        journal.keep("gaps", {"r1": 1})
+        journal.post_mark("mqtt", 3)
+    journal.post(NewEvent("a", {}))
+    await journal.append(NewEvent("b", {}))
+    assert found[2:] == [4]
+    journal.post_mark("mqtt", 5)
+    await journal.close()
+    again = await Journal.open(path)
+    assert await again.mark("mqtt") == 5
+    await again.close()
+
+
 async def test_a_second_daemon_is_told_who_has_the_store(journal: Journal, path: Path) -> None:
     with pytest.raises(JournalError, match=f"process {os.getpid()}"):
         await Journal.open(path)

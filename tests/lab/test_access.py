@@ -49,6 +49,13 @@ def test_users_have_roles_and_a_lab_without_any_names_none(tmp_path: Path) -> No
         (TLS, "users: {anna: boss}", "L103", "engineer"),
         (TLS, "users: {Anna K: viewer}", "L103", "write `anna-k`"),
         (TLS, "users: {labd: engineer}", "L302", "labd's own login"),
+        ("{broker: embedded}", "users: {labd: operator}", "L302", "labd's own login"),
+        (
+            TLS.replace("user: labd}", "user: homeassistant}, home_assistant: true"),
+            USERS,
+            "L302",
+            "Home Assistant's login",
+        ),
         ("{broker: {host: 'mqtts://broker.lab'}}", USERS, "L103", "`host` is a name or an address alone"),
         ("{broker: {host: b, tls: {key: labd.key}}}", USERS, "L102", "`key` needs `cert`"),
     ],
@@ -70,13 +77,75 @@ def test_what_cannot_be_is_refused(tmp_path: Path, mqtt: str, users: str, code: 
         "{broker: {host: 'labd:hunter2@b'}}",
         "{broker: {host: b, password: hunter2, password: hunter2}}",
         "{broker: {host: b, password: hunter2",
+        '{broker: {host: b, password: "pre,hunter2"}}',
+        "{broker: {host: b, password: pre,hunter2}}",
+        '{broker: {host: b, password: "pre}hunter2"}}',
+        "{broker: {host: b, password: pre}hunter2}}",
+        "\n  broker:\n    host: b\n    password:\n      hunter2",
+        "\n  broker:\n    host: b\n    password: |\n      one\n      hunter2",
+        "\n  broker:\n    host: b\n    password: 'one\n      hunter2'",
+        "\n  broker:\n    host: b\n    password: 'one\n      hunter2",
+        "{broker: {host: b, PASSWORD: hunter2}}",
+        "{broker: {host: b, Password: hunter2}}",
+        "{broker: {host: b, pwd: hunter2}}",
+        "{broker: {host: b, token: hunter2}}",
+        "{broker: {host: b, api_key: hunter2}}",
+        "{broker: {host: b, mqtt_password: hunter2, mqtt_password: hunter2}}",
+        "{broker: {host: b, api_key: hunter2, api_key: hunter2}}",
+        "{broker: {host: b, user: 'labd:hunter2', usr: x}}",
+        "{broker: {host: b, prot: 1, user: labd}} # hunter2",
+        "{broker: {host: b, prot: 1}, password: [hunter2]}",
+        "{broker: 'mqtt://labd:hunter2@b'}",
+        "{broker: {hosts: 'mqtt://labd:hunter2@b'}}",
+        "mqtt://labd:hunter2@b",
+        "{broker: embedded, mqtt_password: &a hunter2}",
+        "{broker: {host: b, password: hunter2\t}}\n\tx",
+        "{broker: embedded}\nmqtt_password: hunter2",
+        "{broker: embedded}\nMQTT: {broker: hunter2 x}",
     ],
 )
 def test_a_password_in_the_file_is_refused_and_never_shown(tmp_path: Path, mqtt: str) -> None:
+    assert "hunter2" not in _told_of(lab(tmp_path, mqtt))
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        "users: {anna: hunter2}",
+        "users: {anna: {role: viewer, password: hunter2}}",
+        "users: {anna: [viewer, hunter2]}",
+        "users: {'anna:hunter2': viewer}",
+        "users: {anna: viewer, hunter2}",
+        "users: [anna, hunter2]",
+        "users: hunter2",
+        "users:\n  anna: engineer:hunter2\n",
+        "users:\n  anna:\n    hunter2",
+        "users:\n  anna: viewer\n  anna: hunter2",
+        "users:\n  anna: viewer\n bad hunter2: x",
+    ],
+)
+def test_nor_is_one_below_users(tmp_path: Path, users: str) -> None:
+    assert "hunter2" not in _told_of(lab(tmp_path, users=users))
+
+
+def _told_of(path: Path) -> str:
     with pytest.raises(InputErrors) as caught:
-        load_lab(lab(tmp_path, mqtt))
-    told = str(caught.value) + json.dumps([problem.as_json() for problem in caught.value.problems])
-    assert "hunter2" not in told
+        load_lab(path)
+    return str(caught.value) + json.dumps([problem.as_json() for problem in caught.value.problems])
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "users", "shown"),
+    [
+        ("{broker: {host: b, prot: 8883}}", USERS, "did you mean `port`?"),
+        ("{broker: {host: broker.lab, port: 99999}}", USERS, "port: 99999"),
+        ("{broker: embeded}", USERS, "embeded"),
+        (TLS, "users: {anna: viewer, Ben K: operator}", "Ben K: operator"),
+        ("{broker: {host: b, password: hunter2}}", USERS, "{broker: {host: b, password: *"),
+    ],
+)
+def test_what_is_no_password_is_still_shown(tmp_path: Path, mqtt: str, users: str, shown: str) -> None:
+    assert shown in _told_of(lab(tmp_path, mqtt, users))
 
 
 def test_a_password_in_the_file_is_told_where_it_belongs(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class FakeSession:
         self._broker = broker
         self._under_way: set[asyncio.Future[None]] = set()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._why = ConnectionLost("the connection is cut")
 
     def send(self, message: Message) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -54,12 +55,13 @@ class FakeSession:
             else:
                 _fail(future, PublishRefused(message.topic, how))
 
-    def cut(self) -> None:
+    def cut(self, why: ConnectionLost | None = None) -> None:
         if not self.lost.done():
+            self._why = why or self._why
             self.lost.set_result(None)
         for future in self._under_way:
             if not future.done():
-                _fail(future, ConnectionLost("the connection is cut"))
+                _fail(future, self._why)
 
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
         return [self.send(message) for message in messages][-1]
@@ -72,7 +74,7 @@ class FakeSession:
 
     async def wait_lost(self) -> None:
         await asyncio.wait([self.lost])
-        raise ConnectionLost("the connection is cut")
+        raise self._why
 
 
 @dataclass

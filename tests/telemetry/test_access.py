@@ -68,7 +68,7 @@ async def test_what_is_wrong_with_the_certificate(broker: Secured, tmp_path: Pat
     other.write_bytes(authority("other").cert)
     assert "signed by an authority that is not trusted here" in await why_not(with_tls(broker, ca=other))
     assert "signed by an authority that is not trusted here" in await why_not(broker.broker(tls=Tls()))
-    assert "for another address than `host`" in await why_not(broker.broker(host="127.0.0.1"))
+    assert "for another address than `host`" in await why_not(broker.broker(host="127.0.0.2"))
     gone = tmp_path / "gone.crt"
     assert f"certificate {gone} cannot be used: No such file" in await why_not(with_tls(broker, ca=gone))
     gone.write_text("no certificate")

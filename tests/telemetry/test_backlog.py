@@ -13,6 +13,7 @@ import pytest
 from labd.files import InputErrors
 from labd.journal import Event, Journal, NewEvent
 from labd.journal.waiting import OVERHEAD, STRETCH, Written
+from labd.journal.waiting import number as number_of
 from labd.lab.alarms import Alarms
 from labd.lab.backlog import Backlog
 from labd.lab.bus import Bus
@@ -190,6 +191,57 @@ async def test_what_is_given_up_under_way_leaves_the_numbers_of_its_run_as_they_
         await asyncio.sleep(300)
     got = [(one["seq"], one["hash"]) for one in broker.of("run/r0/event")]
     assert got == [(number, event.hash) for number, event in enumerate(events, STRETCH + 1)]
+
+
+async def test_what_the_broker_takes_while_it_is_counted_is_no_gap(
+    bus: Bus, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms, real, taken = Alarms(bus), journal.ask, 0
+    async with keeping(journal, alarms, HOUR) as keeper:
+        events = await fill(journal, 1, STRETCH)
+        await asyncio.sleep(3500)
+
+        async def meanwhile(query: Any) -> Any:
+            nonlocal taken
+            found = await real(query)
+            if taken < 2:
+                taken += 1
+                keeper.taken(events[100 * taken - 1].seq)
+            return found
+
+        monkeypatch.setattr(journal, "ask", meanwhile)
+        await asyncio.sleep(200)
+        assert taken == 2
+        assert f"r0 seq 201 to {STRETCH}" in texts(alarms, GAP)[0]
+
+
+async def test_a_run_of_which_nothing_was_given_up_is_not_counted_anew(
+    bus: Bus, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, real = [], journal.ask
+
+    async def seen(query: Any) -> Any:
+        if getattr(query, "func", None) is number_of:
+            counted.append(query.keywords["run"])
+        return await real(query)
+
+    broker = FakeBroker()
+    async with telling(bus, journal, broker, HOUR):
+        await journal.append(NewEvent("step.done", {}, "young"))
+        await fill(journal, 1, STRETCH)
+        await asyncio.sleep(10)
+        monkeypatch.setattr(journal, "ask", seen)
+        broker.answer = lambda message: "Quota exceeded" if "r0/event" in message.topic else TAKES
+        await fill(journal, 1, STRETCH)
+        await asyncio.sleep(3000)
+        (event,) = await journal.append(NewEvent("step.done", {}, "young"))
+        await asyncio.sleep(1000)
+        broker.answer = lambda _: TAKES
+        (last,) = await journal.append(NewEvent("step.done", {}, "r0"))
+        await asyncio.sleep(10)
+    assert broker.of("run/young/event")[-1] == {**broker.of("run/young/event")[-1], "seq": 2, "hash": event.hash}
+    assert broker.of("run/r0/event")[-1] == {**broker.of("run/r0/event")[-1], "seq": 501, "hash": last.hash}
+    assert counted == ["r0"], "by the keeper, of what was given up"
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -158,16 +158,57 @@ async def test_it_is_answered_so_after_a_restart_too(tmp_path: Path) -> None:
         assert lab.engine.working == ("run-0001",), "it went on, and no other was started"
 
 
-async def test_of_what_was_cut_by_the_daemons_end_nobody_says_that_it_was_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("before", "why"), [([], "another command_id"), (["accepted"], "the daemon was started anew")])
+async def test_of_what_was_cut_by_the_daemons_end_that_is_told_unasked(
+    tmp_path: Path, before: list[str], why: str
+) -> None:
     journal = await Journal.open(tmp_path / "journal.sqlite")
-    taken = {"user": "eva", "command_id": "c1", "at": clock.stamp(), "replies": []}
-    journal.keep("command/eva/c1", taken)
+    replies = [{"command_id": "c1", "state": state, "reason": None, "result": None} for state in before]
+    journal.keep("command/eva/c1", {"user": "eva", "command_id": "c1", "at": clock.stamp(), "replies": replies})
     await journal.close()
+    async with EmbeddedBroker() as broker, commander(broker.port) as eva:
+        async with hearing(tmp_path, Mqtt(broker=Broker(host="127.0.0.1", port=broker.port))) as lab:
+            (told,) = await eva.answered("c1")
+            assert (told["state"], why in told["reason"]) == ("failed", True)
+            await eva.give("c1", "start", arguments={"protocol": WAITING})
+            assert await eva.states("c1", 2 + len(before)) == ["failed", *before, "failed"]
+            assert lab.engine.working == ()
+        async with hearing(tmp_path, Mqtt(broker=Broker(host="127.0.0.1", port=broker.port))):
+            await eva.give("c1", "start", arguments={"protocol": WAITING})
+            assert (await eva.states("c1", 3 + 2 * len(before)))[-1] == "failed", "and it is not told unasked again"
+            assert len(eva.answers["c1"]) == 3 + 2 * len(before)
+
+
+async def test_an_answer_is_written_with_what_it_is_of(tmp_path: Path) -> None:
     async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
-        await eva.give("c1", "start", arguments={"protocol": WAITING})
-        (told,) = await eva.answered("c1")
-        assert (told["state"], "another command_id" in told["reason"]) == ("failed", True)
-        assert lab.engine.working == ()
+        run = await lab.start()
+        commits: list[list[str]] = []
+        lab.journal.on_commit(lambda events: commits.append([event.kind for event in events]))
+        await eva.give("c1", "hold", arguments={"run": run})
+        assert await eva.states("c1", 2) == ["accepted", "done"]
+        first = next(kinds for kinds in commits if "command.taken" in kinds)
+        assert {"run.state", "command.answered", "command.accepted"} <= set(first)
+        commits.clear()
+        await eva.give("c2", "unhold", arguments={"run": run})
+        assert await eva.states("c2", 2) == ["accepted", "done"]
+        assert [kinds.count("command.answered") for kinds in commits if "command.answered" in kinds] == [2]
+
+
+async def test_one_that_comes_again_is_not_answered_before_the_first_answer_is_durable(tmp_path: Path) -> None:
+    async with hearing(tmp_path, EMBEDDED) as lab, commander(lab.port) as eva:
+        written, append = asyncio.Event(), lab.journal.append
+
+        async def slow(*events: Any, **more: Any) -> Any:
+            await written.wait()
+            return await append(*events, **more)
+
+        lab.journal.append = slow  # type: ignore[method-assign]
+        for _ in range(2):
+            await eva.give("c1", "abort", arguments={"all": True})
+            await asyncio.sleep(10)
+        assert eva.answers == {}
+        written.set()
+        assert await eva.states("c1", 2) == ["accepted", "done"]
 
 
 async def test_the_same_id_of_another_user_is_another_command(tmp_path: Path) -> None:

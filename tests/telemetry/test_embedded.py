@@ -210,3 +210,21 @@ async def test_the_status_says_why_nothing_runs_until_it_does(bus: Bus, journal:
             assert (await watcher.first("status", state="online", safe_mode=None)).retained is False
         async with parts.watching(port) as later:
             await later.first("status", state="online", safe_mode=None)
+
+
+async def test_whether_anybody_listens_is_worked_out_once_for_all_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def matches(sub: str, topic: str) -> bool:
+        asked.append(topic)
+        return sub == topic
+
+    monkeypatch.setattr("labd.telemetry.broker.topic_matches_sub", matches)
+    async with EmbeddedBroker() as broker, parts.peer(broker.port) as client:
+        assert not broker.listened_to("a")
+        await client.subscribe("a", qos=1)
+        assert [broker.listened_to(topic) for topic in "ababab"] == [True, False] * 3
+        assert len(asked) == 2
+        await client.unsubscribe("a")
+        await asyncio.sleep(1)
+        assert not broker.listened_to("a")

@@ -22,9 +22,11 @@ async def test_a_day_without_a_broker_costs_no_event_and_no_memory(tmp_path: Pat
     assert process.returncode == 0
     found = json.loads(out)
     assert found["away"]
-    assert found["waiting"] > 20_000
+    assert found["drained"] > 20_000
     assert found["equal"], "every event of every run, in order, with its own time"
     assert found["duplicates"] <= 200
     assert found["grown"] < 20 * MIB
+    assert found["weighed_in_drain"]
+    assert found["grown_in_drain"] < 20 * MIB
     assert found["states_first"], "of each run's states the newest, once, before another"
     assert found["dropped"] > 0, "of the signals the newest are kept"

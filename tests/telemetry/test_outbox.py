@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from labd.journal import Event, Journal, NewEvent
-from labd.journal.waiting import Written, numbers, stretches, written
+from labd.journal.waiting import Written, firsts, stretches, written
+from labd.journal.waiting import number as number_of
 from labd.lab.backlog import Backlog
 from labd.lab.bus import Alarm, Bus, Happening
 from labd.lab.config import Mqtt
@@ -293,7 +294,8 @@ async def test_stretches_and_numbers_are_those_of_the_events(journal: Journal) -
     assert [(one.first, one.last) for one in found] == [(11, 250), (251, 500), (501, 750), (751, 760)]
     rows = await journal.ask(lambda rows: written(rows, 10, 10_000, 10**9))
     assert sum(one.size for one in found) == sum(row.size for row in rows if row.seq <= found[-1].last)
-    assert await journal.ask(lambda rows: numbers(rows, 6, 12)) == {"r0": (3, 4), "r1": (3, 4)}
+    assert await journal.ask(lambda rows: firsts(rows, 6, 12)) == {"r0": (7, 2), "r1": (8, 2)}
+    assert await journal.ask(lambda rows: number_of(rows, "r1", 8)) == 3
 
 
 def test_what_is_kept_at_hand_is_bounded() -> None:
@@ -317,7 +319,7 @@ async def under_way(trip: float, size: int, messages: int = 1500) -> int:
     flight, loop = Flight(), asyncio.get_running_loop()
     most: list[int] = []
     for seq in range(1, messages):
-        while not flight.has_room:
+        while not flight.has_room():
             await flight.some()
             flight.settle()
         future: asyncio.Future[None] = loop.create_future()

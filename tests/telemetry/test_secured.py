@@ -83,7 +83,7 @@ def test_a_broker_that_another_authority_vouches_for_is_not_believed(broker: Sec
 def test_nor_one_of_another_name(broker: Secured) -> None:
     with (
         pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"),
-        Probe(broker, "anna", host="127.0.0.1"),
+        Probe(broker, "anna", host="127.0.0.2"),
     ):
         pass
 
@@ -202,11 +202,17 @@ async def test_no_viewer_takes_the_daemons_place_by_its_client_id(broker: Secure
 
         def knock() -> list[Any]:
             with (
+                Probe(broker, "screen") as watching,
                 Probe(broker, "screen", client_id="labd-toys") as screen,
                 Probe(broker, "ben", client_id="labd-toys-0") as ben,
             ):
                 ben.subscribe(f"{PREFIX}/reply/ben/+")
+                assert watching.subscribe("$SYS/#") == "Granted QoS 1"
                 ben.publish(f"{PREFIX}/cmd/ben/hold", command("hold", "k2", all=True))
+                ben.until(f"{PREFIX}/reply/ben/k2", 2)
+                assert watching.subscribe(f"{PREFIX}/status") == "Granted QoS 1"
+                watching.until(f"{PREFIX}/status")  # what stood at `$SYS` would have come before it
+                assert [topic for topic, _ in watching.got if topic.startswith("$SYS")] == []
                 return [screen.connack, *(json.loads(told)["state"] for told in ben.until(f"{PREFIX}/reply/ben/k2", 2))]
 
         assert await asyncio.to_thread(knock) == ["Success", "accepted", "done"]
@@ -260,16 +266,17 @@ async def test_labd_mqtt_send_gives_one_command_and_tells_a_refusal_by_its_exit(
     broker: Secured, tmp_path: Path
 ) -> None:
     lab = tmp_path / "lab.yaml"
-    lab.write_text(LAB.replace("port: 8883", f"port: {broker.port}"))
+    ca = broker.folder / "broker" / "ca.crt"
+    lab.write_text(LAB.replace("port: 8883, tls: {}", f"port: {broker.port}, tls: {{ca: {ca}}}"))
     (tmp_path / "waiting.yaml").write_text(WAITING)
 
-    def send(user: str, *words: str) -> tuple[int, str]:
-        login = broker.folder / "logins" / user
+    def send(user: str | None, *words: str) -> tuple[int, str]:
+        login = ["--login", str(broker.folder / "logins" / user)] if user is not None else []
         command_line = [sys.executable, "-c", "from labd.cli import main; main()", "mqtt", "send", *words]
-        where = ["--lab", str(lab), "--login", str(login)]
+        where = ["--lab", str(lab), *login]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         ended = subprocess.run([*command_line, *where], capture_output=True, text=True, check=False, env=env)
-        assert broker.password(user) not in ended.stdout + ended.stderr
+        assert user is None or broker.password(user) not in ended.stdout + ended.stderr
         return ended.returncode, ended.stdout + ended.stderr
 
     async with hearing(tmp_path, Mqtt(broker=broker.broker()), USERS) as bench:
@@ -281,6 +288,8 @@ async def test_labd_mqtt_send_gives_one_command_and_tells_a_refusal_by_its_exit(
         assert (status, told.startswith("rejected: ben is operator")) == (1, True)
         status, told = await asyncio.to_thread(send, "screen", "abort", "all=true")
         assert (status, "Not authorized; its ACL lets screen write no such topic" in told) == (1, True), told
+        status, told = await asyncio.to_thread(send, None, "hold", "all=true")
+        assert (status, "give --login mqtt/logins/NAME" in told, "lab.yaml names no" in told) == (1, True, False), told
         status, told = await asyncio.to_thread(send, "ben", "explode")
         assert (status, "Input should be 'submit'" in told) == (2, True)
         assert bench.engine.working == ("run-0001",)

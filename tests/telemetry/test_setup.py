@@ -15,7 +15,7 @@ from paho.mqtt.client import topic_matches_sub
 from typer.testing import CliRunner
 
 from labd.cli.app import app
-from labd.lab.config import load_lab
+from labd.lab.config import LabConfig, load_lab
 from labd.telemetry.setup import BrokerPlan, SetupError, passwords, plan_of, write
 from labd.telemetry.setup.certificates import not_covered
 from labd.telemetry.setup.texts import acl, configuration
@@ -127,7 +127,7 @@ def test_certificates_are_made_anew_by_the_same_authority(tmp_path: Path) -> Non
 def test_the_certificate_is_for_the_hosts_that_were_named(tmp_path: Path) -> None:
     write(PLAN, tmp_path)
     cert = (tmp_path / "broker" / "server.crt").read_bytes()
-    asked = ["broker.lab", "192.168.0.9", "localhost", "other.lab", "192.168.0.10"]
+    asked = ["broker.lab", "192.168.0.9", "localhost", "127.0.0.1", "::1", "other.lab", "192.168.0.10"]
     assert not_covered(cert, asked) == ["other.lab", "192.168.0.10"]
     other = BrokerPlan("toys", PLAN.users, hosts=("other.lab",))
     with pytest.raises(SetupError, match=r"is not for other\.lab: --renew"):
@@ -188,6 +188,15 @@ def test_one_given_certificate_is_used_and_whoever_signed_it_is_named_to_all(tmp
         (LAB, ["--cert", "x.crt"], "is given as --cert and --key"),
         (LAB, ["--cert", "gone.crt", "--key", "gone.key"], "gone.crt: No such file"),
         (LAB.replace("anna: engineer", "anna: boss"), [], "L103"),
+        (LAB.replace("anna: engineer", "labd: operator"), [], "labd's own login"),
+        (
+            LAB.replace("anna:", "labd:").replace(
+                "{broker: {host: localhost, port: 8883, tls: {}, user: labd}, ho", "{broker: embedded, ho"
+            ),
+            [],
+            "labd's own login",
+        ),
+        (LAB.replace("user: labd", "user: homeassistant"), [], "L302"),
     ],
 )
 def test_what_cannot_be_set_up_is_told_and_nothing_is_written(
@@ -209,6 +218,53 @@ def test_no_secret_is_shown_and_the_next_steps_are(tmp_path: Path) -> None:
     assert "LoadCredential=mqtt-password:/etc/labd/mqtt-password" in ended.output
     said = "tls: {ca: mqtt/ca.crt, cert: mqtt/client.crt, key: mqtt/client.key}, user: labd"
     assert f"mqtt: {{broker: {{host: localhost, port: 8883, {said}}}}}" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"users": {"labd": "operator"}}, "labd's own login"),
+        (
+            {"mqtt": {"broker": {"host": "b", "user": "homeassistant"}, "home_assistant": True}},
+            "Home Assistant's login",
+        ),
+    ],
+)
+def test_one_login_is_not_labds_and_anothers(more: dict[str, Any], told: str) -> None:
+    lab = {"labd": 1, "lab": "toys", "store": "store", "devices": {}, "users": {"anna": "engineer"}}
+    with pytest.raises(SetupError, match=told):
+        plan_of(LabConfig.model_validate({**lab, **more}))
+
+
+def test_a_password_whose_file_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    where = (str(tmp_path / "mqtt"), "--lab", str(tmp_path / "lab.yaml"))
+    assert run(*where).exit_code == 0
+    (tmp_path / "mqtt" / "logins" / "ben" / "mqtt-password").unlink()
+    ended = run(*where)
+    assert ended.exit_code == 0
+    assert "ben has a password that" in ended.output
+    assert not (tmp_path / "mqtt" / "logins" / "ben" / "mqtt-password").exists(), "the one he has still holds"
+
+
+def test_the_steps_do_not_write_over_another_labs_files(tmp_path: Path) -> None:
+    at, others = tmp_path / "at", tmp_path / "others"
+    at.mkdir()
+    (tmp_path / "lab.yaml").write_text(LAB)
+    ended = run(str(others), "--lab", str(tmp_path / "lab.yaml"), "--at", str(at))
+    step = next(line.strip() for line in ended.output.splitlines() if " && install -o mosquitto" in line)
+    condition = step.partition(" && ")[0]
+
+    def holds() -> bool:
+        return subprocess.run(["sh", "-c", condition], check=False).returncode == 0
+
+    own = (others / "broker" / "acl").read_text()
+    assert holds(), "nothing is there"
+    (at / "acl").write_text(own)
+    assert holds(), "its own is there"
+    for other in (own.replace("the lab toys.", "the lab toys-2."), own + own.replace("the lab toys.", "the lab oven.")):
+        (at / "acl").write_text(other)
+        assert not holds()
 
 
 def test_the_plan_is_lab_yamls(tmp_path: Path) -> None:

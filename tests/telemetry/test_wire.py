@@ -119,3 +119,17 @@ def test_a_close_of_a_dead_connection_closes() -> None:
     wire.send(b"bye")
     wire.close()
     assert system.closed
+
+
+def test_when_tls_has_to_read_first_it_is_not_waited_for_room_and_goes_on_after_reading() -> None:
+    gone_on: list[bool] = []
+    system = System(room=0, full=ssl.SSLWantReadError)
+    wire = Gathered(system, lambda: gone_on.append(True))
+    wire.send(b"abc")
+    wire.flush()
+    assert (wire.must_read, gone_on) == (True, [])
+    system.come, system.room = [b"x"], 10
+    assert wire.recv(1) == b"x"
+    assert (wire.must_read, gone_on) == (False, [True])
+    wire.flush()
+    assert (system.taken, wire.must_read, wire.waiting) == (b"abc", False, 0)

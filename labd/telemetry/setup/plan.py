@@ -93,15 +93,14 @@ def plan_of(
         certificate: cert, key and ca of the broker, where they are given.
 
     Raises:
-        SetupError: lab.yaml names no users, or something that cannot be a login or a host.
+        SetupError: lab.yaml names no users, one login for two, or something that cannot be a login or a host.
     """
     if config.users is None:
         raise SetupError("lab.yaml names no users: write `users: {anna: engineer, ben: operator}`, who may do what")
     broker = config.mqtt.broker if config.mqtt is not None else None
     named = broker if isinstance(broker, Broker) else None
-    daemon = (named.user if named is not None else None) or DAEMON
-    if not ID.fullmatch(daemon):
-        raise SetupError(f"`{daemon}` cannot be a login: 1 to 64 of a-z, 0-9, _ and -; change `mqtt.broker.user`")
+    home_assistant = config.mqtt is not None and config.mqtt.home_assistant
+    daemon = _own_login(named, config.users, home_assistant=home_assistant)
     found = tuple(hosts) or ((named.host,) if named is not None else (socket.gethostname(),))
     for host in found:
         if not _HOST.fullmatch(host):
@@ -122,7 +121,7 @@ def plan_of(
         config.lab,
         config.users,
         daemon,
-        config.mqtt is not None and config.mqtt.home_assistant,
+        home_assistant,
         found,
         port,
         at.rstrip("/"),
@@ -132,3 +131,15 @@ def plan_of(
         key,
         ca,
     )
+
+
+def _own_login(broker: Broker | None, users: Mapping[str, Role], *, home_assistant: bool) -> str:
+    """The login of labd itself. Raises SetupError where it cannot be one, or is another's."""
+    daemon = (broker.user if broker is not None else None) or DAEMON
+    if not ID.fullmatch(daemon):
+        raise SetupError(f"`{daemon}` cannot be a login: 1 to 64 of a-z, 0-9, _ and -; change `mqtt.broker.user`")
+    if daemon in users:
+        raise SetupError(f"`{daemon}` is labd's own login: whoever has it may write in the lab's name; rename the user")
+    if home_assistant and daemon == HOME_ASSISTANT:
+        raise SetupError(f"`{daemon}` is Home Assistant's login; give labd its own: `mqtt.broker.user: {DAEMON}`")
+    return daemon

@@ -13,6 +13,8 @@ from labd.telemetry.setup.plan import BrokerPlan, SetupError
 from labd.telemetry.setup.texts import acl, configuration
 
 SECRET, OPEN = 0o600, 0o644
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""By these programs of the broker's own machine reach it."""
 
 
 @dataclass(slots=True)
@@ -24,12 +26,14 @@ class Written:
         kept: files that were there and stay as they were.
         new_logins: who got a password.
         strangers: logins of the password file that lab.yaml does not name.
+        without_file: logins whose password stands in no file of theirs any more, as a hash only.
     """
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     new_logins: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+    without_file: list[str] = field(default_factory=list)
 
 
 def write(plan: BrokerPlan, folder: Path, *, overwrite: bool = False, renew: bool = False) -> Written:
@@ -77,8 +81,8 @@ class _Writer:
             return
         own = self._authority()
         if self._renew or self._present("broker/server.crt") is None:
-            hosts = [*plan.hosts, *(["localhost"] if "localhost" not in plan.hosts else [])]
-            self._pair("broker/server", signed(own, plan.hosts[0], hosts))
+            hosts = dict.fromkeys([*plan.hosts, *LOOPBACK])
+            self._pair("broker/server", signed(own, plan.hosts[0], list(hosts)))
         else:
             if missing := not_covered(self._present("broker/server.crt") or b"", plan.hosts):
                 file = self._folder / "broker" / "server.crt"
@@ -136,6 +140,8 @@ class _Writer:
                 self._put(file, f"{password}\n".encode(), SECRET)
                 known[login] = passwords.line(login, password)
                 self._done.new_logins.append(login)
+            else:
+                self._done.without_file.append(login)
         if known != before:
             self._put("broker/passwords", "".join(f"{line}\n" for line in known.values()).encode(), SECRET, over=True)
         self._done.strangers = [login for login in known if login not in set(self._plan.logins)]
