@@ -66,7 +66,7 @@ def simulated(lab: Path, *options: str) -> Iterator[dict[str, str]]:
             for line in started.stdout:
                 if line.strip() == "ready":
                     break
-                if told := re.match(r"(\w+): \w+ at (?:address|port) (\S+?),?(?: |$)", line):
+                if told := re.match(r"(\w+): +\w+ +at +(\S+)", line):
                     found.setdefault(told[1], told[2])
             else:
                 raise RuntimeError("the simulators did not start")

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,6 @@ from benchmarks._figures import RESULTS, Figures
 from benchmarks._wires import DRIVERS, LAB, OTHERS, Bare, Side, bare, driven, simulated
 from benchmarks.daemon_cost import MODULE, Bench, equipment, lab
 from benchmarks.demo import start_up
-from benchmarks.mqtt.brokers import free_port
 
 SLICE = 0.15  # s
 PERIOD = 0.1  # s
@@ -156,14 +155,14 @@ def _late(reads: list[float]) -> list[float]:
 
 
 # ── start-up ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _ten(folder: Path) -> str:
-    """A lab of ten devices of nine kinds, on ports that the simulators and the daemon agree on."""
-    ports = [free_port() for _ in range(4)]
+def _ten(folder: Path, found: Mapping[str, str] | None = None) -> str:
+    """A lab of ten devices of nine kinds; `found`: where their simulators are, which choose their ports themselves."""
+    at = found or {"ot2": "http://127.0.0.1:0", "arm": "127.0.0.1:0", "press": "modbus://127.0.0.1:0"}
     entries = {
-        "ot2": ("opentrons", f"address: 'http://127.0.0.1:{ports[0]}', pipettes: {{left: p20_single_gen2}}"),
-        "arm": ("meca500", f"address: '127.0.0.1:{ports[1]}'"),
-        "press": ("plc_crimper", f"address: 'modbus://127.0.0.1:{ports[2]}', profile: relay"),
-        "meter": ("keithley", f"address: 'tcp://127.0.0.1:{ports[3]}', max_current: 10 mA"),
+        "ot2": ("opentrons", f"address: '{at['ot2']}', pipettes: {{left: p20_single_gen2}}"),
+        "arm": ("meca500", f"address: '{at['arm']}'"),
+        "press": ("plc_crimper", f"address: '{at['press']}', profile: relay"),
+        "meter": ("keithley", f"address: '{at.get('meter', 'tcp://127.0.0.1:0')}', max_current: 10 mA"),
         "stat1": ("methodscript", f"port: {folder}/ports/stat1, model: emstat4_hr"),
         "stat2": ("methodscript", f"port: {folder}/ports/stat2, model: emstat4_hr"),
         "pump": ("cavro", f"address: {folder}/ports/pump, syringe: 1 mL"),
@@ -187,7 +186,8 @@ def _start_up(times: int, figures: Figures) -> None:
             folder = Path(name).resolve()
             file = folder / "lab.yaml"
             file.write_text(_ten(folder), encoding="utf-8")
-            with simulated(file):
+            with simulated(file) as found:
+                file.write_text(_ten(folder, found), encoding="utf-8")
                 answers.append(start_up(file, "--without-simulators"))
                 wholes.append(start_up(file, "--without-simulators", whole=True))
     figures.add("serve_10_load", os.getloadavg()[0], "processes")
