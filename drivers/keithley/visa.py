@@ -22,9 +22,8 @@ class Visa:
         import pyvisa
 
         self._manager: Any = pyvisa.ResourceManager(library)
-        self._instrument: Any = self._manager.open_resource(resource, timeout=int(limit * 1000))
-        self._instrument.read_termination = "\n"
-        self._instrument.write_termination = "\n"
+        ends: dict[str, Any] = {"timeout": int(limit * 1000), "read_termination": "\n", "write_termination": "\n"}
+        self._instrument: Any = self._manager.open_resource(resource, **ends)
         self._numbers = cycle(range(1, 128))
 
     def ask(self, doubtful: bool, query: str, *orders: str) -> str:
