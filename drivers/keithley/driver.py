@@ -29,14 +29,11 @@ from labd.sdk import (
     Current,
     DeviceError,
     Fault,
-    Frequency,
     Mass,
     OnLoss,
-    Potentiostat,
     Quality,
     Quantity,
     Rejected,
-    ScanRate,
     Setup,
     SpecificCharge,
     Voltage,
@@ -49,12 +46,11 @@ from labd.sdk.roles import (
     ConstantVoltageResult,
     CycleData,
     CycleResult,
-    ImpedanceResult,
     Interval,
     OpenCircuitResult,
     PositiveDuration,
     PotentiostatSignals,
-    VoltammetryResult,
+    StepPotentiostat,
 )
 
 REACHED = 2e-3  # V from a voltage that counts as there
@@ -62,7 +58,7 @@ REACHED = 2e-3  # V from a voltage that counts as there
 IDENTIFY_LIMIT = 3.0  # s
 
 
-class Keithley(Potentiostat):
+class Keithley(StepPotentiostat):
     """A 2450 or 2461 with one cell."""
 
     quality = Quality("simulated")
@@ -270,32 +266,6 @@ class Keithley(Potentiostat):
             reason="cancelled" if end is End.CANCELLED else halves.reason,
             current=drive,
         )
-
-    async def cyclic_voltammetry(
-        self,
-        call: Call,
-        start: Voltage,
-        vertex1: Voltage,
-        vertex2: Voltage,
-        scan_rate: Annotated[ScanRate, Bounds(min=1e-6)],
-        scans: Annotated[int, Bounds(min=1, max=1000)] = 1,
-    ) -> VoltammetryResult:
-        """Not on a SourceMeter."""
-        del call, start, vertex1, vertex2, scan_rate, scans
-        raise Rejected(self.lacks()["cyclic_voltammetry"])
-
-    async def impedance(
-        self,
-        call: Call,
-        f_max: Annotated[Frequency, Bounds(min=1e-6)],
-        f_min: Annotated[Frequency, Bounds(min=1e-6)],
-        points_per_decade: Annotated[int, Bounds(min=1, max=100)] = 10,
-        amplitude: Annotated[Voltage, Bounds(min=0.0001, max=0.5)] = 0.01,
-        dc: Voltage | None = None,
-    ) -> ImpedanceResult:
-        """Not on a SourceMeter."""
-        del call, f_max, f_min, points_per_decade, amplitude, dc
-        raise Rejected(self.lacks()["impedance"])
 
     async def cell_off(self, call: Call) -> None:
         """Opens the cell's circuit by the output relay."""

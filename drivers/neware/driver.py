@@ -35,16 +35,13 @@ from labd.sdk import (
     Current,
     Effect,
     Fault,
-    Frequency,
     Intent,
     Mass,
     Outcome,
     OutcomeUnknown,
-    Potentiostat,
     Quality,
     Rejected,
     Result,
-    ScanRate,
     Setup,
     SpecificCharge,
     Unreachable,
@@ -57,11 +54,10 @@ from labd.sdk.roles import (
     ConstantCurrentResult,
     ConstantVoltageResult,
     CycleResult,
-    ImpedanceResult,
     Interval,
     OpenCircuitResult,
     PositiveDuration,
-    VoltammetryResult,
+    StepPotentiostat,
 )
 
 _R = TypeVar("_R", bound=Result)
@@ -75,7 +71,7 @@ class _Running:
     test: Test
 
 
-class Neware(Potentiostat):
+class Neware(StepPotentiostat):
     """A Neware cycler; a unit is a channel."""
 
     quality = Quality("recorded", firmware="BTS 8.0")
@@ -218,32 +214,6 @@ class Neware(Potentiostat):
             active_mass, specific_capacity,
         )  # fmt: skip
         return await self._run(call, test, CycleResult)
-
-    async def cyclic_voltammetry(
-        self,
-        call: Call,
-        start: Voltage,
-        vertex1: Voltage,
-        vertex2: Voltage,
-        scan_rate: Annotated[ScanRate, Bounds(min=1e-6)],
-        scans: Annotated[int, Bounds(min=1, max=1000)] = 1,
-    ) -> VoltammetryResult:
-        """Not on a cycler."""
-        del call, start, vertex1, vertex2, scan_rate, scans
-        raise Rejected(self.lacks()["cyclic_voltammetry"])
-
-    async def impedance(
-        self,
-        call: Call,
-        f_max: Annotated[Frequency, Bounds(min=1e-6)],
-        f_min: Annotated[Frequency, Bounds(min=1e-6)],
-        points_per_decade: Annotated[int, Bounds(min=1, max=100)] = 10,
-        amplitude: Annotated[Voltage, Bounds(min=0.0001, max=0.5)] = 0.01,
-        dc: Voltage | None = None,
-    ) -> ImpedanceResult:
-        """Not on a cycler."""
-        del call, f_max, f_min, points_per_decade, amplitude, dc
-        raise Rejected(self.lacks()["impedance"])
 
     async def cell_off(self, call: Call) -> None:
         """Stops whatever test is on the channel: nothing flows then."""

@@ -48,6 +48,7 @@ from labd.sdk.roles.measuring import (
     PositiveDuration,
     Potentiostat,
     PotentiostatSignals,
+    StepPotentiostat,
     VoltammetryResult,
     WeighResult,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "PumpSignals",
     "Pumped",
     "Rate",
+    "StepPotentiostat",
     "Thermostat",
     "ThermostatSignals",
     "TransferResult",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from labd.sdk.actions import Call, Data, Effect, OnLoss, Result, action
 from labd.sdk.driver import Driver, Signals
+from labd.sdk.errors import Rejected
 from labd.sdk.quantities import (
     Bounds,
     Charge,
@@ -239,6 +240,36 @@ class Potentiostat(Driver):
     @abstractmethod
     async def cell_off(self, call: Call) -> None:
         """Opens the cell's circuit: no current flows."""
+
+
+class StepPotentiostat(Potentiostat):
+    """Base of drivers that step and do nothing else: `lacks` says why it has neither impedance nor voltammetry."""
+
+    async def cyclic_voltammetry(
+        self,
+        call: Call,
+        start: Voltage,
+        vertex1: Voltage,
+        vertex2: Voltage,
+        scan_rate: Annotated[ScanRate, Bounds(min=1e-6)],
+        scans: Annotated[int, Bounds(min=1, max=1000)] = 1,
+    ) -> VoltammetryResult:
+        """Not on this device."""
+        del call, start, vertex1, vertex2, scan_rate, scans
+        raise Rejected(self.lacks()["cyclic_voltammetry"])
+
+    async def impedance(
+        self,
+        call: Call,
+        f_max: Annotated[Frequency, Bounds(min=1e-6)],
+        f_min: Annotated[Frequency, Bounds(min=1e-6)],
+        points_per_decade: Annotated[int, Bounds(min=1, max=100)] = 10,
+        amplitude: Annotated[Voltage, Bounds(min=0.0001, max=0.5)] = 0.01,
+        dc: Voltage | None = None,
+    ) -> ImpedanceResult:
+        """Not on this device."""
+        del call, f_max, f_min, points_per_decade, amplitude, dc
+        raise Rejected(self.lacks()["impedance"])
 
 
 # ── balance ───────────────────────────────────────────────────────────────────────────────────────────────────────────
