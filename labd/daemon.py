@@ -26,6 +26,7 @@ from labd.lab.background import background, together
 from labd.lab.bus import Happening
 from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
+from labd.lab.identities import keep_identities
 from labd.lab.lab import Lab
 from labd.lab.polls import PollKeeper
 from labd.logs import configure_logs
@@ -125,6 +126,7 @@ class Daemon:
             await self._start_telemetry(stack)
             begun = {"boot_id": self.boot_id, "version": VERSION, "lab": config.lab}
             await self.journal.append(NewEvent("daemon.started", begun))
+            stack.callback(keep_identities(self.lab, self.journal))
             stack.push_async_exit(self._journal_end)
             if self._safe_mode is not None:
                 self._safe_mode.begin()

@@ -1,0 +1,10 @@
+"""Research objects: a run, a batch or a campaign as an RO-Crate 1.2, its check, and its reading back.
+
+Source: RO-Crate Metadata Specification 1.2, https://w3id.org/ro/crate/1.2
+"""
+
+from labd.records.crate.checking import Flaw, check
+from labd.records.crate.contents import Contents, CrateError, Produced
+from labd.records.crate.writing import write
+
+__all__ = ["Contents", "CrateError", "Flaw", "Produced", "check", "write"]
