@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labd import clock
+from labd.api.crates import crate_routes
 from labd.api.devices import device_routes
 from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
 from labd.api.guarding import guard_routes
@@ -120,6 +121,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     device_routes(api, services.engine)
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
+    crate_routes(api, services.engine)
     queue_routes(api, services.engine.queue)
     plan_routes(api, services.engine.scheduler)
     stock_routes(api, services.engine.lab.inventory, services.engine.journal)

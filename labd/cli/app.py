@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from labd import button
 from labd.cli import (
     authoring,
+    crating,
     devising,
     doctoring,
     guarding,
@@ -139,6 +140,7 @@ picturing.register(app)
 guarding.register(app)
 keeping.register(app)
 tracing.register(app)
+crating.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)

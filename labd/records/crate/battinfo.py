@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 Node = dict[str, Any]
 
@@ -49,7 +50,7 @@ def document(sample: Mapping[str, Any], outputs: Mapping[str, Iterable[str]]) ->
         sample: its genealogy.
         outputs: the addresses of the files that each action wrote, by the action's id.
     """
-    cell_id = f"#{sample['sample']}"
+    cell_id = f"#{quote(str(sample['sample']), safe='')}"
     cell: Node = {"@id": cell_id, "@type": "CoinCell", "schema:identifier": sample["sample"]}
     if sample.get("barcode"):
         cell["schema:alternateName"] = sample["barcode"]

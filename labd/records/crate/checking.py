@@ -96,7 +96,7 @@ def _metadata(graph: Mapping[str, Any], entities: Mapping[str, Any]) -> Iterator
     descriptor = entities.get(METADATA, {})
     if PROFILE not in [one.get("@id") for one in _many(descriptor.get("conformsTo"))]:
         yield Flaw(METADATA, f"it does not say that it conforms to {PROFILE}", again)
-    root = entities.get((descriptor.get("about") or {}).get("@id"))
+    root = entities.get(str((descriptor.get("about") or {}).get("@id")))
     if root is None:
         yield Flaw(METADATA, "it does not say which entity the crate is (`about`)", again)
         return

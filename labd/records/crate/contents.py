@@ -115,11 +115,11 @@ class Contents:
 
     def devices(self) -> dict[str, dict[str, Any]]:
         """What each device was that the runs used: as it last identified itself before their end."""
-        used = {event.data.get("device") for event in self.extract.events if event.kind == "action.intended"}
+        used = {str(event.data.get("device")) for event in self.extract.events if event.kind == "action.intended"}
         last = max((event.seq for event in self.extract.events if event.run in self.runs), default=0)
         found: dict[str, dict[str, Any]] = {}
         for event in self.extract.events:
-            name = event.data.get("device")
+            name = str(event.data.get("device"))
             if name not in used or event.seq > last:
                 continue
             if event.kind == "device.identified":
@@ -127,7 +127,7 @@ class Contents:
             elif event.kind == "device.calibrated" and name in found:
                 given = {key: event.data.get(key) for key in ("value", "calibrated", "by", "ends")}
                 found[name]["calibrations"][event.data["name"]] = given
-        return {name: found.get(name, {"device": name}) for name in sorted(map(str, used))}
+        return {name: found.get(name, {"device": name}) for name in sorted(used)}
 
     def protocols(self) -> dict[str, str]:
         """The texts of all protocols that were run or called, by `name@version`."""

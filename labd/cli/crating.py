@@ -1,0 +1,84 @@
+"""`labd crate`: a run, a batch or a campaign as a research object, its check, and its reading back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labd.cli.connection import Client
+from labd.cli.errors import BAD_INPUT, REFUSED, CliError
+from labd.cli.options import Json, Lab, Socket
+
+CRATE_LIMIT = 3600.0  # s; a batch is many files
+
+Path_ = Annotated[Path, typer.Argument(metavar="CRATE", help="A folder, or a .zip.", show_default=False)]
+
+crate_app = typer.Typer(
+    help="Research objects: all that is known of a run, a batch or a campaign, as an RO-Crate.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+@crate_app.callback()
+def _crate() -> None:
+    """Research objects: all that is known of a run, a batch or a campaign, as an RO-Crate."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `labd`."""
+    app.add_typer(crate_app, name="crate")
+
+
+@crate_app.command("write")
+def write_crate(
+    what: Annotated[str, typer.Argument(metavar="RUN|BATCH", help="Of which run or batch.")],
+    *,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="A new folder, or a file that ends in .zip (default: exports/ in the daemon's store)."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the data: an address such as https://spdx.org/licenses/CC-BY-4.0, or a text.")
+    ] = None,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
+    """Write a crate: protocol, parameters, devices, lots, journal and data of a run or a batch."""
+    send(Client(socket, lab), what, to, licence, as_json=as_json)
+
+
+def send(client: Client, what: str, to: Path | None, licence: str | None, *, as_json: bool) -> None:
+    """Asks the daemon for a crate, and says where it is."""
+    body: dict[str, object] = {"what": what, "to": str(to.resolve()) if to else None, "licence": licence}
+    found = client.post("/crates", body, limit=CRATE_LIMIT)
+    from labd.cli import views
+
+    if as_json:
+        views.show_json(found)
+    else:
+        typer.echo(found["path"])
+
+
+@crate_app.command("check")
+def check_crate(crate: Path_, *, as_json: Json = False) -> None:
+    """Check that a crate is whole and as it was written; it needs neither a daemon nor a network."""
+    from labd.cli import views
+    from labd.records.crate import CrateError, check
+
+    try:
+        flaws = check(crate)
+    except (CrateError, OSError) as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    if as_json:
+        views.show_json([{"where": flaw.where, "what": flaw.what, "mend": flaw.mend} for flaw in flaws])
+    elif flaws:
+        typer.echo("\n".join(map(str, flaws)), err=True)
+    else:
+        typer.echo(f"{crate} holds: every file is as it was written, and the journal's extract is unbroken")
+    if flaws:
+        raise typer.Exit(REFUSED)
