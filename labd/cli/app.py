@@ -321,7 +321,9 @@ def answer(
 def export(
     run: RunId,
     *,
-    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")] = "csv",
+    to: Annotated[
+        Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"], typer.Option(help="The form of the files.")
+    ] = "csv",
     directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
     socket: Socket = None,
     lab: Lab = None,

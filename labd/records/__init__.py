@@ -4,7 +4,8 @@ Heavy libraries are imported where they are used.
 """
 
 from labd.records.analyst import Analyst
-from labd.records.export import ExportError, export
+from labd.records.errors import ExportError
+from labd.records.export import export
 from labd.records.figures import Figure, Figures, figures
 from labd.records.record import run_record
 from labd.records.results import CellRow, Profile, cell_rows, profiles

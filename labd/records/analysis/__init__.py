@@ -8,7 +8,17 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any
 
-from labd.records.analysis.cycling import AnalysisError, Cycle, Half, cycles, halves, known, resolution, resting
+from labd.records.analysis.cycling import (
+    AnalysisError,
+    Cycle,
+    Half,
+    cycles,
+    grouped,
+    halves,
+    known,
+    resolution,
+    resting,
+)
 from labd.records.analysis.differential import SMOOTHING, Slope, slopes
 from labd.records.analysis.spectra import KramersKronig, Spectrum, spectrum
 
@@ -21,6 +31,7 @@ __all__ = [
     "Spectrum",
     "analyse",
     "cycles",
+    "grouped",
     "halves",
     "known",
     "resolution",

@@ -94,20 +94,23 @@ def cycles(
         AnalysisError: columns of unequal lengths, or a time that goes back.
     """
     rows = known(time, voltage, current, number)
-    found = list(halves(rows))
-    if not found:
+    groups = grouped(rows, counted=number is not None)
+    if not groups:
         return []
-    grouped: list[tuple[int, list[Half]]] = []
-    for half in found:
-        told = None if number is None else int(rows[3][half.start])
-        if not grouped or (half.way == found[0].way if told is None else told != grouped[-1][0]):
-            grouped.append((len(grouped) + 1 if told is None else told, []))
-        grouped[-1][1].append(half)
     digit = resolution(rows[2])
-    whole = _went_as_far(found)
-    return [
-        _cycle(name, own, digit, whole=whole or index < len(grouped) - 1) for index, (name, own) in enumerate(grouped)
-    ]
+    whole = _went_as_far([half for _, own in groups for half in own])
+    return [_cycle(name, own, digit, whole=whole or own is not groups[-1][1]) for name, own in groups]
+
+
+def grouped(rows: Sequence[Any], *, counted: bool) -> list[tuple[int, list[Half]]]:
+    """The halves of rows that `known` gives, by cycle; `counted`: the fourth column is the instrument's count."""
+    groups: list[tuple[int, list[Half]]] = []
+    for half in halves(rows[: 4 if counted else 3]):
+        told = int(rows[3][half.start]) if counted else None
+        if not groups or (half.way == groups[0][1][0].way if told is None else told != groups[-1][0]):
+            groups.append((len(groups) + 1 if told is None else told, []))
+        groups[-1][1].append(half)
+    return groups
 
 
 def _went_as_far(found: Sequence[Half]) -> bool:
