@@ -30,10 +30,11 @@ def xarray() -> Any:
     """The library, with the engine that writes. Raises ExportError: it is missing."""
     try:
         import h5netcdf
+        import h5py  # h5netcdf's own way to the disk, which it does not ask for
         import xarray as xr
     except ImportError as error:
-        raise ExportError("NetCDF needs xarray and h5netcdf: pip install 'labd[data]'; or export to csv") from error
-    del h5netcdf
+        raise ExportError("NetCDF needs xarray, h5netcdf and h5py: pip install 'labd[data]'; or export to csv") from error
+    del h5netcdf, h5py
     return xr
 
 
