@@ -23,6 +23,7 @@ from labd.cli import (
     picturing,
     planning,
     queueing,
+    resulting,
     salvage,
     scanning,
     stocking,
@@ -139,6 +140,7 @@ picturing.register(app)
 guarding.register(app)
 keeping.register(app)
 tracing.register(app)
+resulting.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)

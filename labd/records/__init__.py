@@ -7,6 +7,7 @@ from labd.records.analyst import Analyst
 from labd.records.errors import ExportError
 from labd.records.export import export
 from labd.records.figures import Figure, Figures, figures
+from labd.records.outcome import outcome
 from labd.records.record import run_record
 from labd.records.results import CellRow, Profile, cell_rows, profiles
 from labd.records.tracing import summaries, traced
@@ -21,6 +22,7 @@ __all__ = [
     "cell_rows",
     "export",
     "figures",
+    "outcome",
     "profiles",
     "run_record",
     "summaries",

@@ -35,6 +35,8 @@ class Analyst:
                     await self.result(series)
                 except SignalError as error:
                     log.warning("a series is not analysed yet", series=series, problem=str(error))
+                except Exception:  # a mistake in the analysis must not end a lab that works
+                    log.exception("a series cannot be analysed", series=series)
         finally:
             forget()
 

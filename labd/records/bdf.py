@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from labd.expr.spelling import did_you_mean
-from labd.records.analysis import AnalysisError, Cycle, cycles, grouped, halves, known
+from labd.records import charts
+from labd.records.analysis import AnalysisError, Cycle, curves, cycles, grouped, halves, known
 from labd.sdk.units import UnitError, convert
 
 LABELS = {
@@ -265,9 +266,7 @@ def foreign(table: Table, *, flip: bool = False) -> Foreign:
     Raises:
         BdfError: the sign is flipped, or the rows do not hold.
     """
-    columns = dict(table.columns)
-    if flip:
-        columns["current"] = array("d", (-value for value in columns["current"]))
+    columns = _turned(table, flip=flip)
     sign = check_sign(columns)
     told = [columns[name] for name in NEEDED]
     number = columns.get("cycle")
@@ -276,6 +275,28 @@ def foreign(table: Table, *, flip: bool = False) -> Foreign:
     own = list(_counters(columns, found))
     seconds = float(rows[0][-1] - rows[0][0]) if len(rows[0]) else 0.0
     return Foreign(len(columns["time"]), seconds, sign, tuple(own), table.others)
+
+
+def plots_of(table: Table, *, flip: bool = False) -> dict[str, charts.Draw]:
+    """What a file that `foreign` takes can be drawn as, by name."""
+    columns = _turned(table, flip=flip)
+    drawn = curves({name: columns[name] for name in (*NEEDED, "cycle") if name in columns})
+    found = cycles(columns["time"], columns["voltage"], columns["current"], columns.get("cycle"))
+    rows = [
+        {"cycle": float(one.number), "charge": one.charge, "capacity": one.discharge, "ce": one.efficiency}
+        for one in found
+        if one.complete
+    ]
+    plots = {"voltage_profiles": (charts.voltage_profile, drawn.profiles), "capacity": (charts.capacity_by_cycle, rows)}
+    told: dict[str, tuple[Any, Any]] = {**plots, "dqdv": (charts.incremental, drawn.incremental)}
+    return {name: chart(what) for name, (chart, what) in told.items() if what}
+
+
+def _turned(table: Table, *, flip: bool) -> dict[str, array[float]]:
+    columns = dict(table.columns)
+    if flip:
+        columns["current"] = array("d", (-value for value in columns["current"]))
+    return columns
 
 
 def _counters(columns: Mapping[str, Sequence[float]], found: Sequence[Cycle]) -> Iterator[Counted]:

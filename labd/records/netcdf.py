@@ -33,7 +33,7 @@ def xarray() -> Any:
         import h5py  # h5netcdf's own way to the disk, which it does not ask for
         import xarray as xr
     except ImportError as error:
-        raise ExportError("NetCDF needs xarray, h5netcdf and h5py: pip install 'labd[data]'; or export to csv") from error
+        raise ExportError("NetCDF needs xarray, h5netcdf, h5py: pip install 'labd[data]'; or export to csv") from error
     del h5netcdf, h5py
     return xr
 

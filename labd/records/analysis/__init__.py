@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any
 
+from labd.records.analysis.curves import Curve, Curves, curves
 from labd.records.analysis.cycling import (
     AnalysisError,
     Cycle,
@@ -24,12 +25,15 @@ from labd.records.analysis.spectra import KramersKronig, Spectrum, spectrum
 
 __all__ = [
     "AnalysisError",
+    "Curve",
+    "Curves",
     "Cycle",
     "Half",
     "KramersKronig",
     "Slope",
     "Spectrum",
     "analyse",
+    "curves",
     "cycles",
     "grouped",
     "halves",
@@ -80,8 +84,12 @@ def _cycled(columns: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     if not found:
         return {"kind": "rest", **resting(time, voltage)}
     peaks = [
-        {"half": slope.half, "way": slope.way, "peaks": [{"voltage": at, "height": high} for at, high in slope.peaks()]}
-        for slope in slopes(time, voltage, current)
+        {
+            "cycle": slope.cycle,
+            "way": slope.way,
+            "peaks": [{"voltage": at, "height": high} for at, high in slope.peaks()],
+        }
+        for slope in slopes(time, voltage, current, columns.get("cycle"))
     ]
     told = [asdict(cycle) for cycle in found]
     return {"kind": "cycling", "cycles": told, "dqdv": {"smoothing": SMOOTHING, "halves": peaks}}

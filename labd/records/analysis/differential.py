@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labd.records.analysis.cycling import Half, Way, halves, known
+from labd.records.analysis.cycling import Half, Way, grouped, known
 
 STEP = 0.005  # V
 SIGMA = 0.010  # V
@@ -21,9 +21,10 @@ SMOOTHING = f"grid {STEP * 1000:g} mV, Gaussian with a standard deviation of {SI
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """dQ/dV of one half: V, and mAh/V (a magnitude), point by point."""
+    """dQ/dV of one half, in one cycle: V, and mAh/V (a magnitude), point by point."""
 
     half: int
+    cycle: int
     way: Way
     voltage: tuple[float, ...]
     slope: tuple[float, ...]
@@ -37,18 +38,27 @@ class Slope:
         return [(self.voltage[i], self.slope[i]) for i in tops[:PEAKS]]
 
 
-def slopes(time: Sequence[float], voltage: Sequence[float], current: Sequence[float]) -> list[Slope]:
+def slopes(
+    time: Sequence[float],
+    voltage: Sequence[float],
+    current: Sequence[float],
+    number: Sequence[float] | None = None,
+) -> list[Slope]:
     """dQ/dV of every half, in their order; halves over less than ten steps of the grid have none.
+
+    The arguments are those of `cycles`.
 
     Raises:
         AnalysisError: as `cycles` does.
     """
-    rows = known(time, voltage, current)
+    rows = known(time, voltage, current, number)
     found = []
-    for index, half in enumerate(halves(rows)):
+    for index, (cycle, half) in enumerate(
+        (cycle, half) for cycle, own in grouped(rows, counted=number is not None) for half in own
+    ):
         slope = _slope(rows, half)
         if slope is not None:
-            found.append(Slope(index, half.way, *slope))
+            found.append(Slope(index, cycle, half.way, *slope))
     return found
 
 
