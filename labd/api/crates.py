@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from labd.api.errors import RefusedError
-from labd.lab.bus import RunState
+from labd.api.results import meant
+from labd.records import Analyst
 from labd.records.crate import write
 from labd.records.crate.gathering import gather
 from labd.run.engine import Engine
@@ -20,8 +21,9 @@ from labd.run.engine import Engine
 class CrateRequest(BaseModel):
     """Writes a crate on the daemon's machine; `to` is a folder, or a file that ends in `.zip`.
 
-    `what` is a run, or a batch. The default of `to` is `exports/<what>.crate.zip` of the daemon's store. `licence` is
-    that of the data, an address or a text.
+    `what` is a run, a batch, or a sample with all of its runs. The
+    default of `to` is `exports/<what>.crate.zip` of the daemon's store. `licence` is that of the data, an address or
+    a text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +41,7 @@ class CrateModel(BaseModel):
     runs: list[str]
 
 
-def crate_routes(api: APIRouter, engine: Engine) -> None:
+def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst) -> None:
     """Adds the routes."""
 
     @api.post("/crates")
@@ -51,27 +53,16 @@ def crate_routes(api: APIRouter, engine: Engine) -> None:
         to = request.to or directory / "exports" / f"{request.what}.crate.zip"
         if not to.is_absolute():
             raise RefusedError(422, "invalid_request", f"to: {to} is not absolute")
+        found = await meant(engine, request.what)
         every = await engine.states()
-        kind, runs = _runs_of(request.what, every, engine)
+        runs = [state for state in every if state.run in found.runs]
         more: dict[str, Any] = {"every": every, "licence": request.licence}
         with tempfile.TemporaryDirectory(prefix="crate.", dir=directory) as folder:
-            stores = engine.journal, engine.signals, Path(folder)
-            contents = await gather(request.what, kind, runs, engine.lab, *stores, **more)
+            stores = engine.journal, engine.signals, analyst, Path(folder)
+            contents = await gather(request.what, found.kind, runs, engine.lab, *stores, **more)
             try:
                 await asyncio.to_thread(write, contents, to)
             except OSError as error:
                 said = f"{to} cannot be written: {error.strerror}; name another, or none for the daemon's own"
                 raise RefusedError(409, "refused", said) from error
-        return CrateModel(path=to, kind=kind, runs=[state.run for state in runs])
-
-
-def _runs_of(what: str, every: list[RunState], engine: Engine) -> tuple[str, list[RunState]]:
-    found = [state for state in every if state.run == what]
-    if found:
-        return "run", found
-    batch = engine.queue.line.batches.get(what)
-    if batch is None:
-        known = "`labd runs` and `labd queue` show which there are"
-        raise RefusedError(404, "unknown_name", f"there is no run and no batch {what!r}; {known}")
-    runs = {engine.queue.line.jobs[job].run for job in batch.jobs}
-    return "batch", [state for state in every if state.run in runs]
+        return CrateModel(path=to, kind=found.kind, runs=[state.run for state in runs])

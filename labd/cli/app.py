@@ -24,6 +24,7 @@ from labd.cli import (
     picturing,
     planning,
     queueing,
+    resulting,
     salvage,
     scanning,
     stocking,
@@ -141,6 +142,7 @@ guarding.register(app)
 keeping.register(app)
 tracing.register(app)
 crating.register(app)
+resulting.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)
@@ -323,13 +325,24 @@ def answer(
 def export(
     run: RunId,
     *,
-    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")] = "csv",
+    to: Annotated[
+        Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"], typer.Option(help="The form of the files.")
+    ] = "csv",
     directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
+    crate: Annotated[
+        bool, typer.Option("--crate", help="All that is known of it, also of a batch or a sample, as an RO-Crate.")
+    ] = False,
+    licence: crating.Licence = None,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's data as files."""
+    """Write a run's data as files, or all that is known of it as a crate."""
+    if crate:
+        crating.send(Client(socket, lab), run, directory, licence, as_json=as_json)
+        return
+    if licence is not None:
+        raise CliError("--licence is of a crate: say --crate as well", BAD_INPUT)
     body: dict[str, object] = {"to": to, "directory": str(directory.resolve()) if directory else None}
     found = Client(socket, lab).post(f"/runs/{quoted(run)}/export", body, limit=EXPORT_LIMIT)
     from labd.cli import views

@@ -13,6 +13,10 @@ from labd.cli.options import Json, Lab, Socket
 
 CRATE_LIMIT = 3600.0  # s; a batch is many files
 
+Licence = Annotated[
+    str | None,
+    typer.Option(help="What others may do with a crate's data: https://spdx.org/licenses/CC-BY-4.0, or a text."),
+]
 Path_ = Annotated[Path, typer.Argument(metavar="CRATE", help="A folder, or a .zip.", show_default=False)]
 
 crate_app = typer.Typer(
@@ -35,20 +39,18 @@ def register(app: typer.Typer) -> None:
 
 @crate_app.command("write")
 def write_crate(
-    what: Annotated[str, typer.Argument(metavar="RUN|BATCH", help="Of which run or batch.")],
+    what: Annotated[str, typer.Argument(metavar="RUN|BATCH|SAMPLE", help="Of which run, batch or sample.")],
     *,
     to: Annotated[
         Path | None,
         typer.Option(help="A new folder, or a file that ends in .zip (default: exports/ in the daemon's store)."),
     ] = None,
-    licence: Annotated[
-        str | None, typer.Option(help="Of the data: an address such as https://spdx.org/licenses/CC-BY-4.0, or a text.")
-    ] = None,
+    licence: Licence = None,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,
 ) -> None:
-    """Write a crate: protocol, parameters, devices, lots, journal and data of a run or a batch."""
+    """Write a crate: protocol, parameters, devices, lots, journal and data of a run, a batch or a sample."""
     send(Client(socket, lab), what, to, licence, as_json=as_json)
 
 
@@ -82,3 +84,22 @@ def check_crate(crate: Path_, *, as_json: Json = False) -> None:
         typer.echo(f"{crate} holds: every file is as it was written, and the journal's extract is unbroken")
     if flaws:
         raise typer.Exit(REFUSED)
+
+
+@crate_app.command("page")
+def page_of_crate(
+    crate: Path_,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Which, where it has several.")] = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: RUN.html here).")] = None,
+) -> None:
+    """Make the page of a run anew from what a crate has of it; it needs neither a daemon nor a network."""
+    from labd.records.crate import CrateError, page_of
+
+    try:
+        text, name = page_of(crate, run)
+        file = output or Path(f"{name}.html")
+        file.write_text(text, encoding="utf-8")
+    except (CrateError, OSError) as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    typer.echo(file)

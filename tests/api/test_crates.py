@@ -26,7 +26,7 @@ async def test_what_nobody_knows_has_no_crate(served: Served) -> None:
     async with served() as bench:
         answer = await bench.client.post("/crates", json={"what": "run-0404"})
         assert answer.status_code == 404
-        assert "there is no run and no batch 'run-0404'" in answer.json()["error"]["message"]
+        assert "there is no run, batch or sample 'run-0404'" in answer.json()["error"]["message"]
 
 
 async def test_a_place_that_cannot_be_written_is_told(served: Served, tmp_path: Path) -> None:

@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 
 from labd.cli import main
-from labd.journal import Journal, NewEvent
-from labd.records.crate import Contents, CrateError, Produced, check, write
+from labd.journal import Journal, NewEvent, SeriesInfo, SignalStore
+from labd.records import Analyst
+from labd.records.crate import Contents, CrateError, Produced, check, page_of, write
 from labd.records.crate.battinfo import document, terms
 from labd.records.crate.contents import Extract
+from labd.records.crate.gathering import data_of, pages
 from labd.records.genealogy import genealogy
 from labd.records.record import run_record
+from labd.records.report import gather
+from tests.records.cell import cycled, spectrum
 
 RUN, ACTION = "run-0001", "run-0001-002"
 PROTOCOL = "labd: 1\nprotocol: form\nversion: 1.2.0\n"
@@ -67,7 +71,7 @@ async def gathered(folder: Path) -> Contents:
         await journal.close()
     data = folder / "data.csv"
     data.write_text("time / s,voltage / V\n0,3.1\n")
-    file = Produced(data, f"runs/{RUN}/{ACTION}_cycle.csv", RUN, ACTION, "stat", "cycle of stat.2", "text/csv")
+    file = Produced(data, f"runs/{RUN}/{ACTION}_cycle.csv", RUN, ACTION, "cycle of stat.2", "text/csv")
     samples = {"cell 1": genealogy("cell 1", extract.events)}
     return Contents("run-0001", "run", "toys", (RUN,), extract, samples, (file,), "0.1.0+gabc")
 
@@ -301,3 +305,71 @@ def test_the_command_checks_and_says_with_its_status_what_it_found(
         assert ended.value.code == status
         told = capsys.readouterr()
         assert said in told.out + told.err
+
+
+# ── read back ────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def with_data(folder: Path) -> Contents:
+    """The same run, with rows that were cycled and a spectrum; with its results and its page."""
+    contents = await gathered(folder)
+    journal = await Journal.open(folder / "journal.sqlite")
+    store = await SignalStore.open(folder / "signals.sqlite")
+    series = SeriesInfo(ACTION, "stat", "2", RUN, "cycle", "2026-01-01T08:00:00.000000Z", CYCLING)
+    store.create(series)
+    for row in cycled([(2.0, 1.8), (1.8, 1.7)]):
+        store.append(ACTION, row)
+    other = SeriesInfo("run-0001-003", "stat", "2", RUN, "impedance", "2026-01-01T09:00:00.000000Z", IMPEDANCE)
+    store.create(other)
+    for point in spectrum():
+        store.append(other.id, point)
+    for one in (series, other):
+        await store.finish(one.id)
+    read = await gather([RUN], journal, store, Analyst(store))
+    produced = [
+        *await data_of(RUN, store, journal, folder / "out"),
+        *await pages("x", "run", read, "toys", folder / "out"),
+    ]
+    await store.close()
+    await journal.close()
+    return replace(contents, produced=tuple(produced))
+
+
+CYCLING = (("time", "s"), ("voltage", "V"), ("current", "A"), ("cycle", ""))
+IMPEDANCE = (("frequency", "Hz"), ("z_real", "Ω"), ("z_imag", "Ω"))
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    return write(asyncio.run(with_data(tmp_path)), tmp_path / "measured.zip")
+
+
+def test_the_page_of_a_run_is_made_anew_from_its_crate_alone(measured: Path) -> None:
+    assert check(measured) == []
+    page, run = page_of(measured)
+    with zipfile.ZipFile(measured) as opened:
+        assert page == opened.read(f"runs/{RUN}/report.html").decode()
+    assert run == RUN
+    assert "<svg" in page
+    assert "1.7" in page
+
+
+def test_a_page_of_a_run_that_is_not_in_a_crate_is_refused(measured: Path, crate: Path) -> None:
+    with pytest.raises(CrateError, match="has no run 'run-0009'; it has run-0001"):
+        page_of(measured, "run-0009")
+    with pytest.raises(CrateError, match="has no run of labd's in it"):
+        page_of(crate)
+
+
+def test_a_test_in_battery_data_format_that_was_turned_around_is_told(measured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "turned"
+    with zipfile.ZipFile(measured) as opened:
+        opened.extractall(folder)
+    name = f"runs/{RUN}/{RUN}.bdf.csv"
+    lines = [line.split(",") for line in (folder / name).read_text().splitlines()]
+    at = next(index for index, title in enumerate(lines[0]) if title.startswith("Current"))
+    for line in lines[1:]:
+        line[at] = repr(-float(line[at]))
+    (folder / name).write_text("\n".join(",".join(line) for line in lines) + "\n")
+    _signed_again(folder, name)
+    (flaw,) = check(folder)
+    assert flaw.where == name
+    assert "sign" in flaw.what or "charge" in flaw.what

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 
 from labd.journal import Event
 from labd.journal.events import GENESIS, chain, encode
+from labd.records import bdf
 from labd.records.crate.battinfo import terms
 from labd.records.crate.contents import CrateError
 from labd.records.crate.writing import JOURNAL
@@ -82,7 +84,12 @@ def check(path: Path) -> list[Flaw]:
     flaws = [*_metadata(graph, entities), *_files(box, entities), *_references(entities)]
     if JOURNAL in box.names:
         flaws += _journal(box)
-    return flaws + [flaw for name in sorted(box.names) if name.endswith(".jsonld") for flaw in _words(box, name)]
+    for name in sorted(box.names):
+        if name.endswith(".jsonld"):
+            flaws += _words(box, name)
+        elif name.endswith(".bdf.csv"):
+            flaws += _sign(box, name)
+    return flaws
 
 
 # ── the metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,3 +227,15 @@ def _used(node: Any) -> Iterator[str]:
             elif not key.startswith("@"):
                 yield key
                 yield from _used(value)
+
+
+# ── the sign ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _sign(box: Box, name: str) -> Iterator[Flaw]:
+    """In Battery Data Format a positive current charges; a file whose sign was turned passes every other check."""
+    with tempfile.NamedTemporaryFile(suffix=".bdf.csv") as file:
+        file.write(box.read(name))
+        file.flush()
+        try:
+            bdf.check_sign(bdf.read(Path(file.name)).columns)
+        except bdf.BdfError as error:
+            yield Flaw(name, str(error).replace(file.name, name), _changed(name))

@@ -25,9 +25,8 @@ class Produced:
     Args:
         path: of the file, as it lies now.
         name: in the crate.
-        run: that made it.
+        run: that made it; empty for what is of all of them.
         action: the id of the action, or None for what was worked out from several.
-        device: that measured it, or None.
         about: what it is, in words.
         kind: its MIME type.
     """
@@ -36,7 +35,6 @@ class Produced:
     name: str
     run: str
     action: str | None = None
-    device: str | None = None
     about: str = ""
     kind: str = "application/octet-stream"
 

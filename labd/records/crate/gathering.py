@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labd import clock
 from labd.journal import Journal, SignalStore
 from labd.lab.bus import RunState
 from labd.lab.lab import Lab
+from labd.records.analyst import Analyst
 from labd.records.crate.contents import Contents, CrateError, Extract, Produced
 from labd.records.export import export
+from labd.records.report import Read, page
+from labd.records.report import gather as read_runs
 from labd.records.tracing import traced
 from labd.version import VERSION
 
-_KINDS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet", ".json": "application/json"}
+RESULTS, PAGE = "results.json", "report.html"
 
 
 async def gather(
@@ -25,6 +31,7 @@ async def gather(
     lab: Lab,
     journal: Journal,
     store: SignalStore,
+    analyst: Analyst,
     folder: Path,
     *,
     every: Sequence[RunState] = (),
@@ -40,6 +47,7 @@ async def gather(
         lab: where they were made.
         journal: what is written of them.
         store: their data.
+        analyst: who works their figures out.
         folder: an empty one, for files of data until the crate is written.
         every: all runs of the lab; a sample's genealogy is told from all of its runs.
         licence: of the data.
@@ -53,7 +61,9 @@ async def gather(
         raise CrateError(f"{name} has no run yet; there is nothing to put into a crate")
     produced: list[Produced] = []
     for state in runs:
-        produced += await _data(state.run, store, journal, folder / state.run)
+        produced += await data_of(state.run, store, journal, folder / state.run)
+    read = await read_runs([state.run for state in runs], journal, store, analyst)
+    produced += await pages(name, kind, read, lab.config.lab, folder)
     samples = {state.sample: await traced(state.sample, lab, journal, every or runs) for state in runs}
     seqs = {seq for sample in samples for seq in lab.samples.beside(sample)}
     extract = await Extract.of(journal, [state.run for state in runs], seqs)
@@ -71,19 +81,60 @@ async def gather(
     )
 
 
-async def _data(run: str, store: SignalStore, journal: Journal, folder: Path) -> list[Produced]:
+async def data_of(run: str, store: SignalStore, journal: Journal, folder: Path) -> list[Produced]:
+    """Its series in CSV, and all that was cycled as one test in Battery Data Format."""
     written = {file.name: file for file in await export(run, "csv", folder, store, journal)}
     found: list[Produced] = []
+    cycled = False
     for series in await store.series(run=run):
-        action = series.action
-        file = written.get(f"{series.id}_{action or 'signals'}.csv")
-        if file is None:
-            continue
+        file = written[f"{series.id}_{series.action or 'signals'}.csv"]
         unit = f".{series.unit}" if series.unit else ""
-        about = f"{action or 'signals'} of {series.device}{unit}; headers are quantity / unit"
-        id_ = series.id if action is not None else None
-        found.append(Produced(file, f"runs/{run}/{file.name}", run, id_, series.device, about, _KINDS[file.suffix]))
+        about = f"{series.action or 'signals'} of {series.device}{unit}; headers are quantity / unit"
+        action = series.id if series.action is not None else None
+        found.append(Produced(file, f"runs/{run}/{file.name}", run, action, about, "text/csv"))
+        names = {name for name, _ in series.columns}
+        cycled = cycled or ({"time", "voltage", "current"} <= names and await asyncio.to_thread(_has_rows, file))
+    if cycled:
+        file = next(file for file in await export(run, "bdf", folder, store, journal) if file.suffix == ".csv")
+        about = "all that was cycled, as one test in Battery Data Format; positive current charges"
+        found.append(Produced(file, f"runs/{run}/{file.name}", run, None, about, "text/csv"))
     return found
+
+
+def _has_rows(file: Path) -> bool:
+    with file.open(encoding="utf-8") as lines:
+        return len(list(itertools.islice(lines, 2))) == 2
+
+
+async def pages(name: str, kind: str, read: Sequence[Read], lab: str, folder: Path) -> list[Produced]:
+    """The results of each run and its page; of several a page for all of them as well."""
+    found: list[Produced] = []
+    for one in read:
+        run = str(one.told["run"])
+        results = await asyncio.to_thread(
+            _kept, folder / run / RESULTS, json.dumps(one.told, indent=1, ensure_ascii=False)
+        )
+        about = f"the figures of {run}, with the methods' versions and the hashes of the rows that they were made of"
+        found.append(Produced(results, f"runs/{run}/{RESULTS}", run, None, about, "application/json"))
+        shown = await asyncio.to_thread(page, run, "run", [one], about_page(lab, one))
+        file = await asyncio.to_thread(_kept, folder / run / PAGE, shown)
+        found.append(Produced(file, f"runs/{run}/{PAGE}", run, None, f"the page of {run}", "text/html"))
+    if kind != "run":
+        shown = await asyncio.to_thread(page, name, kind, read, {"lab": lab, "at": clock.stamp(), "waiting": ()})
+        file = await asyncio.to_thread(_kept, folder / PAGE, shown)
+        found.append(Produced(file, PAGE, "", None, f"the page of {name}", "text/html"))
+    return found
+
+
+def about_page(lab: str, read: Read) -> dict[str, Any]:
+    """What a run's page in a crate says of itself: it was made when the run ended, so that it can be made again."""
+    return {"lab": lab, "at": read.told["ended"] or read.told["started"], "waiting": ()}
+
+
+def _kept(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 def code_version() -> str:
