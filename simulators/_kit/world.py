@@ -114,11 +114,21 @@ class _State(_Model):
     )  # by device: counters, tips, what it must not forget
 
 
-class World:
-    """The one state that a lab's simulators act on."""
+FAILED_CELLS = 0.05
 
-    def __init__(self, seed: int = 1, path: Path | None = None) -> None:
+
+class World:
+    """The one state that a lab's simulators act on.
+
+    Args:
+        seed: of all that is random in it.
+        path: where it is kept; nowhere by default.
+        failed_cells: share of the cells that fail without a cause; about one in twenty does in the field.
+    """
+
+    def __init__(self, seed: int = 1, path: Path | None = None, failed_cells: float = FAILED_CELLS) -> None:
         self.seed = seed
+        self.failed_cells = failed_cells
         self._path = path
         self.kept = True  # False: nothing is written, because nothing can be killed without its world
         self._state = _State()

@@ -5,7 +5,7 @@ model with electrolyte (`CellModel` for one cell without numpy, `simulators.cell
 PyBaMM's (`simulators.cells.heavy`, extra `physics`). Positive current charges.
 """
 
-from simulators.cells.build import BEST_FORCE, CAPACITY, EVAPORATION, FAILURES, FREE_VOLUME
+from simulators.cells.build import BEST_FORCE, CAPACITY, EVAPORATION, FREE_VOLUME
 from simulators.cells.chen2020 import open_circuit_voltage
 from simulators.cells.model import CellModel
 
@@ -13,7 +13,6 @@ __all__ = [
     "BEST_FORCE",
     "CAPACITY",
     "EVAPORATION",
-    "FAILURES",
     "FREE_VOLUME",
     "CellModel",
     "open_circuit_voltage",

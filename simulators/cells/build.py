@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulators._kit.stack import Worth, worth
-from simulators._kit.world import Cell
+from simulators._kit.world import FAILED_CELLS, Cell
 from simulators.cells import formulation, spme
 from simulators.cells.chen2020 import COIN
 from simulators.cells.formulation import Composition
@@ -23,7 +23,6 @@ CAPACITY = 7.2  # C, 2 mAh: a well-made cell's between 2.5 and 4.2 V
 BEST_FORCE = 7.8  # kN
 FREE_VOLUME = 110.0  # µL; more is squeezed out at the crimp
 EVAPORATION = 0.4 / 60  # µL/s from an open, wetted cell
-FAILURES = 0.05  # share of cells that fail without a cause
 LEAST_WETTED = 1e-3  # share of the electrodes without which nothing conducts
 _PORES = 17.0  # µL; a third is dry with so much
 _DRY_CONTACT = 3.7  # Ω; with the electrolyte's own 2.3 Ω some 6 Ω at high frequencies
@@ -59,18 +58,22 @@ class Build:
     luck: float
 
 
-def build_of(cell: Cell, rng: random.Random, failures: float = FAILURES) -> Build:
+def build_of(
+    cell: Cell, rng: random.Random, failures: float = FAILED_CELLS, liquid: Composition | None = None
+) -> Build:
     """What a cell is worth as it was made.
 
     Args:
+        cell: its parts, its electrolyte, and what was done to it.
         rng: seeded by the cell's id; decides the spread between cells, and is drawn the same number of times for every
             cell, so that a restart finds the same cell again.
         failures: share of cells that fail without a cause.
+        liquid: its electrolyte, where its materials do not say that.
     """
     spread = [rng.gauss(0.0, 1.0) for _ in range(6)]
     luck, failing, how = rng.random(), rng.random(), rng.random()
     quality = worth(cell.parts)
-    composition = formulation.of_materials(cell.electrolyte)
+    composition = liquid or formulation.of_materials(cell.electrolyte)
     force = cell.crimp_force or 0.0
     waited = max(0.0, (cell.crimped_at or 0.0) - (cell.wetted_at or 0.0)) if cell.wetted_at is not None else 0.0
     poured = max(0.0, cell.volume - EVAPORATION * waited)
@@ -80,7 +83,7 @@ def build_of(cell: Cell, rng: random.Random, failures: float = FAILURES) -> Buil
     contact = _DRY_CONTACT * math.exp(0.1 * spread[1]) + 1.5 * math.expm1(max(0.0, BEST_FORCE - force) / 1.4)
     nominal = CAPACITY * (1.0 + 0.02 * spread[0])
     # Solvent that evaporated leaves a richer salt: the film costs more.
-    share = (0.105 + 0.008 * spread[4] + 0.06 * min(1.0, waited / 3600.0)) * formulation.film(composition)
+    share = (0.1 + 0.008 * spread[4] + 0.06 * min(1.0, waited / 3600.0)) * formulation.film(composition)
     crushed = max(0.0, (force - 9.0) / 3.0)
     shorted = quality is Worth.SHORT or any("short" in word for word in cell.damage) or luck < crushed
     loose, dead = quality is Worth.LOOSE, quality is Worth.DEAD or cell.crimped_at is None
@@ -123,6 +126,7 @@ def condition(build: Build, state: Mapping[str, float], temperature: float) -> C
     """What is left of a cell.
 
     Args:
+        build: as it was made.
         state: `lost`, µL of electrolyte, and `fade`, the share of the capacity that ageing took.
         temperature: °C.
     """

@@ -4,9 +4,9 @@
 Soc. 166 (2019) A3079, table II, for LiPF6 in EC:EMC 3:7: κ = p1 (1 + T - p2) c (1 + p3 √c + p4 (1 + p5 e^(1000/T)) c) /
 (1 + p6 c⁴ e^(1000/T)), mS/cm. From one mixture of solvents to another it goes with the share of free ions, taken as
 ε/(ε + 80), and against the viscosity to the power 1.2, which counts more in the cold; the maximum moves to less salt
-in a thicker mixture. These four constants were fitted to CALiSol-23 (doi 10.1038/s41597-024-03575-8): LiPF6 in mixtures of
-EC, PC, DMC, EMC and DEC, 253 to 335 K, 0.05 to 2.5 mol/L, 2910 values: the median error is 4 %, one in ten is
-off by more than 15 %, and mixtures without any EC or PC conduct up to two times too little.
+in a thicker mixture. These four constants were fitted to CALiSol-23 (doi 10.1038/s41597-024-03575-8): LiPF6 in
+mixtures of EC, PC, DMC, EMC and DEC, 253 to 335 K, 0.05 to 2.5 mol/L, 2910 values: the median error is 4 %, one in
+ten is off by more than 15 %, and mixtures without any EC or PC conduct up to two times too little.
 
 **Viscosity.** Solvents by Arrhenius' rule over mole fractions, the salt by an exponential, temperature by an
 activation energy of 15 kJ/mol: LP57 has 2.8 mPa·s at 25 °C.
@@ -161,9 +161,9 @@ def conductivity(composition: Composition, temperature: float = 25.0) -> float:
     thick, polar = _blend(composition.solvents)
     thicker = thick / _THICK
     free = polar / (polar + _FREE_HALF) / (_POLAR / (_POLAR + _FREE_HALF))
-    shift = thicker**_SHIFT
+    shift = math.pow(thicker, _SHIFT)
     shape = _law(min(2.5, composition.molarity) * shift, kelvin) / _law(shift, kelvin) * _law(1.0, kelvin)
-    flow = thicker ** (-_WALDEN * (1.0 + _COLD * (298.15 / kelvin - 1.0)))
+    flow = math.pow(thicker, -_WALDEN * (1.0 + _COLD * (298.15 / kelvin - 1.0)))
     foreign = math.exp(-1.5 * sum(composition.additives.values()))
     return max(1e-3, shape * flow * free * foreign * _MOBILITY[composition.salt])
 
@@ -191,15 +191,15 @@ def wear(composition: Composition, temperature: float = 25.0) -> float:
     """
     vc, fec = (composition.additives.get(part, 0.0) for part in ("VC", "FEC"))
     ec, pc = (composition.solvents.get(part, 0.0) for part in ("EC", "PC"))
-    film = (1.0 - 0.5 * -math.expm1(-vc / 0.01)) * (1.0 - 0.35 * -math.expm1(-fec / 0.03))
+    coat = (1.0 - 0.5 * -math.expm1(-vc / 0.01)) * (1.0 - 0.35 * -math.expm1(-fec / 0.03))
     overdone = 1.0 + 8.0 * max(0.0, vc - 0.03) + 3.0 * max(0.0, fec - 0.12)
-    water = 2.0 ** min(6.0, (composition.water - SOLVENT_WATER) / 200.0)
+    water = math.exp2(min(6.0, (composition.water - SOLVENT_WATER) / 200.0))
     bare = 1.0 + 4.0 * math.exp(-ec / 0.06) + 6.0 * pc * pc * math.exp(-vc / 0.02)
     salt = 1.0 + 0.6 * (composition.molarity - 1.0) ** 2
     kelvin = temperature + 273.15
     warm = math.exp(35000.0 / 8.314463 * (1.0 / 298.15 - 1.0 / kelvin)) if temperature > 10 else 0.47
     plated = 1.0 + 0.15 * max(0.0, 10.0 - temperature)
-    return film * overdone * water * bare * salt * warm * plated / _REFERENCE_WEAR
+    return coat * overdone * water * bare * salt * warm * plated / _REFERENCE_WEAR
 
 
 def film(composition: Composition) -> float:

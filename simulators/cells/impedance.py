@@ -49,7 +49,8 @@ def impedance(cell: Numbers, soc: float, frequency: float) -> complex:
     inner = cell.fixed + cell.pores_n + cell.pores_s + cell.pores_p + salt
     inner += _electrode(s, ANODE, cell.kinetic_n, cell.thermal, x, -slope_x * cell.drive_x, cell.taus[0])
     inner += _electrode(s, CATHODE, cell.kinetic_p, cell.thermal, y, -slope_y * cell.drive_y, cell.taus[3])
-    return inner * cell.shunt / (inner + cell.shunt) + s * LEADS
+    total: complex = inner / (1.0 + inner / cell.shunt) + s * LEADS
+    return total
 
 
 def _electrode(

@@ -6,10 +6,11 @@ import math
 import random
 from typing import Any
 
-from simulators._kit.world import Cell
+from simulators._kit.world import FAILED_CELLS, Cell
 from simulators.cells import impedance as spectra
 from simulators.cells import spme
-from simulators.cells.build import FAILURES, LEAST_WETTED, build_of, condition
+from simulators.cells.build import LEAST_WETTED, build_of, condition
+from simulators.cells.formulation import Composition
 
 SUBSTEP = 60.0  # s; one step of the model at most
 UNCHARGED = -0.03  # state of charge of a cell that was never charged
@@ -42,13 +43,20 @@ class CellModel:
         rng: seeded by the cell's id (`world.random(cell.id)`); decides the spread between cells.
         temperature: °C, of the cell; may be set later.
         failures: share of cells that fail without a cause.
+        liquid: its electrolyte, where its materials do not say that.
     """
 
     def __init__(
-        self, cell: Cell, rng: random.Random, *, temperature: float = 25.0, failures: float = FAILURES
+        self,
+        cell: Cell,
+        rng: random.Random,
+        *,
+        temperature: float = 25.0,
+        failures: float = FAILED_CELLS,
+        liquid: Composition | None = None,
     ) -> None:
         self.cell = cell
-        self.build = build_of(cell, rng, failures)
+        self.build = build_of(cell, rng, failures, liquid)
         self._temperature = temperature
         state = cell.physics
         if self.build.closed and "q" not in state:

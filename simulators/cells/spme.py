@@ -80,7 +80,8 @@ def numbers(
         capacity: C that it has now; the area's own by default.
         area: m² that take part; the geometry's own by default.
         electrolyte: Nyman's 1 mol/L LiPF6 in EC:EMC 3:7 by default.
-        kinetics, diffusion: factors on the exchange currents and on the diffusivities in the particles.
+        kinetics: factor on the exchange currents.
+        diffusion: factor on the diffusivities in the particles.
         contact: Ω beside those of the cell itself.
         shunt: Ω between the electrodes.
         temperature: °C; the electrolyte is told at it already.
@@ -125,8 +126,7 @@ def numbers(
         kinetic_p=0.5 / (_exchange(CATHODE, geometry.cathode, filled, cold) * kinetics * area),
         thermal=thermal,
         diffusive=thermal * (1.0 - chen.TRANSFERENCE),
-        fixed=contact
-        + (geometry.anode / ANODE.electronic + geometry.cathode / CATHODE.electronic) / (3.0 * area),
+        fixed=contact + (geometry.anode / ANODE.electronic + geometry.cathode / CATHODE.electronic) / (3.0 * area),
         pores_n=geometry.anode / (3.0 * fibres * ANODE.porosity**1.5),
         pores_s=geometry.separator / (fibres * geometry.porosity**1.5),
         pores_p=geometry.cathode / (3.0 * fibres * CATHODE.porosity**1.5),
@@ -137,7 +137,7 @@ def numbers(
 def _exchange(electrode: chen.Electrode, thickness: float, filled: float, cold: float) -> float:
     """A/m² of the cell's area where x (1 - x) is one."""
     surface = 3.0 * electrode.active / electrode.radius * thickness
-    return surface * electrode.rate * math.exp(electrode.activation * cold) * filled**0.5 * electrode.most
+    return surface * electrode.rate * math.exp(electrode.activation * cold) * math.sqrt(filled) * electrode.most
 
 
 class Pace(NamedTuple):
@@ -180,7 +180,7 @@ def _share(gains: tuple[float, float, float], e1: float, e2: float) -> float:
     return max(DRIED, 1.0 + gains[0] * e1 + gains[1] * e2 + gains[2] * e1 * e1)
 
 
-def advance(
+def advance(  # noqa: PLR0915 - one step in one go: calls would cost half of it
     cell: Numbers,
     step: Pace,
     q: float,
@@ -192,6 +192,8 @@ def advance(
     """One step of one cell, under a current or to a voltage.
 
     Args:
+        cell: its numbers.
+        step: what its length does.
         q: C in the anode at its beginning.
         modes: at its beginning.
         guess: the current, A; with a voltage the last one, by which the salt is foreseen.
@@ -200,7 +202,7 @@ def advance(
     """
     dt, kept, (a1, a2, a3, a4, a5, a6, a7, a8) = step
     (
-        capacity, drive_x, drive_y, _, _, salt_n, salt_s, salt_p, kinetic_n, kinetic_p,
+        _, drive_x, drive_y, _, _, salt_n, salt_s, salt_p, kinetic_n, kinetic_p,
         thermal, diffusive, fixed, pores_n, pores_s, pores_p, shunt,
     ) = cell  # fmt: skip
     n1, n2, n3, p1, p2, p3, e1, e2 = [mode * left for mode, left in zip(modes, kept, strict=True)]
@@ -245,8 +247,8 @@ def advance(
         slope_p = NMC[index + 1] - up
         up += (at - index) * slope_p
         half_n, half_p = x * (1.0 - x), y * (1.0 - y)
-        kn = kinetic_n / (root_n * math.sqrt(half_n if half_n > THIN else THIN))
-        kp = kinetic_p / (root_p * math.sqrt(half_p if half_p > THIN else THIN))
+        kn = kinetic_n / (root_n * math.sqrt(max(THIN, half_n)))
+        kp = kinetic_p / (root_p * math.sqrt(max(THIN, half_p)))
         un_i, up_i = kn * inner, kp * inner
         volts = up - un + base + ohms * inner + thermal * (math.asinh(un_i) + math.asinh(up_i))
         rise = (
