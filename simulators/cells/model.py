@@ -14,9 +14,9 @@ from simulators.cells.formulation import Composition
 
 SUBSTEP = 60.0  # s; one step of the model at most
 UNCHARGED = -0.03  # state of charge of a cell that was never charged
-_FADED, _LEAKED = 1e-4, 0.02  # share and µL after which the cell's numbers are reckoned again
-_FORMING = 0.30  # share of a charging current that makes film in a cell without any
-_FADING = 0.35  # share of what a cycle loses that is capacity for good
+FADED, LEAKED = 1e-4, 0.02  # share and µL after which the cell's numbers are reckoned again
+FORMING = 0.30  # share of a charging current that makes film in a cell without any
+FADING = 0.35  # share of what a cycle loses that is capacity for good
 
 
 def fresh() -> dict[str, Any]:
@@ -188,16 +188,16 @@ class CellModel:
         state["age"] += dt
         if stored < 1.0 and inner > 0:
             state["sei"] += max(0.0, through * (1.0 - stored - now.wear))
-            state["fading"] += _FADING * now.wear * through / self.build.nominal
+            state["fading"] += FADING * now.wear * through / self.build.nominal
         state["leaking"] += self.build.leak * dt
-        if state["fading"] > _FADED or state["leaking"] > _LEAKED:
+        if state["fading"] > FADED or state["leaking"] > LEAKED:
             self._refresh()
         return volts, applied
 
     def _stored_share(self) -> float:
         """Share of a charging current that is stored; the rest makes film, most of it on the first charge."""
         formed = self._state["sei"] / (self.build.film * self._now.wetted)
-        return float(1.0 - self._now.wear - _FORMING * max(0.0, 1.0 - formed))
+        return float(1.0 - self._now.wear - FORMING * max(0.0, 1.0 - formed))
 
     def impedance(self, frequency: float) -> complex:
         """Impedance, Ω, at a frequency in Hz; the imaginary part of a capacitive cell is negative."""
