@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulators._kit import stack
-from simulators._kit.stack import BOTTOM, HALF_CELL, LID, PARTS
+from simulators._kit.stack import BLANK_CELL, BOTTOM, HALF_CELL, LID, PARTS
 
 __all__ = ["BOTTOM", "HALF_CELL", "LID", "PARTS", "Cell", "Part", "Well", "World", "microlitres", "wells_of"]
 
@@ -277,7 +277,7 @@ class World:
     def furnish(self, deck: Iterable[Mapping[str, Any]]) -> None:
         """Fills a fresh world from lab.yaml's `deck`; one that came from disk keeps its story.
 
-        Entries: `{place, labware, fill: half_cell}` lays that part into every well of a tray;
+        Entries: `{place, labware, fill: half_cell}` lays that part (or `blank_cell`) into every well of a tray;
         `{place, labware, contents: {A1: {material, volume: µL as number or '12 mL', dead}}}` fills vials.
         """
         if not self.fresh:
@@ -304,7 +304,11 @@ class World:
         self._changed()
 
     def _stock(self, place: str, name: str) -> None:
-        item = Cell(id=f"cell:{place}") if name == HALF_CELL else Part(id=f"{name}:{place}", name=name)
+        item: Cell | Part
+        if name in (HALF_CELL, BLANK_CELL):
+            item = Cell(id=f"cell:{place}", parts=[name])
+        else:
+            item = Part(id=f"{name}:{place}", name=name)
         self._state.items[place] = item
 
 

@@ -25,6 +25,9 @@ FREE_VOLUME = 110.0  # µL; more is squeezed out at the crimp
 EVAPORATION = 0.4 / 60  # µL/s from an open, wetted cell
 LEAST_WETTED = 1e-3  # share of the electrodes without which nothing conducts
 _PORES = 17.0  # µL; a third is dry with so much
+BLANK_CONTACT = 0.08  # of the contact of a cell; steel on steel
+BLANK_CONSTANT = COIN.separator / (COIN.porosity**1.5 * COIN.area)
+"""Of a blank cell that is wetted through, 1/m: its resistance beside its contacts times the conductivity."""
 _DRY_CONTACT = 3.7  # Ω; with the electrolyte's own 2.3 Ω some 6 Ω at high frequencies
 
 
@@ -43,6 +46,7 @@ class Build:
         kinetics, diffusion: factors.
         composition: of its electrolyte.
         luck: a number of its own, for noise.
+        blank: whether it has spacers in place of electrodes.
     """
 
     closed: bool
@@ -56,6 +60,7 @@ class Build:
     diffusion: float
     composition: Composition
     luck: float
+    blank: bool = False
 
 
 def build_of(
@@ -92,7 +97,7 @@ def build_of(
     film = nominal * min(0.3, max(0.08, share))
     nominal *= max(0.4, 1.0 - 0.25 * crushed - 0.05 * len(cell.damage))
     return Build(
-        closed=not dead,
+        closed=not dead and quality is not Worth.BLANK,
         dose=poured - spilt,
         nominal=nominal * (0.6 if loose else 1.0),
         contact=contact + (60.0 if loose else 0.0),
@@ -104,6 +109,7 @@ def build_of(
         diffusion=math.exp(0.08 * spread[3]),
         composition=composition,
         luck=luck,
+        blank=quality is Worth.BLANK and cell.crimped_at is not None and not dead,
     )
 
 

@@ -24,12 +24,20 @@ from simulators.cells.spme import THIN, Numbers
 DISPERSED = 0.9  # exponent of the double layers: no surface is even
 LEADS = 2e-7  # H
 AIR = 2e-12  # F between leads that touch nothing
+STEEL, STEEL_DISPERSED = 2e-5, 0.93  # of two discs of 15 mm: 20 µF/cm² each, nearly a capacitor
 _FIRST = 4.493409458**2  # of a sphere's first time constant
 
 
 def of_leads(frequency: float) -> complex:
     """Impedance, Ω, where there is no cell."""
     return 1.0 / complex(1e-11, 2.0 * math.pi * frequency * AIR)
+
+
+def of_blank(ohms: float, frequency: float) -> complex:
+    """Impedance, Ω, of an electrolyte between two discs of steel, which block."""
+    s = 2j * math.pi * frequency
+    blocked: complex = 1.0 / (STEEL * s**STEEL_DISPERSED)
+    return ohms + blocked + s * LEADS
 
 
 def impedance(cell: Numbers, soc: float, frequency: float) -> complex:
