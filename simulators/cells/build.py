@@ -92,8 +92,12 @@ def build_of(
     crushed = max(0.0, (force - 9.0) / 3.0)
     shorted = quality is Worth.SHORT or any("short" in word for word in cell.damage) or luck < crushed
     loose, dead = quality is Worth.LOOSE, quality is Worth.DEAD or cell.crimped_at is None
-    if failing < failures:  # a burr through the separator, a disc that slipped, a tab that does not touch
-        shorted, loose, dead = shorted or how < 0.4, loose or 0.4 <= how < 0.8, dead or how >= 0.8
+    # Ω; some 2 % of charge in half a year, if nothing is wrong
+    shunt = 2500.0 * math.exp(1.2 * spread[5]) if shorted else 3.0e7 * math.exp(0.3 * spread[5])
+    if failing < failures:
+        if how < 0.4:  # a dendrite or a burr: 20 µA, which a hold still gets below, but a rest does not outlast
+            shunt = min(shunt, 2.0e5 * math.exp(0.3 * spread[5]))
+        loose, dead = loose or 0.4 <= how < 0.8, dead or how >= 0.8  # a disc that slipped; a tab that does not touch
     film = nominal * min(0.3, max(0.08, share))
     nominal *= max(0.4, 1.0 - 0.25 * crushed - 0.05 * len(cell.damage))
     return Build(
@@ -102,8 +106,7 @@ def build_of(
         nominal=nominal * (0.6 if loose else 1.0),
         contact=contact + (60.0 if loose else 0.0),
         leak=openness * 2.0 / 3600.0,
-        # Ω; some 2 % of charge in half a year, if nothing is wrong
-        shunt=2500.0 * math.exp(1.2 * spread[5]) if shorted else 3.0e7 * math.exp(0.3 * spread[5]),
+        shunt=shunt,
         film=film,
         kinetics=math.exp(0.08 * spread[2]) / formulation.resistance(composition),
         diffusion=math.exp(0.08 * spread[3]),
