@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from simulators._kit.world import World
+from simulators._kit.world import Cell, World
 from simulators.cells import CellModel
 
 NOISE = 2e-4  # V of leads that touch nothing
@@ -39,7 +39,7 @@ class Holder:
         key = None if found is None else (id(found), found.crimped_at)
         if key != self._key:
             self._key = key
-            self._cell = None if found is None else CellModel(found, self._world.random(found.id))
+            self._cell = None if found is None else self._model(found)
             if self._cell is not None and found is not None:
                 rested = now - float(found.physics.get("at", now))
                 if rested > 0 and self._cell.live:
@@ -47,6 +47,9 @@ class Holder:
                 found.physics["at"] = now
             self._at = now
         return self._cell
+
+    def _model(self, cell: Cell) -> CellModel:
+        return CellModel(cell, self._world.random(cell.id), failures=self._world.failed_cells)
 
     def advance(
         self,

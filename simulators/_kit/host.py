@@ -19,7 +19,7 @@ from simulators._kit.machine import Machine
 from simulators._kit.pty import PtyError
 from simulators._kit.registry import find_simulator
 from simulators._kit.simulator import Bench, Simulator
-from simulators._kit.world import World
+from simulators._kit.world import FAILED_CELLS, World
 from simulators.faults.check import Kind, specs
 from simulators.faults.model import Faults
 from simulators.faults.plan import Plan
@@ -79,8 +79,11 @@ class SimulatorHost:
         path = self._directory / "world.json"
         if not isinstance(seed, int):
             raise HostError(f"seed: {seed!r} is no whole number")
+        failed = next((option["failed_cells"] for option in options if "failed_cells" in option), FAILED_CELLS)
+        if not isinstance(failed, (int, float)) or not 0 <= failed <= 1:
+            raise HostError(f"failed_cells: {failed!r} is no share: 0.05 is one cell in twenty")
         try:
-            world = World(seed, path)
+            world = World(seed, path, failed)
         except ValueError as error:
             raise HostError(f"{path}: is no world of this version; remove it to begin anew ({error})") from error
         try:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulators._kit import stack
-from simulators._kit.stack import BOTTOM, HALF_CELL, LID, PARTS
+from simulators._kit.stack import BLANK_CELL, BOTTOM, HALF_CELL, LID, PARTS
 
 __all__ = ["BOTTOM", "HALF_CELL", "LID", "PARTS", "Cell", "Part", "Well", "World", "microlitres", "wells_of"]
 
@@ -114,11 +114,21 @@ class _State(_Model):
     )  # by device: counters, tips, what it must not forget
 
 
-class World:
-    """The one state that a lab's simulators act on."""
+FAILED_CELLS = 0.05
 
-    def __init__(self, seed: int = 1, path: Path | None = None) -> None:
+
+class World:
+    """The one state that a lab's simulators act on.
+
+    Args:
+        seed: of all that is random in it.
+        path: where it is kept; nowhere by default.
+        failed_cells: share of the cells that fail without a cause; about one in twenty does in the field.
+    """
+
+    def __init__(self, seed: int = 1, path: Path | None = None, failed_cells: float = FAILED_CELLS) -> None:
         self.seed = seed
+        self.failed_cells = failed_cells
         self._path = path
         self.kept = True  # False: nothing is written, because nothing can be killed without its world
         self._state = _State()
@@ -267,7 +277,7 @@ class World:
     def furnish(self, deck: Iterable[Mapping[str, Any]]) -> None:
         """Fills a fresh world from lab.yaml's `deck`; one that came from disk keeps its story.
 
-        Entries: `{place, labware, fill: half_cell}` lays that part into every well of a tray;
+        Entries: `{place, labware, fill: half_cell}` lays that part (or `blank_cell`) into every well of a tray;
         `{place, labware, contents: {A1: {material, volume: µL as number or '12 mL', dead}}}` fills vials.
         """
         if not self.fresh:
@@ -294,7 +304,11 @@ class World:
         self._changed()
 
     def _stock(self, place: str, name: str) -> None:
-        item = Cell(id=f"cell:{place}") if name == HALF_CELL else Part(id=f"{name}:{place}", name=name)
+        item: Cell | Part
+        if name in (HALF_CELL, BLANK_CELL):
+            item = Cell(id=f"cell:{place}", parts=[name])
+        else:
+            item = Part(id=f"{name}:{place}", name=name)
         self._state.items[place] = item
 
 

@@ -106,7 +106,7 @@ class Potentiostat:
             self._key = key
             self._cell = None
             if found is not None:
-                self._cell = CellModel(found, self._world.random(found.id))
+                self._cell = CellModel(found, self._world.random(found.id), failures=self._world.failed_cells)
                 rested = now - found.physics.get("at", now)
                 if rested > 0 and self._cell.live:
                     self._cell.step(rested)

@@ -1,0 +1,157 @@
+"""Virtual experiments: what a cell of a formulation would do, without a lab.
+
+`outcome` is a plain function of plain values: it may run in a process pool, and a campaign's file names it as
+`simulators.cells.virtual:outcome`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+
+from simulators._kit.stack import HALF_CELL, LID
+from simulators._kit.world import Cell
+from simulators.cells.formulation import Composition, conductivity, of_materials, of_point, viscosity
+from simulators.cells.materials import SOLVENTS
+from simulators.cells.model import CellModel
+
+UPPER, LOWER = 4.2, 2.8  # V
+DT = 60.0  # s
+LONGEST = 40 * 3600.0  # s of a charge or discharge
+OHMIC_AT = 1e4  # Hz
+
+
+def outcome(
+    formulation: Mapping[str, float | str],
+    dose: float = 45.0,
+    force: float = 7.8,
+    wait: float = 240.0,
+    temperature: float = 25.0,
+    cycles: int = 3,
+    *,
+    rate: float = 0.25,
+    seed: int | str | None = None,
+    failures: float = 0.0,
+) -> dict[str, float]:
+    """The figures of a cell that is built, formed and cycled: to 4.2 V and held there, and down to 2.8 V.
+
+    Args:
+        formulation: shares of solvents and additives with a molality, as `of_point` reads them; or materials of
+            `simulators.cells.materials` with their volumes or shares of volume.
+        dose: µL.
+        force: kN of the crimp.
+        wait: s between wetting and crimp.
+        temperature: °C.
+        cycles: how many, at least one.
+        rate: 1/h, on 2 mAh.
+        seed: of the spread between replicates; None: the cell without any.
+        failures: share of cells that fail without a cause, where there is a seed.
+
+    Returns:
+        `conductivity` (mS/cm), `viscosity` (mPa·s), `r_ohmic` and `r_transfer` (Ω, at the end), `capacity` (mAh, of
+        the last discharge), `capacity_1` … by cycle, `ce_1` … (coulombic efficiency, 0 to 1), `retention` (last
+        discharge over the second, or over the first of fewer than three), `energy` (mWh of the last discharge). A dead
+        cell has only what its electrolyte has.
+
+    Raises:
+        ValueError: no cycles, or a formulation that is none.
+    """
+    if cycles < 1:
+        raise ValueError(f"{cycles} cycles: there must be one at least")
+    liquid = composition_of(formulation)
+    figures = {
+        "conductivity": conductivity(liquid, temperature),
+        "viscosity": viscosity(liquid, temperature),
+    }
+    cell = Cell(
+        id="virtual",
+        parts=[HALF_CELL, LID],
+        electrolyte={"LP57": dose},
+        wetted_at=0.0,
+        crimp_force=force,
+        crimp_dwell=2.0,
+        crimped_at=wait,
+    )
+    rng = _Even() if seed is None else random.Random(f"{seed}")
+    model = CellModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
+    if model.live:
+        figures |= _cycled(model, cycles, rate * 2e-3)
+    return figures
+
+
+def composition_of(point: Mapping[str, float | str]) -> Composition:
+    """What a formulation is, by its parts or by its materials. Raises ValueError."""
+    if any(name in SOLVENTS for name in point):
+        return of_point(point)
+    volumes = {name: amount for name, amount in point.items() if isinstance(amount, (int, float))}
+    liquid = of_materials(volumes)
+    if liquid.unknown or not sum(volumes.values()) > 0:
+        raise ValueError(f"no such material: {', '.join(liquid.unknown) or 'none is named'}")
+    return liquid
+
+
+class _Even(random.Random):
+    """No luck, good or bad."""
+
+    def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:  # noqa: ARG002 - it has none
+        return mu
+
+    def random(self) -> float:
+        return 0.5
+
+
+def _cycled(model: CellModel, cycles: int, current: float) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    discharge = energy = 0.0
+    for number in range(1, cycles + 1):
+        charge, _ = _flow(model, current, UPPER)
+        charge += _hold(model, UPPER, current / 10)
+        discharge, energy = _flow(model, -current, LOWER)
+        figures[f"capacity_{number}"] = discharge / 3.6
+        figures[f"ce_{number}"] = discharge / charge if charge > 0 else 0.0
+    first = figures.get("capacity_2", figures["capacity_1"]) if cycles > 2 else figures["capacity_1"]
+    high, low = model.impedance(OHMIC_AT), model.impedance(1.0)
+    return figures | {
+        "capacity": discharge / 3.6,
+        "retention": discharge / 3.6 / first if first > 0 else 0.0,
+        "energy": energy / 3.6,
+        "r_ohmic": high.real,
+        "r_transfer": low.real - high.real,
+    }
+
+
+def _flow(model: CellModel, current: float, until: float) -> tuple[float, float]:
+    """C and J that flow at a current until a voltage; the last step ends where the voltage is met."""
+    sign = math.copysign(1.0, current)
+    charge = energy = elapsed = 0.0
+    before = model.voltage
+    while elapsed < LONGEST:
+        state = dict(model.cell.physics)
+        dt = DT
+        volts, _ = model.step(dt, current=current)
+        over = sign * (volts - until)
+        if over > 0:
+            rise = sign * (volts - before)
+            dt *= max(0.0, 1.0 - over / rise) if rise > 0 else 0.0
+            model.cell.physics.update(state)
+            volts, _ = model.step(dt, current=current)
+        charge += abs(current) * dt
+        energy += abs(current) * dt * 0.5 * (volts + before)
+        if over >= 0:
+            break
+        before = volts
+        elapsed += dt
+    return charge, energy
+
+
+def _hold(model: CellModel, volts: float, until: float) -> float:
+    """C that flow at a voltage until the current has fallen."""
+    charge = elapsed = 0.0
+    while elapsed < LONGEST:
+        _, current = model.step(DT, voltage=volts)
+        charge += current * DT
+        if abs(current) <= until:
+            break
+        elapsed += DT
+    return charge
