@@ -9,8 +9,7 @@ from random import Random
 from typing import Any
 
 from labd.campaign import loader
-from labd.campaign.laws_named import LawError, law
-from labd.campaign.model import CampaignFile, ObjectiveSpec, OptimiserSpec
+from labd.campaign.model import CampaignFile, LawSpec, ObjectiveSpec, OptimiserSpec
 from labd.campaign.plan import EXTERNAL, Budget, Measured, Plan, Setting, Stop, allows, in_default_units, unmakeable
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, default_measure, quantity
@@ -19,10 +18,12 @@ from labd.expr import (
     BOOLEAN,
     INTEGER,
     NUMBER,
+    Anything,
     Expression,
     ExpressionError,
     Flaw,
     Measure,
+    Number,
     Record,
     Type,
     accepts,
@@ -41,13 +42,15 @@ from labd.run.shipped import find_protocol, library
 from labd.sdk import UnitError, units
 
 _CODES = {"syntax": "C112", "name": "C112", "type": "C113", "unit": "C113", "value": "C113"}
+_OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
+"""What is said of all values that parameters may have: the queue looks at those of each sample."""
 SAMPLES = 400
 """Points by chance that are looked at before it is said that nothing is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Where the protocol of a campaign comes from, when it is not read from files: its text, and those that it calls."""
+    """A campaign's protocol, when it is not read from files: its text, and those that it calls."""
 
     source: str
     name: str
@@ -75,7 +78,9 @@ def check_campaign(
     return plan, problems
 
 
-def plan_of(source: FilePath | str, name: str | None = None, facts: LabFacts | None = None, texts: Texts | None = None) -> Plan:
+def plan_of(
+    source: FilePath | str, name: str | None = None, facts: LabFacts | None = None, texts: Texts | None = None
+) -> Plan:
     """The plan of a campaign's file that holds. Raises InputErrors with all that is wrong."""
     plan, problems = check_campaign(source, name, facts, texts)
     if plan is None:
@@ -106,13 +111,13 @@ class _Checker:
         protocol = self._protocol()
         settings = self._settings(protocol)
         constraints = tuple(
-            found
+            one
             for index, text in enumerate(file.constraints)
-            if (found := self._compile(text, self.spaces.types, BOOLEAN, ("constraints", index))) is not None
+            if (one := self._compile(text, self.spaces.types, BOOLEAN, ("constraints", index))) is not None
         )
         objectives, measured = self._objectives(known=protocol is not None)
         costs = {what: found for what in ("money", "mass") if (found := self._cost(what)) is not None}
-        budget = self._budget(costs)
+        budget = self._budget()
         stop = self._stop(objectives)
         optimiser, own = self._optimiser()
         prior = self._prior(objectives)
@@ -162,7 +167,8 @@ class _Checker:
         except InputErrors as errors:
             self._not_holding(errors.problems)
             return None
-        problems = [problem for problem in check(protocol, self.facts) if problem.severity == "error"]
+        found = check(protocol, self.facts)
+        problems = [one for one in found if one.severity == "error" and one.code not in _OF_VALUES]
         if problems:
             self._not_holding(problems)
             return None
@@ -194,7 +200,9 @@ class _Checker:
         for name in self.file.parameters:
             if name not in declared:
                 mend = did_you_mean(name, declared, "its parameters are")
-                self.findings.tell("C115", f"{protocol.name} has no parameter `{name}`", ("parameters", name), mend, key=True)
+                self.findings.tell(
+                    "C115", f"{protocol.name} has no parameter `{name}`", ("parameters", name), mend, key=True
+                )
         found: dict[str, Setting] = {}
         for name, kind in declared.items():
             if self.file.parameters.get(name) is not None:
@@ -204,7 +212,9 @@ class _Checker:
             elif kind.default is None:
                 at: Path = ("parameters",) if "parameters" in self.file.model_fields_set else ("protocol",)
                 mend = f"add `{name}: …`, a value or an expression over the space"
-                self.findings.tell("C115", f"the parameter `{name}` of {protocol.name} has no value", at, mend, key=True)
+                self.findings.tell(
+                    "C115", f"the parameter `{name}` of {protocol.name} has no value", at, mend, key=True
+                )
         return found
 
     def _setting(self, name: str, raw: Any, kind: Declared) -> Setting | None:
@@ -227,9 +237,6 @@ class _Checker:
     def _literal(self, raw: Any, kind: Declared, at: Path) -> Any:
         try:
             value = literal(raw, kind.type)
-            problem = out_of_bounds(value, kind.type, kind.bounds)
-            if problem:
-                raise BadValue("C116", problem)
             if self.facts is not None and not isinstance(kind.type, Measure) and hasattr(kind.type, "names"):
                 check_named(value, kind.type, self.facts)  # type: ignore[arg-type]
         except BadValue as bad:
@@ -237,6 +244,10 @@ class _Checker:
             if isinstance(raw, str) and raw in self.spaces.types:
                 mend = f"an expression begins with `=`: write `={raw}`"
             self.findings.tell("C116", bad.message, at, mend)
+            return None
+        problem = out_of_bounds(value, kind.type, kind.bounds)
+        if problem:
+            self.findings.tell("C116", problem, at, "the bounds are those of the protocol's parameter")
             return None
         return value
 
@@ -255,14 +266,30 @@ class _Checker:
         return tuple(found), measured
 
     def _measured(self, name: str, spec: ObjectiveSpec, *, known: bool) -> Expression | None:
-        """What gives its value."""
+        """What gives its value; None after telling that nothing does."""
         at: Path = ("objectives", name)
         if not known:
             return None
+        expression = self._value(name, spec, at)
+        if expression is None:
+            return None
+        if not any(parts[0] == "results" for parts in expression.names):
+            mend = f"it has to be made of what a run gives: {', '.join(f'results.{one}' for one in self.results)}"
+            self.findings.tell("C117", "this is known before any experiment", (*at, "value"), mend)
+            return None
+        if not isinstance(expression.type, (Measure, Number, Anything)):
+            message = f"an objective is a number, and this is {an(expression.type)}"
+            self.findings.tell("C113", message, (*at, "value"), "compare or count it in the protocol's `results:`")
+            return None
+        return expression
+
+    def _value(self, name: str, spec: ObjectiveSpec, at: Path) -> Expression | None:
         names: dict[str, Type] = {**self.spaces.types, "results": Record("results", self.results)}
         if spec.value is None:
             if name not in self.results:
-                mend = did_you_mean(name, self.results, "they are") if self.results else "name them under its `results:`"
+                mend = (
+                    did_you_mean(name, self.results, "they are") if self.results else "name them under its `results:`"
+                )
                 mend += f"; or say of what it is made: `value: =results.{next(iter(self.results), 'capacity')}`"
                 self.findings.tell("C117", f"`{name}` is no result of {self.file.protocol}", at, mend, key=True)
                 return None
@@ -272,15 +299,7 @@ class _Checker:
             mend = f"an expression begins with `=`: `value: =results.{next(iter(self.results), name)}`"
             self.findings.tell("C117", "a fixed value is no objective", (*at, "value"), mend)
             return None
-        expression = self._compile(text, names, ANYTHING, (*at, "value"), 1)
-        if expression is not None and not any(parts[0] == "results" for parts in expression.names):
-            mend = f"it has to be made of what a run gives: {', '.join(f'results.{one}' for one in self.results)}"
-            self.findings.tell("C117", "this is known before any experiment", (*at, "value"), mend)
-            return None
-        if expression is not None and not isinstance(expression.type, (Measure, type(NUMBER))) and expression.type != ANYTHING:
-            self.findings.tell("C113", f"an objective is a number, and this is {an(expression.type)}", (*at, "value"))
-            return None
-        return expression
+        return self._compile(text, names, ANYTHING, (*at, "value"), 1)
 
     def _unit_of(self, name: str, spec: ObjectiveSpec, kind: Type) -> str | None:
         """The unit that it is told in; None after telling that none fits."""
@@ -322,7 +341,9 @@ class _Checker:
             given[key] = None if raw is None else self._bound(raw, unit, (*at, key), plain=plain)
         low, high = given["low"], given["high"]
         if low is not None and high is not None and low >= high:
-            self.findings.tell("C117", f"`low` is not below `high`: {low:g} and {high:g}", (*at, "low"), "exchange them")
+            self.findings.tell(
+                "C117", f"`low` is not below `high`: {low:g} and {high:g}", (*at, "low"), "exchange them"
+            )
             return None
         return Objective(name, spec.goal, unit, given["target"], low, high, spec.weight)
 
@@ -352,14 +373,19 @@ class _Checker:
             return None
         return float(raw)
 
-    def _budget(self, costs: Mapping[str, object]) -> Budget:
+    def _budget(self) -> Budget:
         spec = self.file.budget
         for what in ("money", "mass"):
             if getattr(spec, what) is not None and getattr(self.file.costs, what) is None:
                 mend = f"say what one experiment costs: `costs: {{{what}: {'4.50' if what == 'money' else '1 g'}}}`"
                 self.findings.tell("C118", f"a budget of {what}, and no costs", ("budget", what), mend, key=True)
-        if all(getattr(spec, key) is None for key in ("cells", "time", "money", "mass")) and self.file.stop.when is None:
-            self.findings.tell("C118", "nothing bounds the campaign", ("budget",), "say what may be spent: `cells: 40`", key=True)
+        if (
+            all(getattr(spec, key) is None for key in ("cells", "time", "money", "mass"))
+            and self.file.stop.when is None
+        ):
+            self.findings.tell(
+                "C118", "nothing bounds the campaign", ("budget",), "say what may be spent: `cells: 40`", key=True
+            )
         time = None if spec.time is None else quantity(spec.time, "s", ("budget", "time"), self.findings)
         mass = None if spec.mass is None else quantity(spec.mass, "g", ("budget", "mass"), self.findings)
         return Budget(spec.cells, time, spec.money, mass, spec.currency)
@@ -396,6 +422,8 @@ class _Checker:
         return name, settings
 
     def _prior(self, objectives: tuple[Objective, ...]) -> dict[str, Callable[[Point], float]]:
+        from labd.campaign.laws import law
+
         found: dict[str, Callable[[Point], float]] = {}
         by_name = {one.name: one for one in objectives}
         for name, raw in self.file.prior.items():
@@ -411,11 +439,12 @@ class _Checker:
                 if expression is not None and objective is not None:
                     found[name] = _as_law(expression, objective.unit, self.spaces.units)
                 continue
+            self.used |= set(self.spaces.types)  # nobody knows what a law reads
             try:
-                found[name] = law(raw)
-                self.used |= set(self.spaces.types)  # nobody knows what it reads
-            except LawError as error:
-                self.findings.tell("C119", error.message, at, error.mend)
+                found[name] = law(raw.law, **raw.settings) if isinstance(raw, LawSpec) else law(raw)
+            except CampaignError as error:
+                mend = "write the name of a law, or `=` and an expression over the space"
+                self.findings.tell("C119", str(error), at, mend)
         return found
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -424,7 +453,9 @@ class _Checker:
         for name in self.file.space:
             if name not in owners and name in {*self.spaces.owner.values()}:
                 mend = "map it under `parameters`, or delete it: the optimiser would learn that it changes nothing"
-                self.findings.tell("C121", f"nothing is made of `{name}`", ("space", name), mend, key=True, warning=True)
+                self.findings.tell(
+                    "C121", f"nothing is made of `{name}`", ("space", name), mend, key=True, warning=True
+                )
 
     def _something_allowed(self, plan: Plan) -> None:
         """Looks at points by chance: whether any is allowed, and whether the protocol takes all that the file allows."""
@@ -455,7 +486,9 @@ class _Checker:
             mend = "narrow the space, or add a constraint that says so"
             self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
 
-    def _compile(self, text: str, names: Mapping[str, Type], wanted: Type, path: Path, shift: int = 0) -> Expression | None:
+    def _compile(
+        self, text: str, names: Mapping[str, Type], wanted: Type, path: Path, shift: int = 0
+    ) -> Expression | None:
         try:
             found = compile_expression(text, names, wanted)
         except ExpressionError as error:
@@ -467,7 +500,12 @@ class _Checker:
 
 
 def _mended(flaw: Flaw, names: Mapping[str, Type]) -> Flaw:
-    return flaw if flaw.mend or flaw.kind != "name" else Flaw(flaw.message, flaw.offset, flaw.length, did_you_mean("", names, "there are"))
+    """A flaw that says what there is instead of a name."""
+    return (
+        flaw
+        if flaw.mend or flaw.kind != "name"
+        else Flaw(flaw.message, flaw.offset, flaw.length, did_you_mean("", names, "there are"))
+    )
 
 
 def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:

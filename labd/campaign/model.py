@@ -38,7 +38,8 @@ class DimensionSpec(Part):
         min: the least value, with its unit: point values are told in this unit.
         max: the greatest value.
         step: what the lab can dose or set: only multiples of it above `min`; of a mixture, of each share.
-        choices: the levels: a list, or a mapping of each level to its descriptors (numbers that tell how alike they are).
+        choices: the levels: a list, or a mapping of each level to its descriptors, numbers that tell
+            how alike they are.
         parts: the parts of a mixture, by name: their shares sum to `total`.
         total: what the shares sum to; default: 1.
         least: a part that is used at all has at least this share.
@@ -140,6 +141,18 @@ class OptimiserSpec(Part):
     settings: dict[Name, Any] = Field(default_factory=dict)
 
 
+class LawSpec(Part):
+    """A law of the literature that is known before the first experiment.
+
+    Args:
+        law: its name.
+        settings: its own, by name: what of the point it reads, and in what units.
+    """
+
+    law: Name
+    settings: dict[Name, Any] = Field(default_factory=dict)
+
+
 class CampaignFile(Part):
     """A search for the best: what may be chosen, what is wanted, how one experiment is made, and when it is enough.
 
@@ -160,7 +173,8 @@ class CampaignFile(Part):
         costs: what one experiment costs.
         stop: when it is enough.
         optimiser: who proposes: a name, or `{use: name, settings: {…}}`.
-        prior: what is known before: an expression over the point, or a law's name, by objective.
+        prior: what is known before, by objective: an expression over the point (`=…`), or a law: its name, or
+            `{law: name, settings: {…}}`.
         seed: of all that is done by chance.
     """
 
@@ -183,5 +197,11 @@ class CampaignFile(Part):
         Annotated[Name, Tag("@name")] | Annotated[OptimiserSpec, Tag("@spec")],
         Discriminator(lambda given: "@spec" if isinstance(given, (dict, OptimiserSpec)) else "@name"),
     ] = "gp"
-    prior: dict[Name, Text] = Field(default_factory=dict)
+    prior: dict[
+        Name,
+        Annotated[
+            Annotated[Text, Tag("@text")] | Annotated[LawSpec, Tag("@law")],
+            Discriminator(lambda given: "@law" if isinstance(given, (dict, LawSpec)) else "@text"),
+        ],
+    ] = Field(default_factory=dict)
     seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = 1

@@ -75,7 +75,7 @@ class Spaces:
         missing = [key for key in ("min", "max") if getattr(spec, key) is None]
         for key in missing:
             self.findings.tell("C108", f"`{name}` has no `{key}`", path, f"add `{key}: …`", key=True)
-        unit = self._unit(spec, path) if spec.type == "quantity" else ""
+        unit = self._unit(spec) if spec.type == "quantity" else ""
         given = {
             key: self._number(getattr(spec, key), spec.type, unit, (*path, key))
             for key in ("min", "max", "step")
@@ -91,14 +91,18 @@ class Spaces:
         if spec.type == "integer" and step is None:
             step = 1.0
         if low >= high:
-            self.findings.tell("C109", f"`min` is not below `max`: {low:g} and {high:g}", (*path, "min"), "exchange them")
+            self.findings.tell(
+                "C109", f"`min` is not below `max`: {low:g} and {high:g}", (*path, "min"), "exchange them"
+            )
         elif step is not None and not 0 < step <= high - low:
             mend = f"write a step above 0 and at most {high - low:g}"
-            self.findings.tell("C109", f"a step of {step:g} does not fit between {low:g} and {high:g}", (*path, "step"), mend)
+            self.findings.tell(
+                "C109", f"a step of {step:g} does not fit between {low:g} and {high:g}", (*path, "step"), mend
+            )
         else:
             self.dimensions.append(Range(name, low, high, unit, step))
 
-    def _unit(self, spec: DimensionSpec, path: Path) -> str | None:
+    def _unit(self, spec: DimensionSpec) -> str | None:
         """The unit that `min` (else `max`) is written in: points are told in it. None: there is none."""
         for key in ("min", "max"):
             raw = getattr(spec, key)
@@ -134,7 +138,9 @@ class Spaces:
             return
         levels = tuple(spec.choices)
         if len(set(levels)) < 2:
-            self.findings.tell("C109", "one level is no choice", (*path, "choices"), "list two or more, each once", key=True)
+            self.findings.tell(
+                "C109", "one level is no choice", (*path, "choices"), "list two or more, each once", key=True
+            )
         described: dict[str, tuple[float, ...]] = {}
         if isinstance(spec.choices, Mapping):
             described = self._descriptors(spec.choices, path)
@@ -197,15 +203,27 @@ def _cannot_sum(mixture: Mixture) -> tuple[str, str, str] | None:
         return f"the least shares sum to {sum(mixture.low):g}, more than {total:g}", "parts", "lower one of them"
     if sum(mixture.high) < total - 1e-9:
         return f"the greatest shares sum to {sum(mixture.high):g}, less than {total:g}", "parts", "raise one of them"
-    if mixture.step is None:
-        return None
-    steps = total / mixture.step if mixture.step > 0 else math.nan
+    return None if mixture.step is None else _no_steps(mixture, mixture.step)
+
+
+def _no_steps(mixture: Mixture, step: float) -> tuple[str, str, str] | None:
+    """The same of shares in steps."""
+    total = mixture.total
+    steps = total / step if step > 0 else math.nan
     if not (math.isfinite(steps) and abs(steps - round(steps)) < 1e-6):
-        return f"shares in steps of {mixture.step:g} never sum to {total:g}", "step", f"write one of which {total:g} is made"
-    least = sum(math.ceil(low / mixture.step - 1e-9) for low in mixture.low)
-    most = sum(math.floor(high / mixture.step + 1e-9) for high in mixture.high)
+        return (
+            f"shares in steps of {step:g} never sum to {total:g}",
+            "step",
+            f"write one of which {total:g} is made",
+        )
+    least = sum(math.ceil(low / step - 1e-9) for low in mixture.low)
+    most = sum(math.floor(high / step + 1e-9) for high in mixture.high)
     if least > round(steps) or most < round(steps):
-        return f"no shares in steps of {mixture.step:g} are within the bounds and sum to {total:g}", "step", "take a finer step"
+        return (
+            f"no shares in steps of {step:g} are within the bounds and sum to {total:g}",
+            "step",
+            "take a finer step",
+        )
     return None
 
 
