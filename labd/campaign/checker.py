@@ -458,7 +458,7 @@ class _Checker:
                 )
 
     def _something_allowed(self, plan: Plan) -> None:
-        """Looks at points by chance: whether any is allowed, and whether the protocol takes all that the file allows."""
+        """Looks at points by chance: whether any is allowed, and whether the protocol takes all that are."""
         from labd.campaign.points import sample
 
         random = Random(0)
