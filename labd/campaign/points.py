@@ -240,14 +240,15 @@ def candidates(
             raise CampaignError("no point of the space is allowed: its constraints contradict each other, or its pool")
         return [point for point in whole if key(space, point) not in seen]
     found: list[dict[str, float | str]] = []
-    tried = 0
+    tried = forbidden = 0
     while len(found) < count and tried < _TRIES * count:
         tried += 1
         point = sample(space, random)
+        forbidden += point is None
         if point is not None and (name := key(space, point)) not in seen:
             seen.add(name)
             found.append(point)
-    if not found:
+    if tried and forbidden == tried:
         raise CampaignError(
             f"none of {tried} points by chance is allowed: constraints leave (nearly) nothing; "
             "widen bounds or constraints"
