@@ -203,6 +203,7 @@ class Daemon:
             safe_mode=lambda: self.safe_mode,
             users=self.config.users,
             alarms=self.lab.alarms,
+            asks=self.campaigns,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 

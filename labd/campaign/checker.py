@@ -330,7 +330,7 @@ class _Checker:
             needed = ()  # open on one side
         for key in needed:
             if getattr(spec, key) is None:
-                mend = f"add `{key}: 1 {unit}`".rstrip()
+                mend = f"add `{key}: {f'1 {unit}'.rstrip()}`"
                 self.findings.tell("C117", f"`goal: {spec.goal}` needs `{key}`", at, mend, key=True)
         if spec.target is not None and spec.goal != "target":
             mend = "write `goal: target`, or delete it"

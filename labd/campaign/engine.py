@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class UnknownCampaignError(Exception):
+class UnknownCampaignError(CommandRefusedError):
     """There is no such campaign."""
 
 

@@ -41,9 +41,15 @@ def best_told(one: Experiment, plan: Plan) -> dict[str, Any]:
         "proposal": one.id,
         "sample": one.sample,
         "run": one.run,
-        "point": dict(one.point),
+        "point": point_told(one, plan),
         "values": quantities(one.values, plan),
     }
+
+
+def point_told(one: Experiment, plan: Plan | None) -> dict[str, float | str]:
+    """A point in the order of the file: the journal's is the alphabet's."""
+    names = plan.dimensions if plan is not None else one.point
+    return {name: one.point[name] for name in names if name in one.point}
 
 
 def quantities(values: Mapping[str, float], plan: Plan) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def experiment_told(one: Experiment, plan: Plan | None) -> dict[str, Any]:
         "sample": one.sample,
         "status": one.status,
         "ask": one.ask,
-        "point": dict(one.point),
+        "point": point_told(one, plan),
         "predicted": {name: dict(told) for name, told in one.predicted.items()},
         "why": one.why,
         "by": one.by,
