@@ -13,6 +13,7 @@ from labd.campaign.campaign import Campaign
 from labd.campaign.checker import plan_of
 from labd.campaign.engine import Campaigns
 from labd.campaign.state import Experiment
+from labd.protocol import compiled, load
 from tests.run.site import PromptJournal, Site
 from tests.run.world import REAL, fresh
 
@@ -84,6 +85,11 @@ def lab(path: Path) -> Iterator[Lab]:
         mock.patch("tests.run.site.PromptJournal", Rough),
         mock.patch("asyncio.to_thread", at_once),
         mock.patch("labd.campaign.checker.plan_of", _plan_once),
+        mock.patch("labd.run.planning.serial.BUDGET", 0),  # the first plan is good enough
+        mock.patch("labd.run.reading.load", _load_once),
+        mock.patch("labd.run.taking_up.load", _load_once),
+        mock.patch("labd.run.queue.submitting.load", _load_once),
+        mock.patch("labd.protocol.machine.machine.compiled", _compiled_once),
     ):
         found = Lab(path)
         try:
@@ -95,8 +101,24 @@ def lab(path: Path) -> Iterator[Lab]:
 _PLANS: dict[tuple[str, str], Any] = {}
 
 
+_LOADED: dict[str, Any] = {}
+_COMPILED: dict[str, Any] = {}
+
+
+def _load_once(text: str, *more: Any) -> Any:
+    if text not in _LOADED:
+        _LOADED[text] = load(text, *more)
+    return _LOADED[text]
+
+
+def _compiled_once(protocol: Any, facts: Any = None) -> Any:
+    if protocol.text not in _COMPILED:
+        _COMPILED[protocol.text] = compiled(protocol, facts)
+    return _COMPILED[protocol.text]
+
+
 def _plan_once(source: str, name: str, facts: Any, texts: Any) -> Any:
-    """Each file is checked once: its check is not what these tests are about."""
+    """Each file is checked once, as each protocol is read once: that is not what these tests are about."""
     if (source, texts.source) not in _PLANS:
         _PLANS[source, texts.source] = plan_of(source, name, facts, texts)
     return _PLANS[source, texts.source]
