@@ -1,7 +1,7 @@
 """A report as one HTML file that needs nothing else: no network, no scripts, plots as SVG in it.
 
-What a plot shows stands in a table as well, so that it is read without images. Without matplotlib there are no plots, and
-the page says so. Pure but for `gather`.
+What a plot shows stands in a table as well, so that it is read without images. Without matplotlib there are no plots,
+and the page says so. Pure but for `gather`.
 """
 
 from __future__ import annotations
