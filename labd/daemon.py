@@ -143,6 +143,7 @@ class Daemon:
             if self._outward:
                 await stack.enter_async_context(background(self.disk.run(), "disk"))
                 services = Services(self.engine, self.info, self.resume, self.campaigns)
+                await stack.enter_async_context(background(services.analyst.run(), "analysis"))
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._leave_runs)
             await stack.enter_async_context(background(watchdog(), "watchdog"))

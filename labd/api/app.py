@@ -34,6 +34,7 @@ from labd.api.models import (
 )
 from labd.api.plan import plan_routes
 from labd.api.queue import queue_routes
+from labd.api.results import result_routes
 from labd.api.samples import sample_routes
 from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
@@ -41,6 +42,7 @@ from labd.campaign.engine import Campaigns
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
 from labd.lab.config import LabConfig
+from labd.records import Analyst
 from labd.records import export as write_files
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError, State
@@ -67,7 +69,11 @@ class Services:
     resume: Resume = _not_safe
     campaigns: Campaigns | None = None
     closing: bool = False
+    analyst: Analyst = field(init=False)
     _waiting: set[asyncio.Event] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.analyst = Analyst(self.engine.signals)
 
     def close(self) -> None:
         """Answers all long polls now, and every later one at once."""
@@ -128,6 +134,7 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     device_routes(api, services.engine)
     guard_routes(api, services.engine.guards)
     sample_routes(api, services.engine)
+    result_routes(api, services.engine, services.analyst)
     queue_routes(api, services.engine.queue)
     plan_routes(api, services.engine.scheduler)
     stock_routes(api, services.engine.lab.inventory, services.engine.journal)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from labd import clock
+from labd.campaign.outcomes import came_of
 from labd.campaign.outlook import Outlook
 from labd.campaign.problem import CampaignError, Point, Proposal
 from labd.campaign.state import MADE, UNMADE, Experiment, Record
 from labd.expr import ExpressionError
 from labd.files import InputErrors
 from labd.files.tables import Row
-from labd.journal import Event, NewEvent
+from labd.journal import NewEvent, SignalError
 from labd.run.engine import EngineError
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.queue import Submission, UnknownJobError
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from labd.run.engine import Engine
 
 log = structlog.get_logger(__name__)
-
-LOST = ("stopped", "aborted")
-"""Outcomes of a run that say nothing of its point: a person or the lab ended it."""
 
 
 class Campaign:
@@ -113,35 +111,14 @@ class Campaign:
         state = self._engine.find(one.run)
         if state is None or state.ended is None or self.plan is None:
             return
-        events = await self._journal.events(run=one.run, kinds={"protocol.ended"})
-        results: Mapping[str, Any] = events[-1].data.get("results", {}) if events else {}
-        status, values, cause = self._came_of(one, state.outcome, state.cause, results, events)
-        told = {"status": status, "values": values, "cause": cause, "run": one.run, "outcome": state.outcome}
-        await self._append("campaign.observed", one, **told)
-
-    def _came_of(
-        self,
-        one: Experiment,
-        outcome: str | None,
-        cause: str | None,
-        results: Mapping[str, Any],
-        events: Sequence[Event],
-    ) -> tuple[str, dict[str, float], str]:
-        """Status, values and cause. A failed cell is a failure, with why; never a zero."""
-        assert self.plan is not None
-        if outcome in LOST:
-            return "lost", {}, f"{outcome}: {cause or 'nobody says why'}"
-        if outcome != "complete":
-            because = events[-1].data.get("because") if events else None
-            return "failed", {}, f"{outcome}: {cause or because or 'nobody says why'}"
-        values = {
-            objective.name: self.plan.value(objective.name, one.point, results) for objective in self.plan.objectives
-        }
-        missing = [name for name, value in values.items() if value is None]
-        found = {name: value for name, value in values.items() if value is not None}
-        if missing:
-            return "failed", found, f"the run is complete and gives no {', '.join(missing)}"
-        return "observed", found, ""
+        try:
+            came = await came_of(self.plan, one, state, self._engine)
+        except SignalError as error:
+            if self.record.state == "working":
+                await self.pause(by="labd", why=f"what {one.run} measured cannot be read: {error}")
+            return
+        told = {"status": came.status, "values": came.values, "cause": came.cause, "outcome": state.outcome}
+        await self._append("campaign.observed", one, run=one.run, **told)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _wanted(self) -> int:

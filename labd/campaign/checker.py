@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from labd.campaign import loader
+from labd.campaign.measures import FigureTypes
 from labd.campaign.model import CampaignFile, LawSpec, ObjectiveSpec, OptimiserSpec
 from labd.campaign.plan import EXTERNAL, Budget, Measured, Plan, Setting, Stop, allows, in_default_units, unmakeable
 from labd.campaign.problem import CampaignError, Objective, Point, Space
@@ -42,6 +43,7 @@ from labd.run.shipped import find_protocol, library
 from labd.sdk import UnitError, units
 
 _CODES = {"syntax": "C112", "name": "C112", "type": "C113", "unit": "C113", "value": "C113"}
+FIGURES = FigureTypes()
 _OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
 """What is said of all values that parameters may have: the queue looks at those of each sample."""
 SAMPLES = 400
@@ -273,8 +275,9 @@ class _Checker:
         expression = self._value(name, spec, at)
         if expression is None:
             return None
-        if not any(parts[0] == "results" for parts in expression.names):
-            mend = f"it has to be made of what a run gives: {', '.join(f'results.{one}' for one in self.results)}"
+        if not any(parts[0] in ("results", "figures") for parts in expression.names):
+            given = [*(f"results.{one}" for one in self.results), "figures.capacity", "figures.retention_10"]
+            mend = f"it has to be made of what a run gives, such as {', '.join(given)}"
             self.findings.tell("C117", "this is known before any experiment", (*at, "value"), mend)
             return None
         if not isinstance(expression.type, (Measure, Number, Anything)):
@@ -285,13 +288,15 @@ class _Checker:
 
     def _value(self, name: str, spec: ObjectiveSpec, at: Path) -> Expression | None:
         names: dict[str, Type] = {**self.spaces.types, "results": Record("results", self.results)}
+        names["figures"] = Record("figures", FIGURES)
         if spec.value is None:
+            if name not in self.results and name in FIGURES:
+                return compile_expression(f"figures.{name}", names)
             if name not in self.results:
-                mend = (
-                    did_you_mean(name, self.results, "they are") if self.results else "name them under its `results:`"
-                )
+                mend = did_you_mean(name, [*self.results, *FIGURES], "there are")
                 mend += f"; or say of what it is made: `value: =results.{next(iter(self.results), 'capacity')}`"
-                self.findings.tell("C117", f"`{name}` is no result of {self.file.protocol}", at, mend, key=True)
+                message = f"`{name}` is no result of {self.file.protocol}, and no figure of a run"
+                self.findings.tell("C117", message, at, mend, key=True)
                 return None
             return compile_expression(f"results.{name}", names)
         text = expression_of(spec.value)

@@ -68,7 +68,8 @@ class ObjectiveSpec(Part):
 
     Args:
         goal: as great or as small as can be, one value, or anything within a window.
-        value: an expression over `results.…` of the protocol and the point; default: the result of the same name.
+        value: an expression over `results.…` of the protocol, `figures.…` of its run, and the point; default: the
+            result, or else the figure, of the same name.
         unit: in which it is told; default: the unit of its bounds, else of the result.
         target: the value that is wanted, of `target`.
         low: of `window` its lower end; else where desirability begins (minimise: where it is full).

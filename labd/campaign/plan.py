@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from labd.campaign.problem import Mixture, Objective, Point, Problem, Space
@@ -15,6 +16,7 @@ from labd.protocol.parameters import Declared
 from labd.protocol.values import out_of_bounds
 from labd.sdk import units
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 EXTERNAL = "external"
 """The optimiser that is a program outside."""
 
@@ -137,12 +139,26 @@ class Plan:
         found = self.costs.get(what, 0.0)
         return float(found(self.values(point))) if isinstance(found, Expression) else float(found)
 
-    def value(self, objective: str, point: Point, results: Mapping[str, Any]) -> float | None:
-        """An objective's value in its unit from a run's results as the journal tells them; None: there is none."""
+    @property
+    def needs_figures(self) -> bool:
+        """Whether an objective is made of the figures of a run."""
+        return any(parts[0] == "figures" for one in self.measured.values() for parts in one.expression.names)
+
+    def value(
+        self, objective: str, point: Point, results: Mapping[str, Any], figures: Mapping[str, Any] = NOTHING
+    ) -> float | None:
+        """An objective's value in its unit; None where there is none.
+
+        Args:
+            objective: its name.
+            point: of the experiment.
+            results: of the run, as the journal tells them.
+            figures: of the run, in default units.
+        """
         measured = self.measured[objective]
         told = {name: _plain(value) for name, value in results.items() if value is not None}
         try:
-            found = measured.expression({**self.values(point), "results": told})
+            found = measured.expression({**self.values(point), "results": told, "figures": figures})
         except ExpressionError:
             return None
         if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):

@@ -17,7 +17,7 @@ from labd.protocol.names import RESERVED
 from labd.protocol.values import without_example
 from labd.sdk import UnitError, units
 
-_NAMES = RESERVED | {"results", "best", "experiments", "failed", "rounds"}
+_NAMES = RESERVED | {"results", "figures", "best", "experiments", "failed", "rounds"}
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?")
 _KEYS = {
     "quantity": ("min", "max", "step"),

@@ -24,6 +24,7 @@ from labd.cli import (
     picturing,
     planning,
     queueing,
+    resulting,
     salvage,
     scanning,
     stocking,
@@ -140,6 +141,7 @@ picturing.register(app)
 guarding.register(app)
 keeping.register(app)
 tracing.register(app)
+resulting.register(app)
 pairing.register(app)
 stocking.register(app)
 mqtt.register(app)
@@ -323,7 +325,9 @@ def answer(
 def export(
     run: RunId,
     *,
-    to: Annotated[Literal["csv", "parquet", "arrow"], typer.Option(help="The form of the files.")] = "csv",
+    to: Annotated[
+        Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"], typer.Option(help="The form of the files.")
+    ] = "csv",
     directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
     socket: Socket = None,
     lab: Lab = None,

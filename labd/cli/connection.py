@@ -10,7 +10,7 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,11 @@ class Client:
         asked = {name: value for name, value in query.items() if value is not None}
         return self._request("GET", f"{path}?{urlencode(asked)}" if asked else path, None, limit)
 
+    def text(self, path: str, *, limit: float = ANSWER_LIMIT) -> str:
+        """Asks for what is no JSON, such as a page; raises CliError with the daemon's words."""
+        found: str = self._request("GET", path, None, limit, read=lambda raw: raw.decode())
+        return found
+
     def post(self, path: str, body: dict[str, object], *, limit: float = ANSWER_LIMIT) -> Any:
         """Orders; raises CliError with the daemon's words."""
         return self._request("POST", path, {name: value for name, value in body.items() if value is not None}, limit)
@@ -124,7 +129,9 @@ class Client:
             yield from page["events"]
             after = page["after"]
 
-    def _request(self, method: str, path: str, body: object, limit: float) -> Any:
+    def _request(
+        self, method: str, path: str, body: object, limit: float, read: Callable[[bytes], Any] = json.loads
+    ) -> Any:
         sock, candidate = self._connect()
         sock.settimeout(limit)
         connection = _UnixConnection(sock)
@@ -141,7 +148,7 @@ class Client:
             raise BrokenOffError(f"the daemon at {candidate.path} broke off: {error!r}; see its log") from error
         finally:
             connection.close()
-        return _answer(status, raw, candidate)
+        return read(raw) if status < 400 and read is not json.loads else _answer(status, raw, candidate)
 
     def _connect(self) -> tuple[socket.socket, Candidate]:
         tried: list[str] = []

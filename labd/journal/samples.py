@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 import sys
@@ -45,13 +46,33 @@ class SeriesInfo:
     ended: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What was computed from a series: by which version of the methods, from which rows (their hash), and when."""
+
+    version: str
+    input: str
+    at: str
+    result: dict[str, Any]
+
+
+_ANALYSES = """
+CREATE TABLE analyses (
+    series  INTEGER PRIMARY KEY REFERENCES series (number),
+    version TEXT NOT NULL,
+    input   TEXT NOT NULL,
+    at      TEXT NOT NULL,
+    result  TEXT NOT NULL
+);
+"""
+
 SIGNALS = Format(
     name="signal store",
-    version=1,
+    version=2,
     application_id=0x6C616273,  # "labs"
     # Samples come by the thousand and are no promise to anyone, so they do not wait for the disk (see signals.py).
     synchronous="NORMAL",
-    tables="""
+    tables=f"""
 CREATE TABLE series (
     number  INTEGER PRIMARY KEY,
     id      TEXT NOT NULL UNIQUE,
@@ -71,8 +92,10 @@ CREATE TABLE batches (
     data   BLOB NOT NULL,
     PRIMARY KEY (series, start)
 );
+{_ANALYSES}
 """,
     error=SignalError,
+    steps={1: _ANALYSES},
 )
 
 
@@ -194,6 +217,32 @@ class SampleFile:
         """The last rows by column. Raises SignalError as `read` does."""
         number, _ = self._find(series)
         return self.read(series, max(0, self._rows(number) - count), None)
+
+    def digest(self, series: str) -> str:
+        """The SHA-256 over a series' columns and rows, in hexadecimal. Raises SignalError as `read` does."""
+        (number, columns), *_ = self._select("SELECT number, columns FROM series WHERE id = ?", [series]) or [(0, None)]
+        if columns is None:
+            raise SignalError(f"there is no series {series!r}")
+        digest = hashlib.sha256(columns.encode())
+        query = "SELECT start, data FROM batches WHERE series = ? ORDER BY start"
+        for start, data in self._select(query, [number]):
+            digest.update(b"%d %d " % (start, len(data)) + data)
+        return digest.hexdigest()
+
+    def analysis(self, series: str) -> Analysis | None:
+        """What was kept of a series last, or None. Raises SignalError: no such series."""
+        number, _ = self._find(series)
+        rows = self._select("SELECT version, input, at, result FROM analyses WHERE series = ?", [number])
+        return next((Analysis(version, of, at, json.loads(result)) for version, of, at, result in rows), None)
+
+    def keep_analysis(self, series: str, kept: Analysis) -> None:
+        """Keeps what was computed of a series in place of what was kept before. Raises SignalError."""
+        self._leave_spare()
+        number, _ = self._find(series)
+        result = json.dumps(kept.result, ensure_ascii=False, separators=(",", ":"))
+        with self._transaction() as connection:
+            values = (number, kept.version, kept.input, kept.at, result)
+            connection.execute("INSERT OR REPLACE INTO analyses VALUES (?, ?, ?, ?, ?)", values)
 
     def close(self) -> None:
         self._connection.close()

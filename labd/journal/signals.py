@@ -22,7 +22,7 @@ import structlog
 from pydantic.fields import FieldInfo
 
 from labd import clock
-from labd.journal.samples import BATCH_ROWS, Batch, SampleFile, SeriesInfo, SignalError, little
+from labd.journal.samples import BATCH_ROWS, Analysis, Batch, SampleFile, SeriesInfo, SignalError, little
 from labd.sdk import Signals
 from labd.sdk.quantities import unit_of
 
@@ -84,6 +84,7 @@ class SignalStore:
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._listeners: list[Callable[[str], None]] = []
         self._flusher = self._loop.create_task(self._keep_flushing(), name="signal-flusher")
         self._flusher.add_done_callback(self._flusher_ended)
 
@@ -201,6 +202,13 @@ class SignalStore:
             await self.flush(series)
         await self._call(self._file.end, series, clock.stamp())
         self._buffers.pop(series, None)
+        for listener in tuple(self._listeners):
+            listener(series)
+
+    def on_finish(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Has a listener called with the id of each series that has ended; call what is given to end that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def _keep_flushing(self) -> None:
         failing = False  # told once
@@ -240,6 +248,24 @@ class SignalStore:
         """The last rows, at most `count`. Raises as `read` does."""
         await self.flush(series)
         return await self._call(self._file.tail, series, count)
+
+    # ── what was computed from them ──────────────────────────────────────────────────────────────────────────────
+    async def digest(self, series: str) -> str:
+        """The SHA-256 over a series' columns and rows, in hexadecimal. Raises as `read` does."""
+        await self.flush(series)
+        return await self._call(self._file.digest, series)
+
+    async def analysis(self, series: str) -> Analysis | None:
+        """What was kept of a series last, or None. Raises as `read` does."""
+        return await self._call(self._file.analysis, series)
+
+    async def keep_analysis(self, series: str, kept: Analysis) -> None:
+        """Keeps what was computed of a series, in place of what was kept before.
+
+        Raises:
+            SignalError: no such series, or the disk does not take it.
+        """
+        await self._call(self._file.keep_analysis, series, kept)
 
     async def _call(self, work: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         if self._closed:

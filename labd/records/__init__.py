@@ -3,9 +3,28 @@
 Heavy libraries are imported where they are used.
 """
 
-from labd.records.export import ExportError, export
+from labd.records.analyst import Analyst
+from labd.records.errors import ExportError
+from labd.records.export import export
+from labd.records.figures import Figure, Figures, figures
+from labd.records.outcome import outcome
 from labd.records.record import run_record
 from labd.records.results import CellRow, Profile, cell_rows, profiles
 from labd.records.tracing import summaries, traced
 
-__all__ = ["CellRow", "ExportError", "Profile", "cell_rows", "export", "profiles", "run_record", "summaries", "traced"]
+__all__ = [
+    "Analyst",
+    "CellRow",
+    "ExportError",
+    "Figure",
+    "Figures",
+    "Profile",
+    "cell_rows",
+    "export",
+    "figures",
+    "outcome",
+    "profiles",
+    "run_record",
+    "summaries",
+    "traced",
+]

@@ -1,9 +1,9 @@
 """Exports: the data of a run as files that other programs read, and its record beside them.
 
-One file a series. A column's header is its quantity with the unit after a slash, `voltage / V`, as in the Battery Data
-Format (battery-data-alliance/battery-data-format) and in most instruments' exports. Parquet and Arrow files carry the
-unit of each column in the field's metadata, and run, sample, action, device and protocol in the schema's, so that a
-file found alone tells what it is.
+CSV, Parquet and Arrow: one file a series. A column's header is its quantity with the unit after a slash, `voltage / V`,
+as most instruments' exports have it. Parquet and Arrow files carry the unit of each column in the field's metadata, and
+run, sample, action, device and protocol in the schema's, so that a file found alone tells what it is.
+Battery Data Format and NetCDF: one file a run, see `labd.records.bdf` and `labd.records.netcdf`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import csv
 import json
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from labd import clock
 from labd.journal import Journal, SeriesInfo, SignalStore
+from labd.records import bdf
+from labd.records.errors import ExportError
 from labd.records.record import run_record
 
-To = Literal["csv", "parquet", "arrow"]
+To = Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"]
 Columns = Mapping[str, "array[float]"]
-
-
-class ExportError(Exception):
-    """Data cannot be exported; the text says why and how to mend it."""
 
 
 async def export(run: str, to: To, directory: Path, store: SignalStore, journal: Journal) -> list[Path]:
@@ -38,28 +38,45 @@ async def export(run: str, to: To, directory: Path, store: SignalStore, journal:
         SignalError, JournalError: the store cannot be read.
         OSError: the directory cannot be written.
     """
-    writer = _WRITERS.get(to)
-    if writer is None:
-        raise ExportError(f"{to!r} is no format; known are {', '.join(_WRITERS)}")
-    if to != "csv":
-        await asyncio.to_thread(_pyarrow)  # its import takes longer than a stop may wait
+    if to not in _ENDINGS:
+        raise ExportError(f"{to!r} is no format; known are {', '.join(_ENDINGS)}")
+    await asyncio.to_thread(_load, to)  # the imports take longer than a stop may wait
     events = await journal.events(run=run)
     if not events:
         raise ExportError(f"there is no run {run!r} in {journal.path}")
     record = await asyncio.to_thread(run_record, events)
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-    files, listed = [], []
+    files: list[Path] = []
+    listed: list[dict[str, Any]] = []
+    read: list[tuple[SeriesInfo, Columns]] = []
+    whole = directory / f"{run}.{_ENDINGS[to]}" if to in _OF_A_RUN else None
     for series in await store.series(run=run):
         columns = await store.read(series.id)
-        file = directory / f"{series.id}_{series.action or 'signals'}.{to}"
-        await asyncio.to_thread(_whole, file, writer, series, columns, record)
-        files.append(file)
+        file = whole or directory / f"{series.id}_{series.action or 'signals'}.{to}"
+        if whole is None:
+            await asyncio.to_thread(_whole, file, _WRITERS[to], series, columns, record)
+            files.append(file)
+        else:
+            read.append((series, columns))
         rows = len(next(iter(columns.values())))
         told = [{"name": name, "unit": unit} for name, unit in series.columns]
         listed.append({**_about(series), "file": file.name, "rows": rows, "columns": told})
+    if whole is not None:
+        await asyncio.to_thread(_whole, whole, _OF_A_RUN[to], read, {**record, "exported": clock.stamp()})
+        files.append(whole)
     file = directory / "run.json"
     await asyncio.to_thread(_whole, file, _write_record, {**record, "series": listed})
     return [*files, file]
+
+
+def _load(to: To) -> None:
+    """Imports what a format needs. Raises ExportError: it is missing."""
+    if to in ("parquet", "arrow", "bdf-parquet"):
+        _pyarrow()
+    elif to == "netcdf":
+        from labd.records.netcdf import xarray
+
+        xarray()
 
 
 def header(name: str, unit: str) -> str:
@@ -150,4 +167,66 @@ def _write_arrow(file: Path, series: SeriesInfo, columns: Columns, record: Mappi
         writer.write_table(table)
 
 
+# ── of a whole run ───────────────────────────────────────────────────────────────────────────────────────────────────
+Read = Sequence[tuple[SeriesInfo, Columns]]
+
+
+def one_test(read: Read) -> dict[str, array[float]]:
+    """All rows of time, voltage and current of a run as one test, in the columns of `labd.records.bdf`.
+
+    The time counts from the beginning of the first series; steps are the actions, from 1; cycles count on over them.
+
+    Raises:
+        ExportError: the run has no such rows.
+    """
+    names = ("time", "voltage", "current", "unix", "cycle", "step")
+    found = {name: array("d") for name in names}
+    cycle = 0.0
+    own = [(series, columns) for series, columns in read if {"time", "voltage", "current"} <= columns.keys()]
+    for step, (series, columns) in enumerate(own, 1):
+        began = datetime.fromisoformat(series.started).timestamp()
+        first = datetime.fromisoformat(own[0][0].started).timestamp()
+        rows = len(columns["time"])
+        counted = columns.get("cycle", array("d", [0.0]) * rows)
+        found["time"].extend(began - first + time for time in columns["time"])
+        found["unix"].extend(began + time for time in columns["time"])
+        found["voltage"].extend(columns["voltage"])
+        found["current"].extend(columns["current"])
+        found["cycle"].extend(cycle + number for number in counted)
+        found["step"].extend([float(step)] * rows)
+        cycle = max(found["cycle"], default=0.0)
+    if not found["time"]:
+        raise ExportError("the run has no rows of time, voltage and current; export it to csv")
+    return found
+
+
+def _write_bdf(file: Path, read: Read, record: Mapping[str, Any]) -> None:
+    del record  # run.json beside it
+    try:
+        bdf.write_csv(file, one_test(read))
+    except bdf.BdfError as error:
+        raise ExportError(str(error)) from error
+
+
+def _write_bdf_parquet(file: Path, read: Read, record: Mapping[str, Any]) -> None:
+    metadata = {key: str(record[key]) for key in ("run", "sample", "protocol", "version") if record[key] is not None}
+    try:
+        bdf.write_parquet(file, one_test(read), metadata)
+    except bdf.BdfError as error:
+        raise ExportError(str(error)) from error
+
+
+def _write_netcdf(file: Path, read: Read, record: Mapping[str, Any]) -> None:
+    from labd.records.netcdf import write
+
+    write(file, read, record)
+
+
+_OF_A_RUN = {"bdf": _write_bdf, "bdf-parquet": _write_bdf_parquet, "netcdf": _write_netcdf}
+_ENDINGS: dict[str, str] = {
+    **{name: name for name in ("csv", "parquet", "arrow")},
+    "bdf": "bdf.csv",
+    "bdf-parquet": "bdf.parquet",
+    "netcdf": "nc",
+}
 _WRITERS = {"csv": _write_csv, "parquet": _write_parquet, "arrow": _write_arrow}

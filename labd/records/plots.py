@@ -1,42 +1,13 @@
-"""Plots as PNG and SVG: for a screen and for a paper. matplotlib is imported when a plot is made, without a display.
-
-Colours: cycles go from light to dark along `cividis`, which reads the same with every kind of colour vision and in
-grey; what must be told apart differs in shape as well.
-"""
+"""Plots of the cells of a lab as PNG and SVG: for a screen and for a paper."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from labd.records.drawing import ALARM, FAINT, INK, PlotError, save, shade
 from labd.records.results import CellRow, Profile
-
-INK, FAINT, GRID = "#22262b", "#6b7280", "#e5e7eb"
-ALARM = "#b3261e"
-_STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.edgecolor": "#9ca3af",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: it can be searched and edited
-    "svg.hashsalt": "labd",  # the same data give the same file
-}
-
-
-class PlotError(Exception):
-    """A plot cannot be drawn; the text says why and how to mend it."""
 
 
 def voltage_profiles(profiles: Sequence[Profile], stem: Path) -> list[Path]:
@@ -65,7 +36,7 @@ def voltage_profiles(profiles: Sequence[Profile], stem: Path) -> list[Path]:
             handles = _profile_legend(cycles)
             figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), int(width / 1.1)))
 
-    return _save(draw, stem)
+    return save(draw, stem)
 
 
 def _profile(panel: Any, profile: Profile, cycles: int) -> None:
@@ -74,7 +45,7 @@ def _profile(panel: Any, profile: Profile, cycles: int) -> None:
     panel.set_title(f"{row.sample}{dose}", loc="left", fontsize=10, fontweight="bold")
     for half in profile.halves:
         dashes = "-" if half.charging else "--"
-        panel.plot(half.capacity, half.voltage, dashes, color=_shade(half.cycle, cycles), linewidth=1.5)
+        panel.plot(half.capacity, half.voltage, dashes, color=shade(half.cycle, cycles), linewidth=1.5)
     if row.outcome not in (None, "complete"):
         panel.text(0.98, 0.04, str(row.outcome), transform=panel.transAxes, ha="right", color=ALARM, fontsize=9)
     if not profile.halves:
@@ -85,7 +56,7 @@ def _profile_legend(cycles: int) -> list[Any]:
     from matplotlib.lines import Line2D
 
     shown = range(1, cycles + 1) if cycles <= 5 else (1, cycles // 2, cycles)
-    lines = [Line2D([], [], color=_shade(cycle, cycles), lw=2, label=f"cycle {cycle}") for cycle in shown]
+    lines = [Line2D([], [], color=shade(cycle, cycles), lw=2, label=f"cycle {cycle}") for cycle in shown]
     charge = Line2D([], [], color=INK, lw=1, ls="-", label="charge")
     return [*lines, charge, Line2D([], [], color=INK, lw=1, ls="--", label="discharge")]
 
@@ -120,7 +91,7 @@ def capacity_against_dose(rows: Sequence[CellRow], stem: Path) -> list[Path]:
         axes.set_ylabel("discharge capacity / mAh", fontsize=10.5)
         figure.legend(loc="outside upper center", ncols=3)
 
-    return _save(draw, stem)
+    return save(draw, stem)
 
 
 def _draw_cycled(axes: Any, rows: Sequence[CellRow]) -> None:
@@ -135,10 +106,10 @@ def _draw_cycled(axes: Any, rows: Sequence[CellRow]) -> None:
         axes.annotate(row.sample, (row.dose, min(ends)), (0, -14), textcoords="offset points", ha="center", **_SMALL)
     if cycles > 1:
         firsts = [row.capacities[0] for row in rows]
-        axes.scatter(doses, firsts, 42, color=_shade(1, 2), marker="s", label="cycle 1", zorder=3)
+        axes.scatter(doses, firsts, 42, color=shade(1, 2), marker="s", label="cycle 1", zorder=3)
     lasts = [row.capacities[-1] for row in rows]
     last = "last cycle" if len({len(row.capacities) for row in rows}) > 1 else f"cycle {cycles}"
-    axes.scatter(doses, lasts, 50, color=_shade(2, 2), label=last, zorder=3)
+    axes.scatter(doses, lasts, 50, color=shade(2, 2), label=last, zorder=3)
 
 
 def _draw_not_cycled(axes: Any, rows: Sequence[CellRow]) -> None:
@@ -156,30 +127,3 @@ def _draw_not_cycled(axes: Any, rows: Sequence[CellRow]) -> None:
 
 
 _SMALL: dict[str, Any] = {"fontsize": 8, "color": FAINT}
-
-
-def _shade(number: int, count: int) -> Any:
-    """The colour of one of `count` things in order: from light to dark."""
-    from matplotlib import colormaps
-
-    return colormaps["cividis"](0.05 if count == 1 else 0.78 - 0.73 * (number - 1) / (count - 1))
-
-
-_STYLED = threading.Lock()  # matplotlib's settings belong to the process; plots are drawn in threads
-
-
-def _save(draw: Callable[[Any], None], stem: Path) -> list[Path]:
-    """Draws a figure and writes it as `<stem>.png` and `<stem>.svg`."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # not pyplot, which keeps every figure for the process's life
-    except ImportError as error:
-        raise PlotError("plots need matplotlib: pip install 'labd[data]'") from error
-    files = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "svg")]
-    with _STYLED, rc_context(_STYLE):
-        figure = Figure(layout="constrained")
-        draw(figure)
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(files[0], dpi=200)
-        figure.savefig(files[1], metadata={"Date": None})  # the same data give the same file
-    return files

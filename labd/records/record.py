@@ -26,6 +26,7 @@ def run_record(events: Iterable[Event]) -> dict[str, Any]:
         "started": None,
         "ended": None,
         "outcome": None,
+        "cause": None,
         "states": [],
         "protocol_states": [],
         "decisions": [],
@@ -49,7 +50,7 @@ def _started(record: dict[str, Any], event: Event) -> None:
 
 
 def _ended(record: dict[str, Any], event: Event) -> None:
-    record.update(ended=event.at, outcome=event.data["outcome"])
+    record.update(ended=event.at, outcome=event.data["outcome"], cause=event.data.get("cause"))
 
 
 def _listed(name: str) -> Callable[[dict[str, Any], Event], None]:

@@ -13,6 +13,8 @@ import pytest
 
 from labd.journal import Journal, NewEvent, SeriesInfo, SignalStore
 from labd.records import ExportError, export
+from labd.records.bdf import read
+from tests.records.cell import cycled
 
 RUN = "run-0001"
 STARTED = "2026-01-01T08:00:00.000000Z"
@@ -139,3 +141,72 @@ def text_of(file: Path) -> str:
 
 def names_in(directory: Path) -> set[str]:
     return {file.name for file in directory.iterdir()} if directory.exists() else set()
+
+
+# ── one file a run ───────────────────────────────────────────────────────────────────────────────────────────────────
+async def with_cell(store: SignalStore) -> None:
+    """Two more actions of the run: a cycle that rises and falls, and a spectrum."""
+    columns = (("time", "s"), ("voltage", "V"), ("current", "A"), ("cycle", ""))
+    store.create(SeriesInfo("run-0001-002", "stat1", "2", RUN, "cycle", "2026-01-01T09:00:00.000000Z", columns))
+    for row in cycled([(0.2, 0.18)]):
+        store.append("run-0001-002", row)
+    columns = (("frequency", "Hz"), ("z_real", "Ω"), ("z_imag", "Ω"))
+    store.create(SeriesInfo("run-0001-003", "stat1", "2", RUN, "impedance", STARTED, columns))
+    store.append("run-0001-003", (1000.0, 5.25, -0.5))
+
+
+@pytest.mark.parametrize(("to", "name"), [("bdf", "run-0001.bdf.csv"), ("bdf-parquet", "run-0001.bdf.parquet")])
+async def test_bdf_is_one_test_of_all_actions(
+    tmp_path: Path, journal: Journal, store: SignalStore, to: Any, name: str
+) -> None:
+    await with_cell(store)
+    files = await export(RUN, to, tmp_path / "out", store, journal)
+    assert [file.name for file in files] == [name, "run.json"]
+    told = read(files[0]).columns
+    assert [told["step"][0], told["step"][-1]] == [1.0, 2.0]
+    assert told["time"][3] == 3600.0
+    assert told["unix"][3] - told["unix"][0] == 3600.0
+    assert [told["cycle"][2], told["cycle"][3]] == [2.0, 3.0]  # the second action counts on
+
+
+async def test_a_run_whose_driver_flips_the_sign_is_not_exported_as_bdf(
+    tmp_path: Path, journal: Journal, store: SignalStore
+) -> None:
+    columns = (("time", "s"), ("voltage", "V"), ("current", "A"))
+    store.create(SeriesInfo("run-0001-002", "stat1", "2", RUN, "constant_current", STARTED, columns))
+    for index in range(10):
+        store.append("run-0001-002", (100.0 + index, 4.0 - index / 10, 1e-4))
+    with pytest.raises(ExportError, match="flipped"):
+        await export(RUN, "bdf", tmp_path / "out", store, journal)
+    assert not names_in(tmp_path / "out")
+
+
+async def test_netcdf_has_a_group_a_measurement_with_units_and_uncertainties(
+    tmp_path: Path, journal: Journal, store: SignalStore
+) -> None:
+    import xarray as xr
+
+    await with_cell(store)
+    files = await export(RUN, "netcdf", tmp_path / "out", store, journal)
+    assert [file.name for file in files] == ["run-0001.nc", "run.json"]
+    with xr.open_datatree(files[0], engine="h5netcdf") as tree:
+        assert set(tree.children) == {"run-0001-001_cycle", "run-0001-002_cycle", "run-0001-003_impedance"}
+        assert json.loads(tree.attrs["original_metadata"])["sample"] == "cell-1"
+        group = tree["run-0001-002_cycle"]
+        assert (group["Ewe"].attrs["units"], group["I"].attrs["units"]) == ("V", "A")
+        assert group["I"].attrs["ancillary_variables"] == "I_uncertainty"
+        assert (float(group["I_uncertainty"]), group["I_uncertainty"].attrs["units"]) == (0.001, "A")
+        assert float(group["uts"][0]) == 1767258000.0
+        spectrum = tree["run-0001-003_impedance"]
+        assert float(spectrum["-Im(Z)"].sel(freq=1000.0)) == 0.5
+        assert spectrum["Re(Z)"].attrs["units"] == "Ohm"
+        assert json.loads(tree["run-0001-001_cycle"].attrs["original_metadata"])["result"]["capacity"]["v"] == 1.9
+
+
+@pytest.mark.parametrize(("to", "library"), [("netcdf", "xarray"), ("bdf-parquet", "pyarrow")])
+async def test_a_missing_library_is_named_with_its_extra(
+    tmp_path: Path, journal: Journal, store: SignalStore, monkeypatch: pytest.MonkeyPatch, to: Any, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ExportError, match=r"pip install 'labd\[data\]'"):
+        await export(RUN, to, tmp_path / "out", store, journal)

@@ -1,0 +1,283 @@
+"""A report as one HTML file that needs nothing else: no network, no scripts, plots as SVG in it.
+
+What a plot shows stands in a table as well, so that it is read without images. Without matplotlib there are no plots,
+and the page says so. Pure but for `gather`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from labd.journal import Journal, SignalStore
+from labd.records import charts
+from labd.records.analysis import AnalysisError, Curve, Curves, Slope, curves
+from labd.records.analyst import Analyst
+from labd.records.drawing import PlotError, inline
+from labd.records.outcome import cycle_rows, outcome, value
+from labd.sdk.units import plain
+
+SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
+"""The figures that have a column in a batch's table, where a cell has them."""
+BOXES = ("capacity_1", "capacity", "ce", "r_ohmic", "conductivity")
+_CYCLE_HEADERS = (
+    ("cycle", ""),
+    ("charge", "mAh"),
+    ("capacity", "mAh"),
+    ("ce", "%"),
+    ("energy", "mWh"),
+    ("energy_efficiency", "%"),
+    ("retention", "%"),
+    ("rest_charged", "V"),
+    ("rest_discharged", "V"),
+)
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#22262b;max-width:70rem;margin:2rem auto;padding:0 1rem}
+h1,h2,h3{line-height:1.2}table{border-collapse:collapse;margin:.6rem 0;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:600;padding:.2rem 0}th,td{padding:.15rem .7rem .15rem 0;text-align:left;
+border-bottom:1px solid #e5e7eb;vertical-align:top}td.n,th.n{text-align:right}figure{margin:1rem 0}
+svg{max-width:100%;height:auto}figcaption,.faint{color:#6b7280;font-size:.9em}.bad{color:#b3261e;font-weight:600}
+.wide{overflow-x:auto}code{font-size:.9em}@media print{figure,table{break-inside:avoid}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a report needs of a run: its results (see `labd.records.outcome`), its curves, and measured spectra."""
+
+    told: Mapping[str, Any]
+    profiles: tuple[Curve, ...] = ()
+    incremental: tuple[Slope, ...] = ()
+    spectra: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+
+
+async def gather(runs: Sequence[str], journal: Journal, store: SignalStore, analyst: Analyst) -> list[Read]:
+    """Reads what a report on these runs needs.
+
+    Raises:
+        SignalError, JournalError: a store cannot be read.
+    """
+    import asyncio
+
+    found = []
+    for run in runs:
+        told = await outcome(run, journal, store, analyst)
+        drawn, measured, cycle = Curves(), {}, 0
+        for one in told["series"]:
+            analysis = one["analysis"]
+            if analysis["kind"] == "impedance":
+                columns = await store.read(one["series"])
+                measured[one["series"]] = (list(columns["z_real"]), list(columns["z_imag"]))
+            elif one["action"] == "cycle" and analysis.get("cycles"):
+                columns = await store.read(one["series"])
+                more = await asyncio.to_thread(_curves, columns, cycle)
+                drawn = Curves(drawn.profiles + more.profiles, drawn.incremental + more.incremental)
+                cycle += len(analysis["cycles"])
+        found.append(Read(told, drawn.profiles, drawn.incremental, measured))
+    return found
+
+
+def _curves(columns: Mapping[str, Sequence[float]], after: int) -> Curves:
+    try:
+        return curves(columns, after)
+    except AnalysisError:  # the analysis of the series says so already
+        return Curves()
+
+
+def page(name: str, kind: str, runs: Sequence[Read], about: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        name: what it is of.
+        kind: `run`, `batch` or `sample`.
+        runs: what it tells, oldest first.
+        about: `lab`, `at` (when it is made), and `waiting`: jobs that have no run yet.
+    """
+    title = f"{kind} {name}"
+    body = [f"<h1>{escape(title)}</h1>", f'<p class="faint">lab {escape(about["lab"])}, made {escape(about["at"])}</p>']
+    if kind == "run" and runs:
+        body += _run(runs[0])
+    else:
+        body += _many(runs, about["waiting"])
+        for read in runs:
+            told = read.told
+            body.append(f'<h2 id="{escape(told["run"])}">{escape(str(told["sample"]))}, {escape(told["run"])}</h2>')
+            body += _run(read)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    view = '<meta name="viewport" content="width=device-width">'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}{view}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+# ── several ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _many(runs: Sequence[Read], waiting: Sequence[str]) -> Iterator[str]:
+    counts: dict[str, int] = {}
+    for read in runs:
+        end = str(read.told["outcome"] or "under way")
+        counts[end] = counts.get(end, 0) + 1
+    if waiting:
+        counts["waiting"] = len(waiting)
+    if not counts:
+        yield "<p>It has no runs yet.</p>"
+        return
+    ended = sum(1 for read in runs if read.told["outcome"])
+    share = f"; yield {counts.get('complete', 0) / ended:.0%} of the {ended} that have ended" if ended else ""
+    yield _table(f"Cells by outcome{share}", ["outcome", "cells"], [[end, str(n)] for end, n in counts.items()])
+    yield from _plot("Cells by outcome", charts.outcomes(counts))
+    shown = [name for name in SUMMARY if any(name in read.told["figures"] for read in runs)]
+    units = {name: _unit(runs, name) for name in shown}
+    headers = ["sample", "run", "outcome", *(_head(name, units[name]) for name in shown)]
+    rows = []
+    for read in runs:
+        told = read.told
+        figures = [_number(value(told, name)) for name in shown]
+        rows.append([str(told["sample"]), told["run"], told["failed"] or told["outcome"] or "under way", *figures])
+    yield _table("Cells", headers, rows)
+    spreads = [_spread(runs, name, units[name]) for name in shown]
+    yield _table("Spread over cells", ["figure", "cells", "mean", "standard deviation", "least", "greatest"], spreads)
+    groups = [charts.Group(_head(name, units[name]), _by_cell(runs, name)) for name in BOXES if name in shown]
+    groups = [group for group in groups if len(group.values) > 1]
+    if groups:
+        yield from _plot("Figures over cells: quartiles, and each cell", charts.boxes(groups))
+
+
+def _by_cell(runs: Sequence[Read], name: str) -> tuple[tuple[str, float], ...]:
+    told = ((str(read.told["sample"]), value(read.told, name)) for read in runs)
+    return tuple((sample, found) for sample, found in told if found is not None)
+
+
+def _spread(runs: Sequence[Read], name: str, unit: str) -> list[str]:
+    from statistics import mean, stdev
+
+    told = [found for _, found in _by_cell(runs, name)]
+    spread = _number(stdev(told)) if len(told) > 1 else "–"
+    return [_head(name, unit), str(len(told)), _number(mean(told)), spread, _number(min(told)), _number(max(told))]
+
+
+def _unit(runs: Sequence[Read], name: str) -> str:
+    return next(str(read.told["figures"][name]["u"]) for read in runs if name in read.told["figures"])
+
+
+# ── one ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _run(read: Read) -> Iterator[str]:
+    told = read.told
+    about = [
+        ["sample", str(told["sample"])],
+        ["protocol", f"{told['protocol']} {told['version']}"],
+        ["parameters", ", ".join(f"{name} {_said(what)}" for name, what in (told["parameters"] or {}).items())],
+        ["started", f"{told['started']} by {told['by']}"],
+        ["ended", str(told["ended"] or "not yet")],
+        ["outcome", told["failed"] or told["outcome"] or "under way"],
+    ]
+    yield _table("What was run", [], about)
+    if told["failed"]:
+        yield f'<p class="bad">Failed: {escape(told["failed"])}</p>'
+    rows = cycle_rows(told)
+    if rows:
+        headers = [_head(name, unit) for name, unit in _CYCLE_HEADERS]
+        cells = [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows]
+        yield _table("Cycles", headers, cells)
+        yield from _plot("Capacity and coulombic efficiency by cycle", charts.capacity_by_cycle(rows))
+    if read.profiles:
+        yield from _plot("Voltage profiles", charts.voltage_profile(read.profiles))
+    if read.incremental:
+        smoothing = next(o["analysis"]["dqdv"]["smoothing"] for o in told["series"] if "dqdv" in o["analysis"])
+        yield from _plot(f"Incremental capacity; {smoothing}", charts.incremental(read.incremental))
+        peaks = [
+            [str(slope.cycle), slope.way, _number(at), _number(high)]
+            for slope in read.incremental
+            for at, high in slope.peaks()
+        ]
+        yield _table("Peaks of dQ/dV", ["cycle", "half", "voltage / V", "height / (mAh/V)"], peaks)
+    yield from _impedance(read)
+    yield from _figures(told)
+    yield from _series(told)
+
+
+def _impedance(read: Read) -> Iterator[str]:
+    rows = []
+    for one in read.told["series"]:
+        found = one["analysis"]
+        if found["kind"] != "impedance":
+            continue
+        test = found.get("test") or {"verdict": "not tested", "rms": None}
+        verdict = test["verdict"] + (f", {test['rms']:.2%} of |Z|" if test["rms"] is not None else "")
+        ohmic, arcs = _number(found.get("r_ohmic")), _number(found.get("r_polarisation"))
+        rows.append([one["series"], verdict, found.get("circuit") or found.get("problem") or "", ohmic, arcs])
+        title = f"{one['series']}; Kramers-Kronig: {verdict}"
+        yield from _plot(f"Impedance, {title}", charts.nyquist(read.spectra[one["series"]], found.get("fitted"), title))
+    if rows:
+        headers = ["spectrum", "Kramers-Kronig", "circuit", "R ohmic / Ω", "R polarisation / Ω"]
+        yield _table("Impedance", headers, rows)
+
+
+def _figures(told: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [name, _number(figure["v"]), figure["u"], _number(figure["std"]), figure["source"]]
+        for name, figure in sorted(told["figures"].items())
+    ]
+    yield _table("Figures", ["name", "value", "unit", "standard deviation", "from"], rows)
+    if told["missing"]:
+        yield _table(
+            "What is missing, and why", ["name", "why"], [list(one) for one in sorted(told["missing"].items())]
+        )
+
+
+def _series(told: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [one["series"], one["action"] or "", one["device"], one["analysis"]["kind"], one["version"], one["input"][:16]]
+        for one in told["series"]
+    ]
+    headers = ["series", "action", "device", "analysed as", "methods", "SHA-256 of the rows begins"]
+    yield _table("Measurements and their analysis", headers, rows)
+
+
+# ── parts of a page ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _table(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(rows[0]))] if rows and headers else []
+    head = "".join(f"<th{_class(numbers, i)}>{escape(text)}</th>" for i, text in enumerate(headers))
+    lines = [
+        "<tr>" + "".join(f"<td{_class(numbers, i)}>{escape(str(text))}</td>" for i, text in enumerate(row)) + "</tr>"
+        for row in rows
+    ]
+    told = f"<thead><tr>{head}</tr></thead>" if headers else ""
+    inner = f"<table><caption>{escape(caption)}</caption>{told}<tbody>{''.join(lines)}</tbody></table>"
+    return f'<div class="wide">{inner}</div>'
+
+
+def _class(numbers: Sequence[bool], index: int) -> str:
+    return ' class="n"' if index < len(numbers) and numbers[index] else ""
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.replace(".", "").replace("-", "").replace("e", "").replace("+", "").isdigit()
+
+
+def _plot(caption: str, draw: Callable[[Any], None]) -> Iterator[str]:
+    """A plot; without matplotlib a line that says so."""
+    said = escape(caption)
+    try:
+        drawn = inline(draw)
+    except PlotError as error:
+        yield f'<p class="faint">{said}: {escape(str(error))}</p>'
+        return
+    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{said}" ', 1)
+    yield f"<figure>{drawn}<figcaption>{said}</figcaption></figure>"
+
+
+def _head(name: str, unit: str) -> str:
+    told = name.replace("_", " ")
+    return f"{told} / {unit}" if unit else told
+
+
+def _number(told: float | None) -> str:
+    return "–" if told is None else f"{told:.5g}"
+
+
+def _said(what: Any) -> str:
+    if isinstance(what, Mapping) and isinstance(what.get("v"), (int, float)):
+        return plain(float(what["v"]), str(what["u"]))
+    return str(what)
