@@ -27,9 +27,10 @@ ELSEWHERE = {
 """Codes of other files: told in the same form, most of them without an example here."""
 
 _INTRO = """\
-`labd check FILE` tells all that is wrong with a protocol before anything moves: each problem with its code, its place,
-the line with a caret, and how to mend it. Codes with P are errors (exit status 2), codes with W are warnings (exit
-status 0). They are stable: a script or an editor may rely on them (`--json`).
+`labd check FILE` tells all that is wrong with a protocol, or a campaign's file, before anything moves: each problem
+with its code, its place, the line with a caret, and how to mend it. Codes with P are errors (exit status 2), codes with
+W are warnings (exit status 0), codes with C are those of campaigns. They are stable: a script or an editor may rely on
+them (`--json`).
 
 A protocol that holds gets one line: how long it takes, and what it needs.
 

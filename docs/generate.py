@@ -16,6 +16,8 @@ from language import language
 from mqtt import asyncapi, mqtt
 from tables import table
 
+from campaigns import campaigns
+from labd.campaign.schema import campaign_schema
 from labd.protocol.views.schema import protocol_schema
 from labd.sdk import ROLES
 
@@ -51,18 +53,25 @@ def schema() -> str:
     return json.dumps(protocol_schema(), ensure_ascii=False, indent=1) + "\n"
 
 
+def of_campaigns() -> str:
+    """The JSON Schema of campaign files."""
+    return json.dumps(campaign_schema(), ensure_ascii=False, indent=1) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """All generated files of the reference, with their texts."""
     written = {
         "roles": roles,
         "mqtt": mqtt,
         "language": language,
+        "campaigns": campaigns,
         "checks": checks,
         "devices": devices,
         "faults": faults,
     }
     found = {REFERENCE / f"{name}.md": HEADER + "\n\n".join(page()) + "\n" for name, page in written.items()}
-    return {**found, REFERENCE / "protocol.schema.json": schema(), REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}
+    schemas = {REFERENCE / "protocol.schema.json": schema(), REFERENCE / "campaign.schema.json": of_campaigns()}
+    return {**found, **schemas, REFERENCE / "asyncapi.yaml": asyncapi(), **broker()}
 
 
 def main() -> int:

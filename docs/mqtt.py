@@ -13,7 +13,7 @@ from labd.telemetry.asyncapi import as_yaml, document, plain
 from labd.telemetry.contract import CHANNELS, PARAMETERS, PREFIX, Channel
 from labd.telemetry.examples import examples
 
-PARTS = (described.Action, payloads.Value, payloads.Question, payloads.Job, *described.RESULTS)
+PARTS = (described.Action, payloads.Value, payloads.Question, payloads.Job, payloads.CampaignBest, *described.RESULTS)
 HOME_ASSISTANT = (home_assistant.Shown, home_assistant.Origin, home_assistant.Component, home_assistant.Availability)
 
 

@@ -19,6 +19,7 @@ import structlog
 from labd import button, clock
 from labd.api.app import Services
 from labd.api.server import serve_api
+from labd.campaign.engine import Campaigns
 from labd.files import InputErrors
 from labd.journal import Ballast, Journal, JournalError, NewEvent, SignalError, SignalStore
 from labd.journal.ballast import SPARE
@@ -68,6 +69,7 @@ class Daemon:
         self._safe_mode: SafeMode | None = None
         self.lab: Lab
         self.engine: Engine
+        self.campaigns: Campaigns
         self.disk: DiskWatch
         self.journal: Journal
         self.signals: SignalStore
@@ -119,6 +121,7 @@ class Daemon:
             if len(dead) >= DEATHS:
                 self._safe_mode = SafeMode(self.lab, self.journal, dead)
             self.engine = Engine(self.lab, self.journal, self.signals, resume=self._safe_mode is None)
+            self.campaigns = Campaigns(self.engine)
             self.disk = DiskWatch(self.engine, config.disk.hold_below)
             keeper = PollKeeper(self.signals, self.boot_id, lambda: self.disk.full)
             for device in self.lab.devices.values():
@@ -136,14 +139,12 @@ class Daemon:
             if self._outward:
                 self.disk.look()  # before anything goes on
             await stack.enter_async_context(background(self._obey_signal(), "signal"))  # before anything goes on
-            await stack.enter_async_context(background(self.engine.run(), "engine"))
-            await stack.enter_async_context(background(self.journal.watch(), "journal"))
-            await self.engine.ready.wait()
+            await self._start_engine(stack)
             if self._safe_mode is not None:
                 await stack.enter_async_context(background(self._safe_mode.run(), "safe mode"))
             if self._outward:
                 await stack.enter_async_context(background(self.disk.run(), "disk"))
-                services = Services(self.engine, self.info, self.resume)
+                services = Services(self.engine, self.info, self.resume, self.campaigns)
                 await stack.enter_async_context(background(services.analyst.run(), "analysis"))
                 await stack.enter_async_context(serve_api(services, config.socket, config.api.listen))
             stack.push_async_callback(self._leave_runs)
@@ -179,6 +180,14 @@ class Daemon:
         stack.callback(self.journal.on_commit(Hands(self.host.world).do))
         return overrides
 
+    async def _start_engine(self, stack: contextlib.AsyncExitStack) -> None:
+        """What was begun goes on: runs first, then the campaigns that they are made for."""
+        await stack.enter_async_context(background(self.engine.run(), "engine"))
+        await stack.enter_async_context(background(self.journal.watch(), "journal"))
+        await self.engine.ready.wait()
+        await stack.enter_async_context(background(self.campaigns.run(), "campaigns"))
+        await self.campaigns.ready.wait()
+
     async def _start_telemetry(self, stack: contextlib.AsyncExitStack) -> None:
         mqtt = self.config.telemetry
         if mqtt is None or not self._outward:
@@ -197,6 +206,7 @@ class Daemon:
             safe_mode=lambda: self.safe_mode,
             users=self.config.users,
             alarms=self.lab.alarms,
+            asks=self.campaigns,
         )
         await stack.enter_async_context(background(self.telemetry.run(), "telemetry"))
 
@@ -208,6 +218,7 @@ class Daemon:
         if self.engine.ready.is_set():  # before that it would say that there is none
             yield from self.engine.known()
             yield self.engine.queue.told()
+            yield from self.campaigns.told()
         yield from self.lab.alarms.active
 
     # ── while it lives ───────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labd import clock
+from labd.api.campaigns import campaign_routes
 from labd.api.crates import crate_routes
 from labd.api.devices import device_routes
 from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
@@ -38,6 +39,7 @@ from labd.api.results import result_routes
 from labd.api.samples import sample_routes
 from labd.api.stock import stock_routes
 from labd.api.urgent import Resume, urgent_routes
+from labd.campaign.engine import Campaigns
 from labd.journal import Event
 from labd.lab.bus import Happening, RunState
 from labd.lab.config import LabConfig
@@ -56,11 +58,17 @@ async def _not_safe(_: str) -> list[str]:
 
 @dataclass(eq=False, slots=True)
 class Services:
-    """What the interface needs of the daemon: its engine, what it tells of itself, and its way out of safe mode."""
+    """What the interface needs of the daemon: its engine, what it tells of itself, its campaigns, and more.
+
+    Args:
+        resume: its way out of safe mode.
+        campaigns: those of the engine's lab; None: their routes are left away.
+    """
 
     engine: Engine
     info: Callable[[], Mapping[str, Any]]
     resume: Resume = _not_safe
+    campaigns: Campaigns | None = None
     closing: bool = False
     analyst: Analyst = field(init=False)
     _waiting: set[asyncio.Event] = field(default_factory=set)
@@ -133,6 +141,8 @@ def make_app(services: Services, hosts: Sequence[str] = ()) -> FastAPI:
     plan_routes(api, services.engine.scheduler)
     stock_routes(api, services.engine.lab.inventory, services.engine.journal)
     urgent_routes(api, services.engine, services.resume)
+    if services.campaigns is not None:
+        campaign_routes(api, services.campaigns)
     app.include_router(api)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

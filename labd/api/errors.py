@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from labd.api.models import ErrorDetail, ErrorModel
+from labd.campaign.engine import UnknownCampaignError
+from labd.campaign.problem import CampaignError
 from labd.lab.interlocks import GuardError, UnknownNameError
 from labd.lab.inventory import StockError, UnknownPlaceError
 from labd.lab.samples import SampleError, UnknownSampleError
@@ -49,6 +51,8 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     UnknownRunError: (404, "unknown_run"),
     UnknownDeviceError: (404, "unknown_device"),
     UnknownJobError: (404, "unknown_job"),
+    UnknownCampaignError: (404, "unknown_campaign"),
+    CampaignError: (409, "refused"),
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from labd import button
 from labd.cli import (
     authoring,
+    campaigning,
     crating,
     devising,
     doctoring,
@@ -127,9 +128,9 @@ def check(
     lab: Annotated[Path | None, typer.Option(help="Check against this lab, and check it too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check protocols, and a lab, before anything moves. Ends with 2 when something does not hold."""
+    """Check protocols, campaigns, and a lab, before anything moves. Ends with 2 when something does not hold."""
     if not files and lab is None:
-        raise CliError("name the protocols to check, or a lab with --lab", BAD_INPUT)
+        raise CliError("name the protocols or campaigns to check, or a lab with --lab", BAD_INPUT)
     from labd.cli.checking import check_files
 
     raise typer.Exit(check_files(files or [], lab, as_json=as_json))
@@ -283,6 +284,7 @@ def _order(client: Client, verb: str, run: str, *, as_json: bool, **more: str | 
 
 
 queueing.register(app)
+campaigning.register(app)
 urgent.register(app)
 
 

@@ -181,6 +181,7 @@ def _why(error: OSError) -> str:
 _MENDS = {
     "unknown_run": "; `labd status --all` lists them",
     "unknown_job": "; `labd queue --all` lists them",
+    "unknown_campaign": "; `labd campaign status` lists them",
     "unknown_sample": "; `labd sample` lists them",
 }
 

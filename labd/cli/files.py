@@ -31,6 +31,21 @@ def find(protocol: str) -> Path:
         raise InputErrors([Problem("P101", message, protocol, mend=mend)]) from error
 
 
+def campaign_file(name: str) -> Path | None:
+    """The file, where a name is that of a campaign, and not of a protocol."""
+    from labd.campaign.shipped import shipped_campaigns
+
+    path = Path(name)
+    if not path.is_file():
+        return None if name in shipped() else shipped_campaigns().get(name)
+    from labd.campaign.loader import is_campaign
+
+    try:
+        return path if is_campaign(read_file(path)) else None
+    except InputErrors:
+        return None  # told as that of a protocol
+
+
 def load_named(protocol: str) -> Protocol:
     """A protocol by path or by the name of a shipped one; what it calls is found beside it, and among the shipped.
 

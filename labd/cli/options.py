@@ -89,7 +89,7 @@ Protocol = Annotated[
 ]
 Protocols = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FILE...", help="Protocols, by file or name.", autocompletion=_protocols),
+    typer.Argument(metavar="FILE...", help="Protocols and campaigns, by file or name.", autocompletion=_protocols),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, `job-0001`.", autocompletion=_jobs)]
 DeviceId = Annotated[

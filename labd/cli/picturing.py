@@ -65,8 +65,8 @@ def diagram(
 def schema(
     *,
     of: Annotated[
-        Literal["protocol", "lab", "faults"],
-        typer.Option(help="The schema of protocols, lab.yaml, or files of faults."),
+        Literal["protocol", "campaign", "lab", "faults"],
+        typer.Option(help="The schema of protocols, campaigns, lab.yaml, or files of faults."),
     ] = "protocol",
     mqtt: Annotated[bool, typer.Option("--mqtt", help="The MQTT contract, as an AsyncAPI 3 document.")] = False,
     schemas: Annotated[
@@ -75,7 +75,7 @@ def schema(
     output: Output = None,
     lab: OfLab = None,
 ) -> None:
-    """Print the JSON Schema of protocols, lab.yaml or faults, for editors; or the MQTT contract, for other systems.
+    """Print the JSON Schema of protocols, campaigns, lab.yaml or faults; or the MQTT contract, for other systems.
 
     The contract is JSON; an --output whose name ends in .yaml or .yml is written as YAML.
     """
@@ -91,6 +91,10 @@ def schema(
         from labd.faults import faults_schema
 
         found = faults_schema()
+    elif of == "campaign":
+        from labd.campaign.schema import campaign_schema
+
+        found = campaign_schema()
     else:
         found = lab_schema() if of == "lab" else protocol_schema(_facts(lab))
     _write(json.dumps(found, ensure_ascii=False, indent=1) + "\n", output)

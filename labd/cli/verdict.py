@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from labd.cli.files import load_named, rest_named
+from labd.cli.files import campaign_file, load_named, rest_named
 from labd.files.problems import in_order
 from labd.protocol import Estimate, InputErrors, Needs, Problem, check, compiled, estimate, needs
 from labd.protocol.facts import LabFacts
@@ -17,12 +18,13 @@ YEAR = 365 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One file's problems; the rest only when it holds."""
+    """One file's problems; the rest only when it holds. `campaign` says what a campaign's file holds."""
 
     problems: tuple[Problem, ...]
     states: int = 0
     time: Estimate | None = None
     needs: Needs | None = None
+    campaign: str = ""
 
     @property
     def holds(self) -> bool:
@@ -38,6 +40,8 @@ class Verdict:
 
     def line(self) -> str:
         """`holds: 8 states, 5 h 12 min expected (4 h 20 min to 31 h), LP57 35 µL (10 to 100 µL), 1 tip`."""
+        if self.campaign:
+            return f"holds: {self.campaign}"
         if self.time is None or self.needs is None:
             return "holds"
         states = f"{self.states} state{'' if self.states == 1 else 's'}"
@@ -45,7 +49,10 @@ class Verdict:
 
 
 def verdict(name: str, facts: LabFacts | None) -> Verdict:
-    """Of one file, by path or by the name of a shipped protocol."""
+    """Of one file, by path or by the name of a shipped protocol or campaign."""
+    campaign = campaign_file(name)
+    if campaign is not None:
+        return _of_campaign(campaign, name, facts)
     try:
         protocol = load_named(name)
         problems = tuple(check(protocol, facts))
@@ -56,6 +63,18 @@ def verdict(name: str, facts: LabFacts | None) -> Verdict:
     program = compiled(protocol, facts)
     states = sum(state.end is None for state in program.states.values())
     return Verdict(problems, states, estimate(program), needs(program, facts))
+
+
+def _of_campaign(path: Path, name: str, facts: LabFacts | None) -> Verdict:
+    from labd.campaign.checker import check_campaign
+
+    plan, problems = check_campaign(path, name, facts)
+    if plan is None:
+        return Verdict(problems)
+    parts, wanted = len(plan.dimensions), len(plan.objectives)
+    told = f"{parts} to choose, {wanted} objective{'' if wanted == 1 else 's'}, batches of {plan.batch}"
+    told += f" by {plan.protocol.name} {plan.protocol.version}, proposed by {plan.optimiser}"
+    return Verdict(problems, campaign=told)
 
 
 # ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────

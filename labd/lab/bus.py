@@ -122,7 +122,42 @@ class QueueState:
     paused: str | None
 
 
-Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm | QueueState
+@dataclass(frozen=True, slots=True)
+class CampaignState:
+    """Where a campaign is. `experiments` counts proposals by what became of them; `best` is the best one so far.
+
+    `budget` says of each thing that is bounded how much is used and how much there is, with its unit.
+    """
+
+    campaign: str
+    name: str
+    version: str
+    state: str
+    why: str | None
+    by: str
+    since: str
+    started: str
+    optimiser: str
+    rounds: int
+    experiments: Mapping[str, int]
+    best: Mapping[str, Any] | None
+    budget: Mapping[str, Mapping[str, Any]]
+    ended: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignAsk:
+    """What a campaign asks of an optimiser outside: so many points, with all that it needs; `ask` 0: nothing now."""
+
+    campaign: str
+    ask: int
+    count: int
+    problem: Mapping[str, Any]
+    told: tuple[Mapping[str, Any], ...]
+    pending: tuple[Mapping[str, float | str], ...]
+
+
+Happening = DeviceAbout | DeviceState | SignalsRead | RunState | Alarm | QueueState | CampaignState | CampaignAsk
 Listener = Callable[[Happening], None]
 
 

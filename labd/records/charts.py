@@ -76,7 +76,7 @@ def capacity_by_cycle(rows: Sequence[Mapping[str, float | None]]) -> Draw:
         lower.plot([cycle for cycle, _ in told], [ce for _, ce in told], "D", color=INK, markersize=4)
         _axes(upper, "", "capacity / mAh")
         _axes(lower, "cycle", "coulombic efficiency / %")
-        lower.xaxis.get_major_locator().set_params(integer=True)
+        _whole_numbers(lower)
         figure.legend(loc="outside upper center", ncols=2)
 
     return draw
@@ -149,7 +149,7 @@ def outcomes(counts: Mapping[str, int]) -> Draw:
             )
             axes.annotate(f" {counts[name]}", (counts[name], name), va="center")
         axes.set_xlim(0, max([*counts.values(), 1]) * 1.12)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        _whole_numbers(axes)
         _axes(axes, "cells", "")
 
     return draw
@@ -158,3 +158,10 @@ def outcomes(counts: Mapping[str, int]) -> Draw:
 def _axes(axes: Any, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
+
+
+def _whole_numbers(axes: Any) -> None:
+    """Ticks of the x axis at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -330,7 +330,9 @@ class Run(Acting):
             return
         self._led(command.because)
         self._final = command.outcome
-        self._post("protocol.ended", state=command.state, outcome=command.outcome, because=command.because)
+        results = self.machine.results_told() if command.outcome == "complete" else {}
+        told = {"state": command.state, "outcome": command.outcome, "because": command.because}
+        self._post("protocol.ended", told | ({"results": results} if results else {}))
         self._waits.forget()
         self._agenda.forget_waiting()
         why = f"the protocol ended in {command.state}" + (f": {self._window}" if self._window else "")

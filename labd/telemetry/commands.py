@@ -30,7 +30,7 @@ from labd.telemetry.publisher import Incoming, Session, brief
 from labd.telemetry.replies import Replies
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.users import denied
-from labd.telemetry.verbs import REFUSALS, VERBS, FailedError, Given, Over, Result, Taken, held_or_ended
+from labd.telemetry.verbs import REFUSALS, VERBS, Asks, FailedError, Given, Over, Result, Taken, held_or_ended
 
 log = structlog.get_logger(__name__)
 
@@ -56,12 +56,16 @@ class Commands:
 
     Args:
         users: who may do what; None: everybody everything.
+        asks: the lab's campaigns that ask optimisers outside.
     """
 
-    def __init__(self, topics: Topics, engine: Engine, users: Mapping[str, Role] | None = None) -> None:
+    def __init__(
+        self, topics: Topics, engine: Engine, users: Mapping[str, Role] | None = None, asks: Asks | None = None
+    ) -> None:
         self._topics = topics
         self._engine = engine
         self._users = users
+        self._asks = asks
         self._journal: Journal = engine.journal
         self._memory = Memory(engine.journal)
         self._hand = Hand()
@@ -214,7 +218,7 @@ class Commands:
         accepted = _reply(known, "accepted")
         tell = partial(self._keep, known, accepted)
         try:
-            taken = await begin(Given(self._engine, self._group, known.user, asked.verb, tell), arguments)
+            taken = await begin(Given(self._engine, self._group, known.user, asked.verb, tell, self._asks), arguments)
         except REFUSALS as error:
             await self._reply(known, asked, "rejected", str(error))
             return None

@@ -23,6 +23,7 @@ PARAMETERS: Mapping[str, str] = {
     "lab": "The lab, as lab.yaml calls it.",
     "device": "A device's id in lab.yaml.",
     "run": "A run's id: run-0001.",
+    "campaign": "A campaign's id: its name, or with `-2` the second of that name.",
     "alarm": "An alarm's id.",
     "user": "Who gives the command. A broker with an ACL binds it to the login.",
     "command_id": "The command's own id.",
@@ -119,6 +120,8 @@ CHANNELS: tuple[Channel, ...] = (
     _told("run_state", "run/{run}/state", payloads.Run, cleared="24 h after the run's end"),
     _told("run_event", "run/{run}/event", payloads.RunEvent, retained=False),
     _told("queue", "queue", payloads.Queue),
+    _told("campaign_state", "campaign/{campaign}/state", payloads.Campaign, cleared="24 h after the campaign's end"),
+    _told("campaign_ask", "campaign/{campaign}/ask", payloads.CampaignAsk, cleared="while nothing is asked"),
     _told("alarm", "alarm/{alarm}", payloads.Alarm, cleared="when the alarm ends"),
     _told("summary", "summary", payloads.Summary, cleared="where `mqtt.home_assistant` is off"),
     *(

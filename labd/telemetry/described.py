@@ -70,7 +70,14 @@ class AlarmResult(Payload):
     alarm: str
 
 
-Result = RunResult | LabResult | BatchResult | CancelResult | InterlockResult | AlarmResult
+class ProposeResult(Payload):
+    """Of propose: the proposals that were made of it."""
+
+    campaign: Id
+    proposals: tuple[Id, ...]
+
+
+Result = RunResult | LabResult | BatchResult | CancelResult | InterlockResult | AlarmResult | ProposeResult
 
 
 class Reply(payloads.Reply):

@@ -73,6 +73,40 @@ _QUESTION = {
 }
 _ENDED = {"state": "Complete", "protocol_state": "done", "progress": 1.0, "outcome": "complete", "ended": LATER}
 _ALARM = {"severity": "problem", "about": "press", "text": "the press does not answer", "since": AT}
+_POINT = {"LP57": 0.4, "DMC": 0.4, "EMC": 0.2, "volume": 600}
+_CAMPAIGN: dict[str, Any] = {
+    "name": "carbonate_screening",
+    "version": "1.0.0",
+    "state": "working",
+    "why": None,
+    "by": "eva",
+    "since": AT,
+    "started": AT,
+    "optimiser": "external",
+    "rounds": 1,
+    "experiments": {"observed": 3, "failed": 1},
+    "best": {
+        "proposal": "p0003",
+        "sample": "carbonate_screening-p0003",
+        "run": "run-0003",
+        "point": _POINT,
+        "values": {"mass": {"v": 0.671, "u": "g"}},
+    },
+    "budget": {"cells": {"used": 4, "of": 16, "unit": ""}},
+    "ended": None,
+}
+_ASK: dict[str, Any] = {
+    "ask": 2,
+    "count": 4,
+    "problem": {
+        "space": [{"name": "volume", "type": "range", "low": 400, "high": 1200, "unit": "µL", "step": 20}],
+        "constraints": ["LP57 + DMC >= 0.5"],
+        "objectives": [{"name": "mass", "goal": "target", "unit": "g", "target": 0.9, "weight": 1}],
+        "combine": "desirability",
+    },
+    "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": ""}],
+    "pending": [],
+}
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "start": {"protocol": PROTOCOL, "name": "open_press.yaml", "sample": "cell-0017"},
     "submit": {"protocol": PROTOCOL, "rows": [{"sample": "cell-0018"}, {"sample": "cell-0019", "priority": 5}]},
@@ -84,6 +118,12 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "answer": {"run": "run-0001", "question": "q-0001", "choice": "done"},
     "cancel": {"batch": "batch-0001", "why": "wrong electrolyte"},
     "acknowledge": {"alarm": "press-down"},
+    "propose": {
+        "campaign": "carbonate_screening",
+        "ask": 2,
+        "points": [{"LP57": 0.6, "DMC": 0.3, "EMC": 0.1, "volume": 760}],
+        "why": ["the middle of what is not known"],
+    },
 }
 
 
@@ -151,6 +191,8 @@ def examples() -> Mapping[str, tuple[BaseModel, ...]]:
         "queue": (
             p.Queue.model_validate({"jobs": [{**job, "state": "Waiting", "why": "the press is taken by run-0001"}]}),
         ),
+        "campaign_state": (p.Campaign.model_validate(_CAMPAIGN),),
+        "campaign_ask": (p.CampaignAsk.model_validate(_ASK),),
         "alarm": (alarm,),
         "summary": (
             p.Summary(runs=2, held=0, questions=1, waiting=14, paused=None, alarms=(alarm,), more_alarms=0, at=AT),

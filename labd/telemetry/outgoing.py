@@ -139,10 +139,10 @@ class Retained:
                 self._filled.set()
 
 
-TURNS = ("device", "run", "queue", "alarm")
+TURNS = ("device", "run", "queue", "campaign", "alarm")
 
 
 def _turn(topic: str) -> tuple[int, str]:
-    """A device's `about` and `state` first, then runs, the queue, alarms, and what is not labd's own."""
+    """A device's `about` and `state` first, then runs, the queue, campaigns, alarms, and what is not labd's own."""
     part = topic.split("/")[3] if topic.startswith("labd/") else ""
     return TURNS.index(part) if part in TURNS else len(TURNS), topic

@@ -14,7 +14,9 @@ Stamp = Annotated[
     StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$"),
     Field(json_schema_extra={"format": "date-time"}),
 ]
-Verb = Literal["submit", "start", "hold", "unhold", "stop", "abort", "clear", "answer", "cancel", "acknowledge"]
+Verb = Literal[
+    "submit", "start", "hold", "unhold", "stop", "abort", "clear", "answer", "cancel", "acknowledge", "propose"
+]
 
 Words = Annotated[str, Field(max_length=2000)]
 
@@ -175,6 +177,53 @@ class Queue(Payload):
     paused: str | None = None
 
 
+class CampaignBest(Payload):
+    """The best experiment of a campaign so far; numbers of its point are in the units that its file names."""
+
+    proposal: Id
+    sample: Id
+    run: Id | None
+    point: Mapping[str, float | str]
+    values: Mapping[str, Mapping[str, Any]]
+
+
+class Campaign(Payload):
+    """Where a campaign is; `why` says of what it is paused or has ended, `by` who started it.
+
+    `experiments` counts its proposals by what became of them: proposed, queued, running, observed, failed, lost
+    (ended by a person or the lab: it says nothing of its point), vetoed, refused (the lab cannot make it). `budget`
+    says of cells, time, money and mass how much is used `of` how much, with the unit.
+    """
+
+    name: str
+    version: str
+    state: Literal["working", "paused", "ended"]
+    why: str | None
+    by: str
+    since: Stamp
+    started: Stamp
+    optimiser: str
+    rounds: int
+    experiments: Mapping[str, int]
+    best: CampaignBest | None
+    budget: Mapping[str, Mapping[str, Any]]
+    ended: Stamp | None
+
+
+class CampaignAsk(Payload):
+    """What a campaign with `optimiser: external` asks: `count` points, to be answered by the command `propose`.
+
+    `problem` has the space, the constraints and what is wanted; `told` all that was observed (`failed` ones have a
+    cause and no values), `pending` the points that are being made. Numbers are in the units that `problem` names.
+    """
+
+    ask: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1)]
+    problem: Mapping[str, Any]
+    told: tuple[Mapping[str, Any], ...]
+    pending: tuple[Mapping[str, float | str], ...]
+
+
 class Summary(Payload):
     """The lab in numbers, for Home Assistant: published only with `mqtt.home_assistant: true`.
 
@@ -309,6 +358,18 @@ class CancelOrder(Payload):
         return self
 
 
+class ProposeOrder(Payload):
+    """The answer of an optimiser outside to a campaign's ask: at most `count` points, and why, where it says.
+
+    The same ask answered again is taken once; the result of `done` names the proposals that were made of it.
+    """
+
+    campaign: Id
+    ask: Annotated[int, Field(ge=1)]
+    points: Annotated[tuple[Mapping[str, float | str], ...], Field(min_length=1, max_length=200)]
+    why: Annotated[tuple[Words, ...], Field(max_length=200)] = ()
+
+
 class Reply(Payload):
     """`accepted` or `rejected` with the reason at once; later `done` or `failed`."""
 
@@ -329,5 +390,6 @@ ORDERS: Mapping[Verb, type[Payload]] = {
     "answer": AnswerOrder,
     "cancel": CancelOrder,
     "acknowledge": AcknowledgeOrder,
+    "propose": ProposeOrder,
 }
 """By verb: what its `arguments` are."""

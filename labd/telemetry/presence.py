@@ -1,4 +1,7 @@
-"""What the broker should hold of a lab: the daemon's birth and end, devices, runs, the queue, alarms. All retained."""
+"""What the broker should hold of a lab: the daemon's birth and end, devices, runs, campaigns, the queue, alarms.
+
+All retained.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from labd import clock
-from labd.lab.bus import Alarm, DeviceAbout, DeviceState, Happening, QueuedJob, QueueState, RunState
+from labd.lab.bus import (
+    Alarm,
+    CampaignAsk,
+    CampaignState,
+    DeviceAbout,
+    DeviceState,
+    Happening,
+    QueuedJob,
+    QueueState,
+    RunState,
+)
 from labd.telemetry import payloads
 from labd.telemetry.outgoing import Retained
 from labd.telemetry.publisher import Message
@@ -79,6 +92,8 @@ class Presence:
                 jobs = tuple(_model(payloads.Job, job) for job in happening.jobs)
                 queue = {"jobs": jobs, "more": happening.more, "paused": happening.paused}
                 self._put(topics.queue, payloads.Queue.model_validate(queue))
+            case CampaignState() | CampaignAsk():
+                self._take_campaign(happening)
             case Alarm(ended=True):
                 self.retained.clear(topics.alarm(happening.id))
             case Alarm():
@@ -90,15 +105,34 @@ class Presence:
             self._at[run.run] = run
         else:
             self._at.pop(run.run, None)
-            due = datetime.fromisoformat(run.ended) + KEPT_AFTER_END
-            if due <= clock.now():  # nobody is told of it anew; what the broker still holds of it is taken away
-                self._ends.pop(topic, None)
-                if self.retained.stands(topic):
-                    self.retained.clear(topic)
-                return
-            self._ends[topic] = due
-            self._ends_changed.set()
-        self._put(topic, _model(payloads.Run, run, "run"))
+        if self._lasts(topic, run.ended):
+            self._put(topic, _model(payloads.Run, run, "run"))
+
+    def _take_campaign(self, happening: CampaignState | CampaignAsk) -> None:
+        if isinstance(happening, CampaignState):
+            topic = self._topics.campaign_state(happening.campaign)
+            if self._lasts(topic, happening.ended):
+                self._put(topic, _model(payloads.Campaign, happening, "campaign"))
+            return
+        topic = self._topics.campaign_ask(happening.campaign)
+        if happening.ask:
+            self._put(topic, _model(payloads.CampaignAsk, happening, "campaign"))
+        else:
+            self.retained.clear(topic)
+
+    def _lasts(self, topic: str, ended: str | None) -> bool:
+        """Whether it is told still: until a day after its end. Later what the broker holds of it is taken away."""
+        if ended is None:
+            return True
+        due = datetime.fromisoformat(ended) + KEPT_AFTER_END
+        if due <= clock.now():
+            self._ends.pop(topic, None)
+            if self.retained.stands(topic):
+                self.retained.clear(topic)
+            return False
+        self._ends[topic] = due
+        self._ends_changed.set()
+        return True
 
     def _put(self, topic: str, payload: payloads.Payload) -> None:
         self.retained.put(Message(topic, payload.encode(), qos=1, retain=True))

@@ -32,6 +32,7 @@ from labd.telemetry.refusals import Refusals
 from labd.telemetry.sweep import Sweep
 from labd.telemetry.topics import TopicError, Topics
 from labd.telemetry.twin import Twin
+from labd.telemetry.verbs import Asks
 from labd.telemetry.wire import size_of
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Telemetry:
         engine: whose runs are commanded; no commands are taken without.
         safe_mode: why nothing runs, or None.
         users: who may command what; None: everybody everything.
+        asks: the lab's campaigns that ask optimisers outside.
         alarms: where it is told that the broker is away, or that another daemon has this one's name.
 
     Attributes:
@@ -76,6 +78,7 @@ class Telemetry:
         safe_mode: Callable[[], str | None] = lambda: None,
         users: Mapping[str, Role] | None = None,
         alarms: Alarms | None = None,
+        asks: Asks | None = None,
     ) -> None:
         self._topics = Topics(lab_name)
         self._config = config
@@ -84,7 +87,7 @@ class Telemetry:
         self._snapshot = snapshot
         self._publisher = publisher
         self._engine = engine
-        self._commands = Commands(self._topics, engine, users) if engine is not None else None
+        self._commands = Commands(self._topics, engine, users, asks) if engine is not None else None
         self._signals = Signals()
         self._presence = Presence(self._topics, boot_id, version, safe_mode)
         self._retained = self._presence.retained

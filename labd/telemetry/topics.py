@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 VERSION = 1
 ID = re.compile(r"[a-z0-9_-]{1,64}")
-STANDING = re.compile(r"device/[^/]+/(about|state)|run/[^/]+/state|queue|summary|alarm/[^/]+")
+STANDING = re.compile(
+    r"device/[^/]+/(about|state)|run/[^/]+/state|campaign/[^/]+/(state|ask)|queue|summary|alarm/[^/]+"
+)
 
 
 class TopicError(ValueError):
@@ -63,13 +65,20 @@ class Topics:
     def run_event(self, run: str) -> str:
         return f"{self.prefix}/run/{_id(run)}/event"
 
+    def campaign_state(self, campaign: str) -> str:
+        return f"{self.prefix}/campaign/{_id(campaign)}/state"
+
+    def campaign_ask(self, campaign: str) -> str:
+        return f"{self.prefix}/campaign/{_id(campaign)}/ask"
+
     def alarm(self, alarm: str) -> str:
         return f"{self.prefix}/alarm/{_id(alarm)}"
 
     @property
     def standing(self) -> tuple[str, ...]:
         """The patterns of what is retained, but for `status`."""
-        patterns = ("device/+/about", "device/+/state", "run/+/state", "queue", "summary", "alarm/+")
+        patterns: tuple[str, ...] = ("device/+/about", "device/+/state", "run/+/state", "campaign/+/state")
+        patterns += ("campaign/+/ask", "queue", "summary", "alarm/+")
         return (*(f"{self.prefix}/{pattern}" for pattern in patterns), f"{self._discovery}/#")
 
     def stands(self, topic: str) -> bool:

@@ -19,6 +19,7 @@ LEAST: Mapping[str, Role] = {
     "start": "operator",
     "submit": "operator",
     "cancel": "operator",
+    "propose": "operator",
     "clear": "operator",
     "clear interlock": "engineer",
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from labd.files import InputErrors
 from labd.lab.bus import Happening, RunState
@@ -18,6 +18,23 @@ from labd.telemetry import payloads
 
 REFUSALS = (UnknownRunError, UnknownJobError, CommandRefusedError, EngineError, GuardError, InputErrors)
 """What a command is refused with; the text says why."""
+
+
+class Proposed(Protocol):
+    """A proposal that was taken."""
+
+    @property
+    def id(self) -> str: ...
+
+
+class Asks(Protocol):
+    """The campaigns that ask optimisers outside: telemetry knows no more of them."""
+
+    async def answer(
+        self, name: str, ask: int, points: Sequence[Mapping[str, float | str]], *, by: str, why: Sequence[str] = ()
+    ) -> Sequence[Proposed]:
+        """Takes an answer. Raises CommandRefusedError where it cannot."""
+        ...
 
 
 class FailedError(Exception):
@@ -47,6 +64,7 @@ class Given:
     """A command, and what it is carried out with.
 
     Args:
+        asks: the lab's campaigns; None: there are none.
         accepted: puts the answer `accepted` in the journal. A verb that can calls it once nothing refuses the command
             any more, before what it writes itself: both are durable together then, and not one after the other.
     """
@@ -56,6 +74,7 @@ class Given:
     user: str
     verb: str
     accepted: Callable[[], None]
+    asks: Asks | None = None
 
 
 async def _order(given: Given, arguments: payloads.RunOrder) -> Taken:
@@ -166,6 +185,15 @@ async def _cancel(given: Given, arguments: payloads.CancelOrder) -> Over:
     return Over({"cancelled": [job.id for job in cancelled]})
 
 
+async def _propose(given: Given, arguments: payloads.ProposeOrder) -> Over:
+    if given.asks is None:
+        raise CommandRefusedError("this daemon has no campaigns")
+    found = await given.asks.answer(
+        arguments.campaign, arguments.ask, arguments.points, by=given.user, why=arguments.why
+    )
+    return Over({"campaign": arguments.campaign, "proposals": [one.id for one in found]})
+
+
 Begin = Callable[[Given, Any], Awaitable[Taken | Over]]
 
 VERBS: Mapping[str, tuple[type[payloads.Payload], Begin]] = {
@@ -179,5 +207,6 @@ VERBS: Mapping[str, tuple[type[payloads.Payload], Begin]] = {
     "submit": (payloads.SubmitOrder, _submit),
     "cancel": (payloads.CancelOrder, _cancel),
     "acknowledge": (payloads.AcknowledgeOrder, _acknowledge),
+    "propose": (payloads.ProposeOrder, _propose),
 }
 """By verb: the model of its arguments, and what takes it."""

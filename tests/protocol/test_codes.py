@@ -42,5 +42,5 @@ def test_the_page_shows_what_is_said() -> None:
 
 
 def test_no_example_is_of_a_code_that_there_is_none_of() -> None:
-    names = {path.stem for path in PAGE.EXAMPLES.glob("[PWL][0-9]*.yaml")}
+    names = {path.stem for path in PAGE.EXAMPLES.glob("[PWLC][0-9]*.yaml")}
     assert names == set(SHOWN)

@@ -27,7 +27,7 @@ def cycled(
                 rows.append((time + share * seconds, begin + share * (end - begin), sign * CURRENT, float(cycle)))
             time += seconds
             rows += [(time + index * STEP, end - sign * 0.05, 0.0, float(cycle)) for index in range(1, 7)]
-            time += 6 * STEP + STEP
+            time += 6 * STEP
     return rows
 
 

@@ -25,6 +25,7 @@ from labd.telemetry.contract import CHANNELS, COMMANDS
 from labd.telemetry.examples import examples
 from labd.telemetry.topics import Topics
 from labd.telemetry.verbs import VERBS
+from tests.campaign.living import FILE, PRESS
 from tests.telemetry import parts
 from tests.telemetry.commanding import Commander, commander
 from tests.telemetry.documented import Document, Heard, resolved
@@ -72,6 +73,8 @@ def test_the_topics_are_those_of_the_table() -> None:
         "run_state": topics.run_state("run-0001"),
         "run_event": topics.run_event("run-0001"),
         "queue": topics.queue,
+        "campaign_state": topics.campaign_state("screening"),
+        "campaign_ask": topics.campaign_ask("screening"),
         "alarm": topics.alarm("press-down"),
         "summary": topics.summary,
         **{verb: topics.command("eva", verb) for verb in COMMANDS},
@@ -84,6 +87,7 @@ def test_the_topics_are_those_of_the_table() -> None:
         "lab": "bench",
         "device": "press",
         "run": "run-0001",
+        "campaign": "screening",
         "alarm": "press-down",
         "user": "eva",
         "command_id": "c1",
@@ -93,7 +97,7 @@ def test_the_topics_are_those_of_the_table() -> None:
 
 def test_what_stands_at_the_broker_is_what_the_table_retains() -> None:
     topics = Topics("bench")
-    names = {"lab": "bench", "device": "d", "run": "r", "alarm": "a", "user": "u", "command_id": "c"}
+    names = {"lab": "bench", "device": "d", "run": "r", "campaign": "c", "alarm": "a", "user": "u", "command_id": "c"}
     retained = {one.address.format(**names) for one in CHANNELS if one.address is not None and one.retained}
     told = {
         one.address.format(**names)
@@ -112,7 +116,7 @@ def test_the_brokers_acl_lets_the_daemon_say_and_hear_all_of_it() -> None:
     lab = load_lab(deploy / "lab.yaml").lab
     (own,) = [part for part in (deploy / "acl").read_text().split("user ") if part.startswith("labd\n")]
     allowed = [line.split(" ", 2)[1:] for line in own.splitlines() if line.startswith("topic ")]
-    names = {"lab": lab, "device": "d", "run": "r", "alarm": "a", "user": "eva", "command_id": "c"}
+    names = {"lab": lab, "device": "d", "run": "r", "campaign": "c", "alarm": "a", "user": "eva", "command_id": "c"}
     for channel in CHANNELS:
         if channel.address is not None:
             topic, need = channel.address.format(**names), "write" if channel.sender == "daemon" else "read"
@@ -286,6 +290,17 @@ async def order_all_sorts(eva: Commander) -> None:
     await eva.answered("abort-1", 2)
 
 
+async def ask_outside(daemon: Daemon, eva: Commander) -> None:
+    """A campaign that asks a program outside, is answered, and ends."""
+    text = FILE.replace("optimiser: random", "optimiser: external")
+    await daemon.campaigns.start(text, "pressing.yaml", PRESS, "press.yaml", {}, by="eva")
+    await asyncio.sleep(10)
+    points = {"campaign": "pressing", "ask": 1, "points": [{"force": 5.0}, {"force": 6.0}]}
+    await eva.give("propose-1", "propose", arguments=points)
+    assert (await eva.answered("propose-1", 2))[1]["result"]["proposals"] == ["p0001", "p0002"]
+    await daemon.campaigns.find("pressing").stop(by="eva", why="enough")
+
+
 async def test_all_that_a_lab_says_is_in_its_document(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text(LAB)
@@ -297,6 +312,7 @@ async def test_all_that_a_lab_says_is_in_its_document(tmp_path: Path) -> None:
         async with recording(port) as heard, commander(port) as eva:
             await daemon.lab.devices["press"].wait_ready()
             await order_all_sorts(eva)
+            await ask_outside(daemon, eva)
             for ended in (False, True):
                 daemon.lab.bus.tell(parts.alarm(ended=ended))
                 await asyncio.sleep(1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import JsonValue
+
 from labd.expr import ExpressionError
 from labd.protocol.machine.lines import Line
 from labd.protocol.machine.moving import MAIN, Mover
+from labd.protocol.machine.snapshot import to_json
 from labd.protocol.messages import (
     Clean,
     Command,
@@ -20,6 +24,7 @@ from labd.protocol.messages import (
     HoldRun,
 )
 from labd.protocol.program import CallOp
+from labd.protocol.values import argument
 
 if TYPE_CHECKING:
     from labd.protocol.machine.machine import Machine
@@ -89,6 +94,16 @@ class Caller(Mover):
     def returned(self) -> dict[str, Any]:
         """What it returns to the one that calls it. Raises ExpressionError for a result without a value."""
         return {name: self._known.value(f"results {name}", slot) for name, slot in self._program.results.items()}
+
+    def results_told(self) -> dict[str, JsonValue]:
+        """The results of a run that has ended, quantities with their unit; those that have no value are left out."""
+        found: dict[str, JsonValue] = {}
+        values = self._known.values()
+        for name, slot in self._program.results.items():
+            with contextlib.suppress(ExpressionError):
+                kind = slot.expression.type if slot.expression is not None else slot.type
+                found[name] = to_json(argument(slot(values), kind))
+        return found
 
     def _clean_next(self) -> None:
         """The cleanup of the next called protocol that was under way; at last its own."""

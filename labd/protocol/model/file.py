@@ -71,7 +71,7 @@ class ProtocolFile(Part):
         start: the first state.
         states: the states by name.
         cleanup: steps that are done on stop, abort and scrap, where devices still answer.
-        results: what it returns when another protocol calls it, by name.
+        results: what comes of it, by name: kept with the run's end, and returned to a protocol that calls it.
     """
 
     labd: Literal[1]

@@ -81,8 +81,9 @@ def cycles(
 ) -> list[Cycle]:
     """The cycles of a cell.
 
-    Charge and energy are trapezoidal integrals; what flows less than `REST` of the greatest current is a rest. Without
-    `number` a cycle begins wherever the way of the very first half begins again.
+    Charge and energy are trapezoidal integrals, from the row before the first with a current on. What flows less than
+    `REST` of the greatest current is a rest. Without `number` a cycle begins wherever the way of the very first half
+    begins again.
 
     Args:
         time: s, never going back.
@@ -168,17 +169,28 @@ def halves(rows: Sequence[Any]) -> Iterator[Half]:
     energy = np.abs(current[1:] * voltage[1:] + current[:-1] * voltage[:-1]) / 2 * seconds / 3.6
     for start, stop in zip(starts, [*starts[1:], len(time)], strict=True):
         own = slice(start, max(start, stop - 1))
+        lead = _lead(time, start, stop)
         last = start + np.flatnonzero(sign[start:stop])[-1]
         yield Half(
             "charge" if sign[start] > 0 else "discharge",
             int(start),
             int(stop),
-            float(charge[own].sum()),
-            float(energy[own].sum()),
-            float(seconds[own].sum()),
+            float(charge[own].sum() + abs(current[start]) * lead / 3.6),
+            float(energy[own].sum() + abs(current[start] * voltage[start]) * lead / 3.6),
+            float(seconds[own].sum() + lead),
             float(voltage[last]),
             float(voltage[stop - 1]) if last < stop - 1 else None,
         )
+
+
+def _lead(time: Any, start: int, stop: int) -> float:
+    """The s before a half's first row in which its current flowed already: since the row before, one interval at most.
+
+    An instrument that records the beginning of a step has a row there, and the lead is nothing.
+    """
+    if start == 0 or start + 1 >= stop:
+        return 0.0
+    return float(min(time[start] - time[start - 1], time[start + 1] - time[start]))
 
 
 def known(*columns: Sequence[float] | None) -> list[Any]:

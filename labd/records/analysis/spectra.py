@@ -21,6 +21,7 @@ A_DECADE = 5  # RC elements a decade of frequency at most: more follow the noise
 CIRCUITS = ("R0", "R0-p(R1,CPE1)", "R0-p(R1,CPE1)-CPE2", "R0-p(R1,CPE1)-p(R2,CPE2)-CPE3")
 GAIN = 0.9  # a circuit with more elements must bring the error below this share of the simpler one's
 ENOUGH = 0.001  # of |Z|; what is left is below what instruments can tell: no more elements are tried
+_FIT: dict[str, Any] = {"x_scale": "jac", "ftol": 1e-8, "xtol": 1e-8, "maxfev": 300}  # sizes from 1e-6 to 1e3
 Verdict = Literal["valid", "doubtful", "invalid", "too few points"]
 
 
@@ -193,7 +194,7 @@ def _fit(
     try:
         with warnings.catch_warnings(), np.printoptions(legacy="1.25"):
             warnings.simplefilter("ignore")  # of a covariance that cannot be told: its errors are then infinite
-            values, errors = fitting.circuit_fit(f, z, circuit, guess, weight_by_modulus=True, maxfev=2000)
+            values, errors = fitting.circuit_fit(f, z, circuit, guess, weight_by_modulus=True, **_FIT)
     except (RuntimeError, ValueError):  # it does not converge
         return None
     left = (z - _predict(circuit, values, f)) / np.abs(z)

@@ -1,0 +1,535 @@
+"""`labd check` of a campaign's file: everything that can be known before the first experiment, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from random import Random
+from typing import Any
+
+from labd.campaign import loader
+from labd.campaign.measures import FigureTypes
+from labd.campaign.model import CampaignFile, LawSpec, ObjectiveSpec, OptimiserSpec
+from labd.campaign.plan import EXTERNAL, Budget, Measured, Plan, Setting, Stop, allows, in_default_units, unmakeable
+from labd.campaign.problem import CampaignError, Objective, Point, Space
+from labd.campaign.spaces import Spaces, default_measure, quantity
+from labd.expr import (
+    ANYTHING,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    Anything,
+    Expression,
+    ExpressionError,
+    Flaw,
+    Measure,
+    Number,
+    Record,
+    Type,
+    accepts,
+    an,
+    compile_expression,
+    did_you_mean,
+    measure,
+)
+from labd.files import InputErrors, Path, Problem
+from labd.files.library import Library
+from labd.lab.findings import Findings
+from labd.protocol import LabFacts, Protocol, check, compiled, load
+from labd.protocol.parameters import Declared, check_named, parameter_types
+from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
+from labd.run.shipped import find_protocol, library
+from labd.sdk import UnitError, units
+
+_CODES = {"syntax": "C112", "name": "C112", "type": "C113", "unit": "C113", "value": "C113"}
+FIGURES = FigureTypes()
+_OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
+"""What is said of all values that parameters may have: the queue looks at those of each sample."""
+SAMPLES = 400
+"""Points by chance that are looked at before it is said that nothing is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A campaign's protocol, when it is not read from files: its text, and those that it calls."""
+
+    source: str
+    name: str
+    called: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_campaign(
+    source: FilePath | str, name: str | None = None, facts: LabFacts | None = None, texts: Texts | None = None
+) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """A campaign's file as a plan (None where it does not hold), and all that is wrong with it, in order.
+
+    Args:
+        source: the file's path, or its text.
+        name: what messages call it.
+        facts: of the lab that it is to run in.
+        texts: its protocol; without them it is looked for beside the file and among the shipped ones.
+    """
+    try:
+        file, findings = loader.read(source, name)
+        checker = _Checker(file, findings, facts, texts, source.parent if isinstance(source, FilePath) else None)
+        plan = checker.plan()
+        problems = findings.settle()
+    except InputErrors as errors:
+        return None, errors.problems
+    return plan, problems
+
+
+def plan_of(
+    source: FilePath | str, name: str | None = None, facts: LabFacts | None = None, texts: Texts | None = None
+) -> Plan:
+    """The plan of a campaign's file that holds. Raises InputErrors with all that is wrong."""
+    plan, problems = check_campaign(source, name, facts, texts)
+    if plan is None:
+        raise InputErrors(problems)
+    return plan
+
+
+class _Checker:
+    """One pass over a file."""
+
+    def __init__(
+        self, file: CampaignFile, findings: Findings, facts: LabFacts | None, texts: Texts | None, base: FilePath | None
+    ) -> None:
+        self.file = file
+        self.findings = findings
+        self.facts = facts
+        self.texts = texts
+        self.base = base
+        self.spaces = Spaces(findings)
+        self.used: set[str] = set()  # names of the point that something is made of
+        self.results: dict[str, Type] = {}
+
+    def plan(self) -> Plan | None:
+        """The plan, as far as there is one; problems go to the findings."""
+        file = self.file
+        for name, spec in file.space.items():
+            self.spaces.take(name, spec)
+        protocol = self._protocol()
+        settings = self._settings(protocol)
+        constraints = tuple(
+            one
+            for index, text in enumerate(file.constraints)
+            if (one := self._compile(text, self.spaces.types, BOOLEAN, ("constraints", index))) is not None
+        )
+        objectives, measured = self._objectives(known=protocol is not None)
+        costs = {what: found for what in ("money", "mass") if (found := self._cost(what)) is not None}
+        budget = self._budget()
+        stop = self._stop(objectives)
+        optimiser, own = self._optimiser()
+        prior = self._prior(objectives)
+        self._unused()
+        if not self.findings.hold or protocol is None:
+            return None
+        allowed = allows(settings, constraints, self.spaces.units)
+        plan = Plan(
+            name=file.campaign,
+            version=file.version,
+            summary=file.summary,
+            file=self.findings.source.name if self.findings.source is not None else "",
+            text=self.findings.source.text if self.findings.source is not None else "",
+            space=Space(tuple(self.spaces.dimensions), allowed),
+            dimensions=dict(self.spaces.units),
+            types=dict(self.spaces.types),
+            objectives=objectives,
+            combine=file.combine,
+            measured=measured,
+            results=self.results,
+            protocol=protocol,
+            settings=settings,
+            constraints=constraints,
+            batch=file.batch,
+            rolling=file.rolling,
+            budget=budget,
+            costs=costs,
+            stop=stop,
+            optimiser=optimiser,
+            optimiser_settings=own,
+            prior=prior,
+            seed=file.seed,
+        )
+        self._something_allowed(plan)
+        return plan
+
+    # ── its protocol ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _protocol(self) -> Protocol | None:
+        at: Path = ("protocol",)
+        try:
+            protocol = self._loaded()
+        except FileNotFoundError as error:
+            known = str(error).rpartition("(")[2].rstrip(")").split(", ")
+            mend = did_you_mean(FilePath(self.file.protocol).stem, known, "those that ship with labd are")
+            self.findings.tell("C114", f"there is no protocol `{self.file.protocol[:60]}`", at, mend)
+            return None
+        except InputErrors as errors:
+            self._not_holding(errors.problems)
+            return None
+        found = check(protocol, self.facts)
+        problems = [one for one in found if one.severity == "error" and one.code not in _OF_VALUES]
+        if problems:
+            self._not_holding(problems)
+            return None
+        program = compiled(protocol, self.facts)
+        for name, slot in program.results.items():
+            self.results[name] = slot.expression.type if slot.expression is not None else _type_of(slot.fixed)
+        return protocol
+
+    def _loaded(self) -> Protocol:
+        if self.texts is not None:
+            return load(self.texts.source, self.texts.name, library().under(Library(self.texts.called)))
+        path = find_protocol_near(self.file.protocol, self.base)
+        return load(path, str(path) if path.is_relative_to(self.base or "") else path.name, library(path.parent))
+
+    def _not_holding(self, problems: Any) -> None:
+        mend = "mend it first: `labd check` tells the same of it"
+        self.findings.tell("C114", f"`{self.file.protocol}` does not pass its check", ("protocol",), mend)
+        self.findings.add(problems)
+
+    def _settings(self, protocol: Protocol | None) -> dict[str, Setting]:
+        """The protocol's parameters, dimension-checked against its own."""
+        types = self.spaces.types
+        if protocol is None:
+            for name, raw in self.file.parameters.items():
+                if (text := expression_of(raw)) is not None:
+                    self._compile(text, types, ANYTHING, ("parameters", name), 1)
+            return {}
+        declared = parameter_types(protocol, lambda *_: None)
+        for name in self.file.parameters:
+            if name not in declared:
+                mend = did_you_mean(name, declared, "its parameters are")
+                self.findings.tell(
+                    "C115", f"{protocol.name} has no parameter `{name}`", ("parameters", name), mend, key=True
+                )
+        found: dict[str, Setting] = {}
+        for name, kind in declared.items():
+            if self.file.parameters.get(name) is not None:
+                setting = self._setting(name, self.file.parameters[name], kind)
+                if setting is not None:
+                    found[name] = setting
+            elif kind.default is None:
+                at: Path = ("parameters",) if "parameters" in self.file.model_fields_set else ("protocol",)
+                mend = f"add `{name}: …`, a value or an expression over the space"
+                self.findings.tell(
+                    "C115", f"the parameter `{name}` of {protocol.name} has no value", at, mend, key=True
+                )
+        return found
+
+    def _setting(self, name: str, raw: Any, kind: Declared) -> Setting | None:
+        at: Path = ("parameters", name)
+        if isinstance(raw, dict):
+            listed = raw.get("each")
+            if set(raw) != {"each"} or not isinstance(listed, list) or not listed:
+                mend = f"write `{name}: {{each: [ot2/6/A1, ot2/6/B1]}}`, a value or an expression"
+                self.findings.tell("C116", "a mapping here has `each`, a list of values", at, mend)
+                return None
+            each = [self._literal(one, kind, (*at, "each", index)) for index, one in enumerate(listed)]
+            return None if None in each else Setting(kind, each=tuple(each))
+        text = expression_of(raw)
+        if text is not None:
+            expression = self._compile(text, self.spaces.types, kind.type, at, 1)
+            return None if expression is None else Setting(kind, expression=expression)
+        value = self._literal(raw, kind, at)
+        return None if value is None else Setting(kind, fixed=value)
+
+    def _literal(self, raw: Any, kind: Declared, at: Path) -> Any:
+        try:
+            value = literal(raw, kind.type)
+            if self.facts is not None and not isinstance(kind.type, Measure) and hasattr(kind.type, "names"):
+                check_named(value, kind.type, self.facts)  # type: ignore[arg-type]
+        except BadValue as bad:
+            mend = bad.mend
+            if isinstance(raw, str) and raw in self.spaces.types:
+                mend = f"an expression begins with `=`: write `={raw}`"
+            self.findings.tell("C116", bad.message, at, mend)
+            return None
+        problem = out_of_bounds(value, kind.type, kind.bounds)
+        if problem:
+            self.findings.tell("C116", problem, at, "the bounds are those of the protocol's parameter")
+            return None
+        return value
+
+    # ── what is wanted ───────────────────────────────────────────────────────────────────────────────────────────
+    def _objectives(self, *, known: bool) -> tuple[tuple[Objective, ...], dict[str, Measured]]:
+        found: list[Objective] = []
+        measured: dict[str, Measured] = {}
+        for name, spec in self.file.objectives.items():
+            expression = self._measured(name, spec, known=known)
+            kind = expression.type if expression is not None else ANYTHING
+            unit = self._unit_of(name, spec, kind)
+            objective = self._objective(name, spec, unit or "", plain=unit == "")
+            if objective is not None and expression is not None and unit is not None:
+                found.append(objective)
+                measured[name] = Measured(expression, unit)
+        return tuple(found), measured
+
+    def _measured(self, name: str, spec: ObjectiveSpec, *, known: bool) -> Expression | None:
+        """What gives its value; None after telling that nothing does."""
+        at: Path = ("objectives", name)
+        if not known:
+            return None
+        expression = self._value(name, spec, at)
+        if expression is None:
+            return None
+        if not any(parts[0] in ("results", "figures") for parts in expression.names):
+            given = [*(f"results.{one}" for one in self.results), "figures.capacity", "figures.retention_10"]
+            mend = f"it has to be made of what a run gives, such as {', '.join(given)}"
+            self.findings.tell("C117", "this is known before any experiment", (*at, "value"), mend)
+            return None
+        if not isinstance(expression.type, (Measure, Number, Anything)):
+            message = f"an objective is a number, and this is {an(expression.type)}"
+            self.findings.tell("C113", message, (*at, "value"), "compare or count it in the protocol's `results:`")
+            return None
+        return expression
+
+    def _value(self, name: str, spec: ObjectiveSpec, at: Path) -> Expression | None:
+        names: dict[str, Type] = {**self.spaces.types, "results": Record("results", self.results)}
+        names["figures"] = Record("figures", FIGURES)
+        if spec.value is None:
+            if name not in self.results and name in FIGURES:
+                return compile_expression(f"figures.{name}", names)
+            if name not in self.results:
+                mend = did_you_mean(name, [*self.results, *FIGURES], "there are")
+                mend += f"; or say of what it is made: `value: =results.{next(iter(self.results), 'capacity')}`"
+                message = f"`{name}` is no result of {self.file.protocol}, and no figure of a run"
+                self.findings.tell("C117", message, at, mend, key=True)
+                return None
+            return compile_expression(f"results.{name}", names)
+        text = expression_of(spec.value)
+        if text is None:
+            mend = f"an expression begins with `=`: `value: =results.{next(iter(self.results), name)}`"
+            self.findings.tell("C117", "a fixed value is no objective", (*at, "value"), mend)
+            return None
+        return self._compile(text, names, ANYTHING, (*at, "value"), 1)
+
+    def _unit_of(self, name: str, spec: ObjectiveSpec, kind: Type) -> str | None:
+        """The unit that it is told in; None after telling that none fits."""
+        at: Path = ("objectives", name)
+        given, where = spec.unit, "unit"
+        for key in ("target", "low", "high"):
+            raw = getattr(spec, key)
+            if given is None and isinstance(raw, str) and (parts := raw.split(maxsplit=1))[1:]:
+                given, where = parts[1], key
+        if given is None:
+            return default_measure(kind)
+        try:
+            unit = units.unit(given)
+        except UnitError as error:
+            self.findings.tell("C105", str(error), (*at, where), f"write one of {default_measure(kind) or 'no unit'}")
+            return None
+        if kind != ANYTHING and not accepts(kind, measure(unit.text)):
+            mend = f"write it in {default_measure(kind)}" if isinstance(kind, Measure) else "leave the unit away"
+            message = f"{given} is a {unit.dimension}, and `{name}` is {an(kind)}"
+            self.findings.tell("C105", message, (*at, where), mend)
+            return None
+        return unit.text
+
+    def _objective(self, name: str, spec: ObjectiveSpec, unit: str, *, plain: bool) -> Objective | None:
+        at: Path = ("objectives", name)
+        needed = {"target": ("target",), "window": ("low", "high")}.get(spec.goal, ())
+        if spec.goal == "window" and (spec.low is not None or spec.high is not None):
+            needed = ()  # open on one side
+        for key in needed:
+            if getattr(spec, key) is None:
+                mend = f"add `{key}: {f'1 {unit}'.rstrip()}`"
+                self.findings.tell("C117", f"`goal: {spec.goal}` needs `{key}`", at, mend, key=True)
+        if spec.target is not None and spec.goal != "target":
+            mend = "write `goal: target`, or delete it"
+            self.findings.tell("C117", f"`goal: {spec.goal}` has no `target`", (*at, "target"), mend, key=True)
+        given: dict[str, float | None] = {}
+        for key in ("target", "low", "high"):
+            raw = getattr(spec, key)
+            given[key] = None if raw is None else self._bound(raw, unit, (*at, key), plain=plain)
+        low, high = given["low"], given["high"]
+        if low is not None and high is not None and low >= high:
+            self.findings.tell(
+                "C117", f"`low` is not below `high`: {low:g} and {high:g}", (*at, "low"), "exchange them"
+            )
+            return None
+        return Objective(name, spec.goal, unit, given["target"], low, high, spec.weight)
+
+    def _bound(self, raw: Any, unit: str, path: Path, *, plain: bool) -> float | None:
+        if plain and not isinstance(raw, bool) and isinstance(raw, (int, float)):
+            return float(raw)
+        if plain:
+            self.findings.tell("C105", f"a number without a unit belongs here, not `{str(raw)[:40]}`", path)
+            return None
+        return quantity(raw, unit or None, path, self.findings)
+
+    # ── budget, costs, end ───────────────────────────────────────────────────────────────────────────────────────
+    def _cost(self, what: str) -> Expression | float | None:
+        raw = getattr(self.file.costs, what)
+        if raw is None:
+            return None
+        at: Path = ("costs", what)
+        wanted = NUMBER if what == "money" else measure("g")
+        text = expression_of(raw)
+        if text is not None:
+            return self._compile(text, self.spaces.types, wanted, at, 1)
+        if what == "mass":
+            return quantity(raw, "g", at, self.findings)
+        if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+            mend = "write the number alone; `budget.currency` says of what"
+            self.findings.tell("C103", f"a number belongs here, not `{str(raw)[:40]}`", at, mend)
+            return None
+        return float(raw)
+
+    def _budget(self) -> Budget:
+        spec = self.file.budget
+        for what in ("money", "mass"):
+            if getattr(spec, what) is not None and getattr(self.file.costs, what) is None:
+                mend = f"say what one experiment costs: `costs: {{{what}: {'4.50' if what == 'money' else '1 g'}}}`"
+                self.findings.tell("C118", f"a budget of {what}, and no costs", ("budget", what), mend, key=True)
+        if (
+            all(getattr(spec, key) is None for key in ("cells", "time", "money", "mass"))
+            and self.file.stop.when is None
+        ):
+            self.findings.tell(
+                "C118", "nothing bounds the campaign", ("budget",), "say what may be spent: `cells: 40`", key=True
+            )
+        time = None if spec.time is None else quantity(spec.time, "s", ("budget", "time"), self.findings)
+        mass = None if spec.mass is None else quantity(spec.mass, "g", ("budget", "mass"), self.findings)
+        return Budget(spec.cells, time, spec.money, mass, spec.currency)
+
+    def _stop(self, objectives: tuple[Objective, ...]) -> Stop:
+        spec = self.file.stop
+        if spec.when is None:
+            return Stop(None, spec.unchanged, spec.failures)
+        best = {one.name: measure(one.unit) if one.unit else NUMBER for one in objectives}
+        names: dict[str, Type] = {"best": Record("best", best)}
+        names |= dict.fromkeys(("experiments", "failed", "rounds"), INTEGER)
+        if len(objectives) < len(self.file.objectives):
+            names["best"] = ANYTHING  # what is wrong with the others is told already
+        return Stop(self._compile(spec.when, names, BOOLEAN, ("stop", "when")), spec.unchanged, spec.failures)
+
+    # ── who proposes ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _optimiser(self) -> tuple[str, dict[str, Any]]:
+        from labd.campaign.optimisers import OPTIMISERS, optimiser
+
+        spec = self.file.optimiser
+        name, settings = (spec.use, dict(spec.settings)) if isinstance(spec, OptimiserSpec) else (spec, {})
+        at: Path = ("optimiser", "use") if isinstance(spec, OptimiserSpec) else ("optimiser",)
+        known = (*OPTIMISERS, EXTERNAL)
+        if name not in known:
+            mend = did_you_mean(name, known, "there are")
+            self.findings.tell("C119", f"there is no optimiser `{name}`", at, mend)
+        elif name != EXTERNAL and settings:
+            try:
+                optimiser(name, **settings)
+            except CampaignError as error:
+                self.findings.tell("C119", str(error), ("optimiser", "settings"), key=True)
+        elif settings:
+            self.findings.tell("C119", "`external` has no settings", ("optimiser", "settings"), "delete them", key=True)
+        return name, settings
+
+    def _prior(self, objectives: tuple[Objective, ...]) -> dict[str, Callable[[Point], float]]:
+        from labd.campaign.laws import law
+
+        found: dict[str, Callable[[Point], float]] = {}
+        by_name = {one.name: one for one in objectives}
+        for name, raw in self.file.prior.items():
+            at: Path = ("prior", name)
+            if name not in self.file.objectives:
+                mend = did_you_mean(name, self.file.objectives, "they are")
+                self.findings.tell("C112", f"there is no objective `{name}`", at, mend, key=True)
+                continue
+            objective, text = by_name.get(name), expression_of(raw)
+            if text is not None:
+                kind: Type = ANYTHING if objective is None else measure(objective.unit) if objective.unit else NUMBER
+                expression = self._compile(text, self.spaces.types, kind, at, 1)
+                if expression is not None and objective is not None:
+                    found[name] = _as_law(expression, objective.unit, self.spaces.units)
+                continue
+            self.used |= set(self.spaces.types)  # nobody knows what a law reads
+            try:
+                found[name] = law(raw.law, **raw.settings) if isinstance(raw, LawSpec) else law(raw)
+            except CampaignError as error:
+                mend = "write the name of a law, or `=` and an expression over the space"
+                self.findings.tell("C119", str(error), at, mend)
+        return found
+
+    # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _unused(self) -> None:
+        owners = {self.spaces.owner[name] for name in self.used if name in self.spaces.owner}
+        for name in self.file.space:
+            if name not in owners and name in {*self.spaces.owner.values()}:
+                mend = "map it under `parameters`, or delete it: the optimiser would learn that it changes nothing"
+                self.findings.tell(
+                    "C121", f"nothing is made of `{name}`", ("space", name), mend, key=True, warning=True
+                )
+
+    def _something_allowed(self, plan: Plan) -> None:
+        """Looks at points by chance: whether any is allowed, and whether the protocol takes all that are."""
+        from labd.campaign.points import sample
+
+        random = Random(0)
+        bare = Space(plan.space.dimensions)
+        points = [point for _ in range(SAMPLES) if (point := sample(bare, random)) is not None]
+        within, refused = [], ""
+        for point in points:
+            values = in_default_units(point, plan.dimensions)
+            try:
+                if not all(constraint(values) for constraint in plan.constraints):
+                    continue
+            except ExpressionError:
+                continue
+            why = unmakeable(plan.settings, values)
+            refused = refused or why or ""
+            within.append(why is None)
+        if not any(within):
+            at: Path = ("constraints",) if self.file.constraints else ("space",)
+            why = f": {refused}" if refused else ""
+            mend = "widen the bounds or the constraints"
+            self.findings.tell("C120", f"none of {len(points)} points by chance is allowed{why}", at, mend, key=True)
+        elif not all(within):
+            share = 100 * within.count(False) / len(within)
+            message = f"{share:.0f} % of the allowed points cannot be made and are left out, such as {refused}"
+            mend = "narrow the space, or add a constraint that says so"
+            self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
+
+    def _compile(
+        self, text: str, names: Mapping[str, Type], wanted: Type, path: Path, shift: int = 0
+    ) -> Expression | None:
+        try:
+            found = compile_expression(text, names, wanted)
+        except ExpressionError as error:
+            for flaw in error.flaws:
+                self.findings.inside(_CODES[flaw.kind], _mended(flaw, names), path, shift)
+            return None
+        self.used |= {parts[0] for parts in found.names}
+        return found
+
+
+def _mended(flaw: Flaw, names: Mapping[str, Type]) -> Flaw:
+    """A flaw that says what there is instead of a name."""
+    return (
+        flaw
+        if flaw.mend or flaw.kind != "name"
+        else Flaw(flaw.message, flaw.offset, flaw.length, did_you_mean("", names, "there are"))
+    )
+
+
+def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:
+    """An expression over the point as a law in the objective's unit."""
+
+    def expected(point: Point) -> float:
+        found = float(expression(in_default_units(point, dimensions)))
+        return units.convert(found, units.unit(unit).default, unit) if unit else found
+
+    return expected
+
+
+def _type_of(value: Any) -> Type:
+    return NUMBER if isinstance(value, (int, float)) and not isinstance(value, bool) else ANYTHING
+
+
+def find_protocol_near(name: str, base: FilePath | None) -> FilePath:
+    """A protocol's file: beside the campaign's, by path, or a shipped one. Raises FileNotFoundError."""
+    for near in (base / name, base / f"{name}.yaml") if base is not None else ():
+        if near.is_file():
+            return near
+    return find_protocol(name)

@@ -1,0 +1,36 @@
+"""Optimisers by name. Each is loaded when it is first asked for: the daemon starts without numpy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from labd.campaign.problem import CampaignError, Optimiser
+
+OPTIMISERS = {
+    "random": "labd.campaign.designs:Random",
+    "latin": "labd.campaign.designs:Latin",
+    "grid": "labd.campaign.designs:Grid",
+    "ofat": "labd.campaign.designs:OneFactor",
+    "gp": "labd.campaign.bayesian:Bayesian",
+    "baybe": "labd.campaign.baybe:BayBE",
+}
+
+
+def optimiser(name: str, **settings: Any) -> Optimiser:
+    """The optimiser of a name, with its own settings.
+
+    Raises:
+        CampaignError: there is none of this name, it has no such setting, or a library that it needs is missing.
+    """
+    if name not in OPTIMISERS:
+        raise CampaignError(f"there is no optimiser {name!r}: there are {', '.join(OPTIMISERS)}")
+    module, _, kind = OPTIMISERS[name].partition(":")
+    try:
+        made = getattr(importlib.import_module(module), kind)(**settings)
+    except ImportError as error:
+        extra = "labd[bo]" if name == "baybe" else "labd[data]"
+        raise CampaignError(f"optimiser {name} needs {error.name}: pip install '{extra}'") from error
+    except TypeError as error:
+        raise CampaignError(f"optimiser {name}: {error}") from error
+    return cast("Optimiser", made)

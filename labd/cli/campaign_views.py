@@ -1,0 +1,150 @@
+"""What a person sees of campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from labd.cli.verdict import span
+from labd.cli.views import console, say, table_of
+
+_STATES = {"working": "green", "paused": "yellow", "ended": ""}
+_STYLES = {
+    "proposed": "",
+    "queued": "cyan",
+    "running": "green",
+    "observed": "",
+    "failed": "red",
+    "lost": "yellow",
+    "vetoed": "dim",
+    "refused": "yellow",
+}
+
+
+def show_all(campaigns: Sequence[Mapping[str, Any]]) -> None:
+    """All campaigns, a line each."""
+    if not campaigns:
+        say("no campaign yet; `labd campaign run FILE` starts one")
+        return
+    table = table_of("campaign", "state", "rounds", "made", "waiting", "failed", "best", "why")
+    for one in campaigns:
+        counts = one["experiments"]
+        table.add_row(
+            one["campaign"],
+            Text(one["state"], style=_STATES[one["state"]]),
+            str(one["rounds"]),
+            str(sum(counts.get(status, 0) for status in ("observed", "failed", "lost"))),
+            str(sum(counts.get(status, 0) for status in ("proposed", "queued", "running"))),
+            str(counts.get("failed", 0)),
+            _values(one["best"]["values"]) if one["best"] else "",
+            Text(one["why"] or ""),
+        )
+    console().print(table)
+
+
+def show_state(one: Mapping[str, Any]) -> None:
+    """One campaign in a few lines."""
+    why = f": {one['why']}" if one["why"] else ""
+    say(f"{one['campaign']}: {one['state']}{why}", _STATES[one["state"]])
+    counts = ", ".join(f"{number} {status}" for status, number in one["experiments"].items())
+    rounds = f"{one['rounds']} round{'' if one['rounds'] == 1 else 's'} of {one['optimiser']}"
+    say(f"  {rounds}; {counts or 'nothing proposed yet'}")
+    if one["budget"]:
+        say(f"  used: {', '.join(_used(name, told) for name, told in one['budget'].items())}")
+    if one["best"]:
+        best = one["best"]
+        say(f"  best: {_values(best['values'])} at {_point(best['point'])} ({best['proposal']}, {best['run']})", "bold")
+
+
+def show_detail(one: Mapping[str, Any]) -> None:
+    """One campaign with its proposals."""
+    show_state(one)
+    show_proposals(one["proposals"], one["units"])
+
+
+def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, str] | None = None) -> None:
+    """Proposals, a line each, and what people said of them."""
+    if not proposals:
+        return
+    table = table_of("proposal", "status", "by", "point", "measured", "run", "said")
+    for one in proposals:
+        said = [f"{note['word']} by {note['by']}: {note['why']}" for note in one["notes"]]
+        if one["cause"] and not said:
+            said = [one["cause"]]
+        table.add_row(
+            one["proposal"],
+            Text(one["status"], style=_STYLES[one["status"]]),
+            one["by"],
+            _point(one["point"], units),
+            _values(one["values"]),
+            one["run"] or one["job"] or "",
+            Text("; ".join(said)),
+        )
+    console().print(table)
+
+
+def show_candidates(found: Mapping[str, Any], campaign: Mapping[str, Any]) -> None:
+    """What an optimiser would try, best first."""
+    wanted = {one["name"]: one["unit"] for one in campaign["problem"].get("objectives", ())}
+    table = table_of("", "point", "expected", "why")
+    for number, one in enumerate(found["proposals"], 1):
+        expected = ", ".join(_expected(name, told, wanted.get(name, "")) for name, told in one["predicted"].items())
+        table.add_row(str(number), _point(one["point"], campaign["units"]), expected, Text(one["why"]))
+    console().print(table)
+    say(f"nothing was queued; `labd campaign add {campaign['campaign']} KEY=VALUE… --why …` makes one of them", "dim")
+
+
+def show_report(one: Mapping[str, Any]) -> None:
+    """What came of a campaign."""
+    if one["summary"]:
+        say(one["summary"], "bold")
+    show_state(one)
+    wanted = {told["name"]: told["unit"] for told in one["problem"].get("objectives", ())}
+    by_id = {told["proposal"]: told for told in one["proposals"]}
+    table = table_of("", "proposal", "point", "expected", "measured", "best so far")
+    before = None
+    for step in one["course"]:
+        told = by_id[step["proposal"]]
+        expected = ", ".join(_expected(name, what, wanted.get(name, "")) for name, what in told["predicted"].items())
+        better = step["best"] != before
+        before = step["best"]
+        table.add_row(
+            str(step["number"]),
+            told["proposal"],
+            _point(told["point"], one["units"]),
+            expected,
+            Text(_values(told["values"]) or f"{told['status']}: {told['cause']}", style=_STYLES[told["status"]]),
+            Text(_values(step["values"]) if step["values"] else "", style="green" if better else "dim"),
+        )
+    console().print(table)
+    for told in one["proposals"]:
+        for note in told["notes"]:
+            say(f"  {told['proposal']} {note['word']} by {note['by']}: {note['why']}")
+
+
+def _used(name: str, told: Mapping[str, Any]) -> str:
+    if name == "time":
+        return f"{span(told['used'])} of {span(told['of'])}"
+    of = f" of {told['of']:g}" if told["of"] is not None else ""
+    unit = f" {told['unit']}" if told["unit"] else f" {name}"
+    what = f" ({name})" if told["unit"] else ""
+    return f"{told['used']:.4g}{of}{unit}{what}"
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_quantity(told['v'], told['u'])}" for name, told in values.items())
+
+
+def _expected(name: str, told: Mapping[str, float], unit: str) -> str:
+    return f"{name} {told['mean']:.4g} ± {told['std']:.2g}{f' {unit}' if unit else ''}"
+
+
+def _point(point: Mapping[str, Any], units: Mapping[str, str] | None = None) -> str:
+    return ", ".join(f"{name} {_quantity(value, (units or {}).get(name, ''))}" for name, value in point.items())
+
+
+def _quantity(value: Any, unit: str) -> str:
+    told = value if isinstance(value, str) else f"{value:.5g}"
+    return f"{told} {unit}" if unit else told
