@@ -24,13 +24,14 @@ Kramers and Kronig.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labd.journal import Event, SignalStore
+from labd.journal import Analysis, Event, SeriesInfo, SignalStore
 from labd.records.analyst import Analyst
 from labd.records.record import run_record
 from labd.records.results import cell_rows, value_of
@@ -131,22 +132,27 @@ async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst 
         SignalError: the store cannot be read.
     """
     own = list(events)
-    record = run_record(own)
+    analyst = analyst or Analyst(store)
+    run = own[0].run if own else None
+    read = [(series, await analyst.result(series.id)) for series in await store.series(run=run)] if run else []
+    return await asyncio.to_thread(figures_of, own, read)
+
+
+def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> Figures:
+    """The figures of a run from its events and from what its series say. Pure."""
+    record = run_record(events)
     found = Figures(str(record["run"]), str(record["sample"]), record["outcome"], _failure(record))
-    actions = {action["action_id"]: action for action in record["actions"]}
+    done = {action["action_id"] for action in record["actions"] if action["outcome"] == "done"}
     for action in record["actions"]:
-        if action["outcome"] == "done":
+        if action["action_id"] in done:
             _results(found, action)
-    for row in cell_rows(own):
+    for row in cell_rows(events):
         found.put("dose", row.dose, "µL")
         found.put("peak_force", row.peak_force, "kN")
         found.put("electrolyte_to_crimp", row.electrolyte_to_crimp, "s")
-    analyst = analyst or Analyst(store)
     seen = _Seen(_cell_constant(found, record))
-    for series in await store.series(run=found.run):
-        result = (await analyst.result(series.id)).result
-        done = actions.get(series.id, {}).get("outcome") == "done"
-        seen.take(found, series.id, series.action, result, done=done)
+    for series, kept in read:
+        seen.take(found, series.id, series.action, kept.result, done=series.id in done)
     seen.close(found)
     return found
 

@@ -43,17 +43,17 @@ async def test_results_are_found_by_run_and_by_sample(served: Served, called: st
         assert run["missing"]["capacity_2"] == "cycle 2 was not completed"
 
 
-async def test_a_batchs_results_are_those_of_its_runs(served: Served) -> None:
+async def test_a_batchs_results_are_those_of_its_runs_and_name_the_jobs_that_wait(served: Served) -> None:
     async with served() as lab:
-        rows = [{"sample": "cell-a"}, {"sample": "cell-b"}]
-        body = {"protocol": PRESSING, "name": "pressing", "rows": rows, "by": "mk"}
-        answer = await lab.client.post("/batches", json=body)
-        assert answer.status_code == 201, answer.text
+        await lab.client.post("/queue/commands/pause", json={"by": "mk"})
+        body = {"protocol": PRESSING, "name": "pressing", "rows": [{"sample": "cell-a"}], "by": "mk"}
+        assert (await lab.client.post("/batches", json=body)).status_code == 201
+        found = (await lab.client.get("/results/batch-0001")).json()
+        assert (found["kind"], found["runs"], found["waiting"]) == ("batch", [], ["job-0001"])
+        await lab.client.post("/queue/commands/resume", json={"by": "mk"})
         await lab.first_question()
         found = (await lab.client.get("/results/batch-0001")).json()
-        assert found["kind"] == "batch"
-        assert [run["sample"] for run in found["runs"]] == ["cell-a"]
-        assert found["waiting"] == ["job-0002"]
+        assert ([run["sample"] for run in found["runs"]], found["waiting"]) == (["cell-a"], [])
 
 
 async def test_a_report_is_a_page(served: Served) -> None:
