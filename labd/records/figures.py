@@ -39,6 +39,7 @@ from labd.records.results import cell_rows, value_of
 CELL_CONSTANT = "cell_constant_per_cm"
 """The parameter of a protocol whose number is the cell constant in 1/cm: conductivity is it over the resistance."""
 LAST = ("capacity", "charge", "ce", "energy", "energy_efficiency", "retention")
+_HINTS = {"conductivity": f"it takes the run's parameter `{CELL_CONSTANT}`, a positive number"}
 _NUMBERED = re.compile(r"(.+?)_(\d+)$")
 
 
@@ -94,7 +95,8 @@ class Figures(Mapping[str, Figure]):
         if name in self._known:
             return None
         numbered = _NUMBERED.match(name)
-        cause = self._causes.get(name) or (self._causes.get(numbered[1]) if numbered else None)
+        stem = numbered[1] if numbered else name
+        cause = self._causes.get(name) or self._causes.get(stem) or _HINTS.get(stem)
         told = [f"{self.run} is {self.failed}"] if self.failed else []
         told += [cause] if cause else []
         if not told and self.outcome is None:
@@ -150,7 +152,7 @@ def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysi
         found.put("dose", row.dose, "µL")
         found.put("peak_force", row.peak_force, "kN")
         found.put("electrolyte_to_crimp", row.electrolyte_to_crimp, "s")
-    seen = _Seen(_cell_constant(found, record))
+    seen = _Seen(_cell_constant(record))
     for series, kept in read:
         seen.take(found, series.id, series.action, kept.result, done=series.id in done)
     seen.close(found)
@@ -179,13 +181,10 @@ def _results(found: Figures, action: Mapping[str, Any]) -> None:
                 found.put(full, number, unit, source=action["action_id"])
 
 
-def _cell_constant(found: Figures, record: Mapping[str, Any]) -> float | None:
+def _cell_constant(record: Mapping[str, Any]) -> float | None:
     """The run's parameter `CELL_CONSTANT`, a number, or None."""
     told = (record["parameters"] or {}).get(CELL_CONSTANT)
-    if isinstance(told, (int, float)) and told > 0:
-        return float(told)
-    found.lacks("conductivity", f"the run has no parameter `{CELL_CONSTANT}`, a positive number")
-    return None
+    return float(told) if isinstance(told, (int, float)) and told > 0 else None
 
 
 @dataclass(slots=True)
