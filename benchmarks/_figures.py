@@ -15,6 +15,12 @@ from labd import clock
 RESULTS = Path(__file__).parent / "results"
 
 
+class MissingData(Exception):
+    """A data set that stays outside the repository is not there; the text says where it comes from."""
+
+    status = 3  # of a process that ends for it
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One number that was measured. `goal` is None where there is none to reach."""

@@ -1,7 +1,8 @@
 """Runs the benchmarks, one area after the other: `python -m benchmarks.all [--smoke] [AREA …]`.
 
 An area is a module here with `run(smoke, figures)`. Exit status 1 when one of them fails; a goal that is not reached
-is told, and is no failure, since speeds depend on the machine: with `--strict` it is one.
+is told, and is no failure, since speeds depend on the machine: with `--strict` it is one. Exit status 3 when nothing
+failed, and an area's data set is not there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks._figures import Figures
+from benchmarks._figures import Figures, MissingData
 
 APART = {"all", "faults"}  # this module, and the one that `make faults` runs
 
@@ -41,11 +42,15 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(areas())}")
     failed: list[str] = []
     short: list[str] = []
+    missing = False
     for area in asked.areas or areas():
         try:
             with Figures(area, smoke=asked.smoke) as figures:
                 importlib.import_module(f"benchmarks.{area}").run(asked.smoke, figures)
             short += [f"{area}.{figure.name}" for figure in figures.figures if figure.ok is False]
+        except MissingData as error:
+            print(f"left out: {area}: {error}", file=sys.stderr)
+            missing = True
         except Exception:  # noqa: BLE001 - told in full, and the other areas are still measured
             traceback.print_exc()
             failed.append(area)
@@ -53,7 +58,9 @@ def main() -> int:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if short and asked.strict:
         print(f"short of their goal: {', '.join(short)}", file=sys.stderr)
-    return 1 if failed or (short and asked.strict) else 0
+    if failed or (short and asked.strict):
+        return 1
+    return MissingData.status if missing else 0
 
 
 if __name__ == "__main__":
