@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from labd import clock
-from labd.lab.samples import UnknownSampleError
+from labd.api.errors import RefusedError
 from labd.records import Analyst, outcome
 from labd.records.report import gather, page
 from labd.run.engine import Engine
@@ -26,7 +26,7 @@ class Meant:
 
 
 async def meant(engine: Engine, code: str) -> Meant:
-    """The runs that a run's or batch's id, or a sample's id or barcode means. Raises UnknownSampleError."""
+    """The runs that a run's or batch's id, or a sample's id or barcode means. Raises RefusedError."""
     states = await engine.states()
     if any(state.run == code for state in states):
         return Meant("run", (code,))
@@ -38,8 +38,8 @@ async def meant(engine: Engine, code: str) -> Meant:
     sample = engine.lab.samples.called(code)
     runs = tuple(state.run for state in states if state.sample == sample)
     if not runs and engine.lab.samples.registered(sample) is None:
-        said = "`labd status --all` lists runs, `labd queue --all` batches, `labd sample` samples"
-        raise UnknownSampleError(f"there is no run, batch or sample {code!r}; {said}")
+        said = "`labd status --all` lists runs, `labd queue --all` jobs with their batches, `labd sample` samples"
+        raise RefusedError(404, "unknown_result", f"there is no run, batch or sample {code!r}; {said}")
     return Meant("sample", runs)
 
 

@@ -39,7 +39,7 @@ def _run(run: Mapping[str, Any], *, every: bool) -> None:
             say(f"{one['series']}: {_spectrum(one['analysis'])}")
     told = {name: figure for name, figure in run["figures"].items() if _stands_alone(name, every=every)}
     if told:
-        table = table_of("figure", "value", "±", "from")
+        table = table_of("figure", "value", "std", "from")
         for name, figure in told.items():
             std = quantity(figure["std"], figure["u"]) if figure["std"] is not None else ""
             table.add_row(name, _amount(figure["v"], figure["u"]), std, figure["source"])

@@ -75,7 +75,7 @@ def capacity_by_cycle(rows: Sequence[Mapping[str, float | None]]) -> Draw:
         told = [(row["cycle"], row["ce"]) for row in rows if row["ce"] is not None]
         lower.plot([cycle for cycle, _ in told], [ce for _, ce in told], "D", color=INK, markersize=4)
         _axes(upper, "", "capacity / mAh")
-        _axes(lower, "cycle", "coulombic efficiency / %")
+        _axes(lower, "cycle", "efficiency / %")
         _whole_numbers(lower)
         figure.legend(loc="outside upper center", ncols=2)
 

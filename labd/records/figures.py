@@ -24,13 +24,14 @@ Kramers and Kronig.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labd.journal import Event, SignalStore
+from labd.journal import Analysis, Event, SeriesInfo, SignalStore
 from labd.records.analyst import Analyst
 from labd.records.record import run_record
 from labd.records.results import cell_rows, value_of
@@ -38,6 +39,7 @@ from labd.records.results import cell_rows, value_of
 CELL_CONSTANT = "cell_constant_per_cm"
 """The parameter of a protocol whose number is the cell constant in 1/cm: conductivity is it over the resistance."""
 LAST = ("capacity", "charge", "ce", "energy", "energy_efficiency", "retention")
+_HINTS = {"conductivity": f"it takes the run's parameter `{CELL_CONSTANT}`, a positive number"}
 _NUMBERED = re.compile(r"(.+?)_(\d+)$")
 
 
@@ -93,7 +95,8 @@ class Figures(Mapping[str, Figure]):
         if name in self._known:
             return None
         numbered = _NUMBERED.match(name)
-        cause = self._causes.get(name) or (self._causes.get(numbered[1]) if numbered else None)
+        stem = numbered[1] if numbered else name
+        cause = self._causes.get(name) or self._causes.get(stem) or _HINTS.get(stem)
         told = [f"{self.run} is {self.failed}"] if self.failed else []
         told += [cause] if cause else []
         if not told and self.outcome is None:
@@ -131,22 +134,27 @@ async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst 
         SignalError: the store cannot be read.
     """
     own = list(events)
-    record = run_record(own)
+    analyst = analyst or Analyst(store)
+    run = own[0].run if own else None
+    read = [(series, await analyst.result(series.id)) for series in await store.series(run=run)] if run else []
+    return await asyncio.to_thread(figures_of, own, read)
+
+
+def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> Figures:
+    """The figures of a run from its events and from what its series say. Pure."""
+    record = run_record(events)
     found = Figures(str(record["run"]), str(record["sample"]), record["outcome"], _failure(record))
-    actions = {action["action_id"]: action for action in record["actions"]}
+    done = {action["action_id"] for action in record["actions"] if action["outcome"] == "done"}
     for action in record["actions"]:
-        if action["outcome"] == "done":
+        if action["action_id"] in done:
             _results(found, action)
-    for row in cell_rows(own):
+    for row in cell_rows(events):
         found.put("dose", row.dose, "µL")
         found.put("peak_force", row.peak_force, "kN")
         found.put("electrolyte_to_crimp", row.electrolyte_to_crimp, "s")
-    analyst = analyst or Analyst(store)
-    seen = _Seen(_cell_constant(found, record))
-    for series in await store.series(run=found.run):
-        result = (await analyst.result(series.id)).result
-        done = actions.get(series.id, {}).get("outcome") == "done"
-        seen.take(found, series.id, series.action, result, done=done)
+    seen = _Seen(_cell_constant(record))
+    for series, kept in read:
+        seen.take(found, series.id, series.action, kept.result, done=series.id in done)
     seen.close(found)
     return found
 
@@ -173,13 +181,10 @@ def _results(found: Figures, action: Mapping[str, Any]) -> None:
                 found.put(full, number, unit, source=action["action_id"])
 
 
-def _cell_constant(found: Figures, record: Mapping[str, Any]) -> float | None:
+def _cell_constant(record: Mapping[str, Any]) -> float | None:
     """The run's parameter `CELL_CONSTANT`, a number, or None."""
     told = (record["parameters"] or {}).get(CELL_CONSTANT)
-    if isinstance(told, (int, float)) and told > 0:
-        return float(told)
-    found.lacks("conductivity", f"the run has no parameter `{CELL_CONSTANT}`, a positive number")
-    return None
+    return float(told) if isinstance(told, (int, float)) and told > 0 else None
 
 
 @dataclass(slots=True)

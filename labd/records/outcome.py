@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labd.journal import Journal, SignalStore
+from labd.journal import Analysis, Event, Journal, SeriesInfo, SignalStore
 from labd.records.analyst import Analyst
-from labd.records.figures import figures
+from labd.records.figures import figures_of
 from labd.records.record import run_record
 
 _ABOUT = ("run", "sample", "protocol", "version", "parameters", "by", "started", "ended", "outcome")
@@ -24,11 +25,15 @@ async def outcome(run: str, journal: Journal, store: SignalStore, analyst: Analy
         SignalError, JournalError: a store cannot be read.
     """
     events = await journal.events(run=run)
+    read = [(info, await analyst.result(info.id)) for info in await store.series(run=run)]
+    return await asyncio.to_thread(_told, events, read)
+
+
+def _told(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> dict[str, Any]:
     record = run_record(events)
-    found = await figures(events, store, analyst)
+    found = figures_of(events, read)
     series = []
-    for info in await store.series(run=run):
-        kept = await analyst.result(info.id)
+    for info, kept in read:
         about = {"series": info.id, "device": info.device, "unit": info.unit, "action": info.action}
         more = {"started": info.started, "ended": info.ended, "analysed": kept.at}
         series.append({**about, **more, "version": kept.version, "input": kept.input, "analysis": kept.result})

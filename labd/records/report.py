@@ -268,8 +268,12 @@ def _plot(caption: str, draw: Callable[[Any], None]) -> Iterator[str]:
     yield f"<figure>{drawn}<figcaption>{said}</figcaption></figure>"
 
 
+_TITLES = {"ce": "coulombic efficiency", "capacity": "discharge", "r_ohmic": "R ohmic", "ocv": "OCV"}
+
+
 def _head(name: str, unit: str) -> str:
-    told = name.replace("_", " ")
+    stem, _, number = name.partition("_") if name not in _TITLES else (name, "", "")
+    told = f"{_TITLES[stem]} {number}".strip() if stem in _TITLES else name.replace("_", " ")
     return f"{told} / {unit}" if unit else told
 
 

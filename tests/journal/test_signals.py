@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import shutil
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labd import clock
-from labd.journal import SeriesInfo, SignalError, SignalStore
+from labd.journal import Analysis, SeriesInfo, SignalError, SignalStore
 from labd.journal.samples import BATCH_ROWS
 from labd.journal.signals import FLUSH_SECONDS
 from labd.sdk.roles import CrimperSignals, PotentiostatSignals
@@ -230,4 +231,29 @@ async def test_the_rows_of_a_series_are_counted_over_a_restart(tmp_path: Path) -
     assert await store.count("a1") == 4
     with pytest.raises(SignalError, match="not open"):
         await store.count("a2")
+    await store.close()
+
+
+async def test_a_store_from_before_analyses_were_kept_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "signals.sqlite"
+    await (await SignalStore.open(path)).close()
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript("DROP TABLE analyses; PRAGMA user_version = 1;")
+    store = await SignalStore.open(path)
+    store.create(SeriesInfo("s", "stat1", "", "run-0001", "cycle", "2026-01-01T08:00:00.000000Z", (("time", "s"),)))
+    store.append("s", (1.0,))
+    kept = Analysis("1", await store.digest("s"), "2026-01-01T09:00:00.000000Z", {"kind": "none"})
+    await store.keep_analysis("s", kept)
+    assert await store.analysis("s") == kept
+    await store.close()
+
+
+async def test_a_digest_changes_with_each_row(tmp_path: Path) -> None:
+    store = await SignalStore.open(tmp_path / "signals.sqlite")
+    store.create(SeriesInfo("s", "stat1", "", None, None, "2026-01-01T08:00:00.000000Z", (("time", "s"),)))
+    empty = await store.digest("s")
+    store.append("s", (1.0,))
+    assert await store.digest("s") != empty
+    with pytest.raises(SignalError, match="no series 'other'"):
+        await store.digest("other")
     await store.close()

@@ -57,6 +57,14 @@ def test_a_charge_without_discharge_is_not_complete() -> None:
     assert (one.discharge, one.complete, one.efficiency) == (0, False, None)
 
 
+def test_an_instrument_that_tells_only_the_ends_of_its_intervals_loses_no_charge() -> None:
+    time = [30.0 * index for index in range(1, 121)]  # from 0 on 1 mA: half an hour in, half an hour out
+    current = [0.001 if t <= 1800 else -0.001 for t in time]
+    voltage = [3.0 + t / 3600 if t <= 1800 else 3.5 - (t - 1800) / 3600 for t in time]
+    (one,) = cycles(time, voltage, current)
+    assert (one.charge, one.discharge) == pytest.approx((0.5, 0.5))
+
+
 def test_a_rest_in_the_middle_of_a_half_does_not_begin_another_cycle() -> None:
     rows = cycled([(2.0, 1.8)])
     paused = [(t, v, 0.0 if 1000 < t < 1100 else i, n) for t, v, i, n in rows]

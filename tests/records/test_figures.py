@@ -80,7 +80,7 @@ async def test_without_a_cell_constant_there_is_no_conductivity_and_why_is_told(
     put(store, 1, "impedance", IMPEDANCE, spectrum())
     found = await figures(run(("probe", "impedance", {})), store)
     assert "conductivity" not in found
-    assert "no parameter `cell_constant_per_cm`" in (found.why("conductivity") or "")
+    assert "parameter `cell_constant_per_cm`" in (found.why("conductivity") or "")
 
 
 async def test_a_spectrum_that_breaks_kramers_and_kronig_gives_no_resistance(store: SignalStore) -> None:

@@ -145,7 +145,7 @@ def drawn() -> dict[str, charts.Draw]:
     [
         ("profile", ["capacity / mAh", "voltage / V", "cycle 2", "discharge"]),
         ("dqdv", ["voltage / V", "dQ/dV / (mAh/V)"]),
-        ("capacity", ["capacity / mAh", "coulombic efficiency / %", "cycle"]),
+        ("capacity", ["capacity / mAh", "efficiency / %", "cycle"]),
         ("nyquist", ["Re(Z) / Ω", "−Im(Z) / Ω", "measured", "fit"]),
         ("boxes", ["capacity / mAh", "cell-2"]),
         ("yield", ["cells", "scrapped"]),

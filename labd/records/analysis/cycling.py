@@ -186,11 +186,13 @@ def halves(rows: Sequence[Any]) -> Iterator[Half]:
 def _lead(time: Any, start: int, stop: int) -> float:
     """The s before a half's first row in which its current flowed already: since the row before, one interval at most.
 
-    An instrument that records the beginning of a step has a row there, and the lead is nothing.
+    Before the very first row it is since the time 0, when the test began. An instrument that records the beginning of
+    a step has a row there, and the lead is nothing.
     """
-    if start == 0 or start + 1 >= stop:
+    if start + 1 >= stop:
         return 0.0
-    return float(min(time[start] - time[start - 1], time[start + 1] - time[start]))
+    before = time[start - 1] if start else 0.0
+    return float(max(0.0, min(time[start] - before, time[start + 1] - time[start])))
 
 
 def known(*columns: Sequence[float] | None) -> list[Any]:
