@@ -131,7 +131,12 @@ class Ranked:
     """What the law alone says, without learning: the best first."""
 
     def ask(
-        self, problem: Problem, told: Sequence[Observation], pending: Sequence[Point], count: int, seed: int
+        self,
+        problem: Problem,
+        told: Sequence[Observation],
+        pending: Sequence[Point],  # noqa: ARG002 - of the interface
+        count: int,
+        seed: int,  # noqa: ARG002
     ) -> list[Proposal]:
         law = problem.prior["conductivity"]
         ranked = sorted(problem.space.pool or (), key=law, reverse=True)

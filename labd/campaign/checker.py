@@ -9,27 +9,22 @@ from random import Random
 from typing import Any
 
 from labd.campaign import loader
-from labd.campaign.measures import FigureTypes
-from labd.campaign.model import CampaignFile, LawSpec, ObjectiveSpec, OptimiserSpec
-from labd.campaign.plan import EXTERNAL, Budget, Measured, Plan, Setting, Stop, allows, in_default_units, unmakeable
+from labd.campaign.compiling import Compiler
+from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
+from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable
 from labd.campaign.problem import CampaignError, Objective, Point, Space
-from labd.campaign.spaces import Spaces, default_measure, quantity
+from labd.campaign.spaces import Spaces, quantity
+from labd.campaign.wants import Wants
 from labd.expr import (
     ANYTHING,
     BOOLEAN,
     INTEGER,
     NUMBER,
-    Anything,
     Expression,
     ExpressionError,
-    Flaw,
     Measure,
-    Number,
     Record,
     Type,
-    accepts,
-    an,
-    compile_expression,
     did_you_mean,
     measure,
 )
@@ -40,10 +35,8 @@ from labd.protocol import LabFacts, Protocol, check, compiled, load
 from labd.protocol.parameters import Declared, check_named, parameter_types
 from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
 from labd.run.shipped import find_protocol, library
-from labd.sdk import UnitError, units
+from labd.sdk import units
 
-_CODES = {"syntax": "C112", "name": "C112", "type": "C113", "unit": "C113", "value": "C113"}
-FIGURES = FigureTypes()
 _OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
 """What is said of all values that parameters may have: the queue looks at those of each sample."""
 SAMPLES = 400
@@ -102,7 +95,7 @@ class _Checker:
         self.texts = texts
         self.base = base
         self.spaces = Spaces(findings)
-        self.used: set[str] = set()  # names of the point that something is made of
+        self.compiler = Compiler(findings)
         self.results: dict[str, Type] = {}
 
     def plan(self) -> Plan | None:
@@ -115,9 +108,10 @@ class _Checker:
         constraints = tuple(
             one
             for index, text in enumerate(file.constraints)
-            if (one := self._compile(text, self.spaces.types, BOOLEAN, ("constraints", index))) is not None
+            if (one := self.compiler.compile(text, self.spaces.types, BOOLEAN, ("constraints", index))) is not None
         )
-        objectives, measured = self._objectives(known=protocol is not None)
+        wants = Wants(file, self.findings, self.compiler, self.spaces.types, self.results)
+        objectives, measured = wants.read(known=protocol is not None)
         costs = {what: found for what in ("money", "mass") if (found := self._cost(what)) is not None}
         budget = self._budget()
         stop = self._stop(objectives)
@@ -196,7 +190,7 @@ class _Checker:
         if protocol is None:
             for name, raw in self.file.parameters.items():
                 if (text := expression_of(raw)) is not None:
-                    self._compile(text, types, ANYTHING, ("parameters", name), 1)
+                    self.compiler.compile(text, types, ANYTHING, ("parameters", name), 1)
             return {}
         declared = parameter_types(protocol, lambda *_: None)
         for name in self.file.parameters:
@@ -231,7 +225,7 @@ class _Checker:
             return None if None in each else Setting(kind, each=tuple(each))
         text = expression_of(raw)
         if text is not None:
-            expression = self._compile(text, self.spaces.types, kind.type, at, 1)
+            expression = self.compiler.compile(text, self.spaces.types, kind.type, at, 1)
             return None if expression is None else Setting(kind, expression=expression)
         value = self._literal(raw, kind, at)
         return None if value is None else Setting(kind, fixed=value)
@@ -253,113 +247,6 @@ class _Checker:
             return None
         return value
 
-    # ── what is wanted ───────────────────────────────────────────────────────────────────────────────────────────
-    def _objectives(self, *, known: bool) -> tuple[tuple[Objective, ...], dict[str, Measured]]:
-        found: list[Objective] = []
-        measured: dict[str, Measured] = {}
-        for name, spec in self.file.objectives.items():
-            expression = self._measured(name, spec, known=known)
-            kind = expression.type if expression is not None else ANYTHING
-            unit = self._unit_of(name, spec, kind)
-            objective = self._objective(name, spec, unit or "", plain=unit == "")
-            if objective is not None and expression is not None and unit is not None:
-                found.append(objective)
-                measured[name] = Measured(expression, unit)
-        return tuple(found), measured
-
-    def _measured(self, name: str, spec: ObjectiveSpec, *, known: bool) -> Expression | None:
-        """What gives its value; None after telling that nothing does."""
-        at: Path = ("objectives", name)
-        if not known:
-            return None
-        expression = self._value(name, spec, at)
-        if expression is None:
-            return None
-        if not any(parts[0] in ("results", "figures") for parts in expression.names):
-            given = [*(f"results.{one}" for one in self.results), "figures.capacity", "figures.retention_10"]
-            mend = f"it has to be made of what a run gives, such as {', '.join(given)}"
-            self.findings.tell("C117", "this is known before any experiment", (*at, "value"), mend)
-            return None
-        if not isinstance(expression.type, (Measure, Number, Anything)):
-            message = f"an objective is a number, and this is {an(expression.type)}"
-            self.findings.tell("C113", message, (*at, "value"), "compare or count it in the protocol's `results:`")
-            return None
-        return expression
-
-    def _value(self, name: str, spec: ObjectiveSpec, at: Path) -> Expression | None:
-        names: dict[str, Type] = {**self.spaces.types, "results": Record("results", self.results)}
-        names["figures"] = Record("figures", FIGURES)
-        if spec.value is None:
-            if name not in self.results and name in FIGURES:
-                return compile_expression(f"figures.{name}", names)
-            if name not in self.results:
-                mend = did_you_mean(name, [*self.results, *FIGURES], "there are")
-                mend += f"; or say of what it is made: `value: =results.{next(iter(self.results), 'capacity')}`"
-                message = f"`{name}` is no result of {self.file.protocol}, and no figure of a run"
-                self.findings.tell("C117", message, at, mend, key=True)
-                return None
-            return compile_expression(f"results.{name}", names)
-        text = expression_of(spec.value)
-        if text is None:
-            mend = f"an expression begins with `=`: `value: =results.{next(iter(self.results), name)}`"
-            self.findings.tell("C117", "a fixed value is no objective", (*at, "value"), mend)
-            return None
-        return self._compile(text, names, ANYTHING, (*at, "value"), 1)
-
-    def _unit_of(self, name: str, spec: ObjectiveSpec, kind: Type) -> str | None:
-        """The unit that it is told in; None after telling that none fits."""
-        at: Path = ("objectives", name)
-        given, where = spec.unit, "unit"
-        for key in ("target", "low", "high"):
-            raw = getattr(spec, key)
-            if given is None and isinstance(raw, str) and (parts := raw.split(maxsplit=1))[1:]:
-                given, where = parts[1], key
-        if given is None:
-            return default_measure(kind)
-        try:
-            unit = units.unit(given)
-        except UnitError as error:
-            self.findings.tell("C105", str(error), (*at, where), f"write one of {default_measure(kind) or 'no unit'}")
-            return None
-        if kind != ANYTHING and not accepts(kind, measure(unit.text)):
-            mend = f"write it in {default_measure(kind)}" if isinstance(kind, Measure) else "leave the unit away"
-            message = f"{given} is a {unit.dimension}, and `{name}` is {an(kind)}"
-            self.findings.tell("C105", message, (*at, where), mend)
-            return None
-        return unit.text
-
-    def _objective(self, name: str, spec: ObjectiveSpec, unit: str, *, plain: bool) -> Objective | None:
-        at: Path = ("objectives", name)
-        needed = {"target": ("target",), "window": ("low", "high")}.get(spec.goal, ())
-        if spec.goal == "window" and (spec.low is not None or spec.high is not None):
-            needed = ()  # open on one side
-        for key in needed:
-            if getattr(spec, key) is None:
-                mend = f"add `{key}: {f'1 {unit}'.rstrip()}`"
-                self.findings.tell("C117", f"`goal: {spec.goal}` needs `{key}`", at, mend, key=True)
-        if spec.target is not None and spec.goal != "target":
-            mend = "write `goal: target`, or delete it"
-            self.findings.tell("C117", f"`goal: {spec.goal}` has no `target`", (*at, "target"), mend, key=True)
-        given: dict[str, float | None] = {}
-        for key in ("target", "low", "high"):
-            raw = getattr(spec, key)
-            given[key] = None if raw is None else self._bound(raw, unit, (*at, key), plain=plain)
-        low, high = given["low"], given["high"]
-        if low is not None and high is not None and low >= high:
-            self.findings.tell(
-                "C117", f"`low` is not below `high`: {low:g} and {high:g}", (*at, "low"), "exchange them"
-            )
-            return None
-        return Objective(name, spec.goal, unit, given["target"], low, high, spec.weight)
-
-    def _bound(self, raw: Any, unit: str, path: Path, *, plain: bool) -> float | None:
-        if plain and not isinstance(raw, bool) and isinstance(raw, (int, float)):
-            return float(raw)
-        if plain:
-            self.findings.tell("C105", f"a number without a unit belongs here, not `{str(raw)[:40]}`", path)
-            return None
-        return quantity(raw, unit or None, path, self.findings)
-
     # ── budget, costs, end ───────────────────────────────────────────────────────────────────────────────────────
     def _cost(self, what: str) -> Expression | float | None:
         raw = getattr(self.file.costs, what)
@@ -369,7 +256,7 @@ class _Checker:
         wanted = NUMBER if what == "money" else measure("g")
         text = expression_of(raw)
         if text is not None:
-            return self._compile(text, self.spaces.types, wanted, at, 1)
+            return self.compiler.compile(text, self.spaces.types, wanted, at, 1)
         if what == "mass":
             return quantity(raw, "g", at, self.findings)
         if isinstance(raw, bool) or not isinstance(raw, (int, float)):
@@ -404,7 +291,7 @@ class _Checker:
         names |= dict.fromkeys(("experiments", "failed", "rounds"), INTEGER)
         if len(objectives) < len(self.file.objectives):
             names["best"] = ANYTHING  # what is wrong with the others is told already
-        return Stop(self._compile(spec.when, names, BOOLEAN, ("stop", "when")), spec.unchanged, spec.failures)
+        return Stop(self.compiler.compile(spec.when, names, BOOLEAN, ("stop", "when")), spec.unchanged, spec.failures)
 
     # ── who proposes ─────────────────────────────────────────────────────────────────────────────────────────────
     def _optimiser(self) -> tuple[str, dict[str, Any]]:
@@ -440,11 +327,11 @@ class _Checker:
             objective, text = by_name.get(name), expression_of(raw)
             if text is not None:
                 kind: Type = ANYTHING if objective is None else measure(objective.unit) if objective.unit else NUMBER
-                expression = self._compile(text, self.spaces.types, kind, at, 1)
+                expression = self.compiler.compile(text, self.spaces.types, kind, at, 1)
                 if expression is not None and objective is not None:
                     found[name] = _as_law(expression, objective.unit, self.spaces.units)
                 continue
-            self.used |= set(self.spaces.types)  # nobody knows what a law reads
+            self.compiler.used |= set(self.spaces.types)  # nobody knows what a law reads
             try:
                 found[name] = law(raw.law, **raw.settings) if isinstance(raw, LawSpec) else law(raw)
             except CampaignError as error:
@@ -454,7 +341,7 @@ class _Checker:
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────
     def _unused(self) -> None:
-        owners = {self.spaces.owner[name] for name in self.used if name in self.spaces.owner}
+        owners = {self.spaces.owner[name] for name in self.compiler.used if name in self.spaces.owner}
         for name in self.file.space:
             if name not in owners and name in {*self.spaces.owner.values()}:
                 mend = "map it under `parameters`, or delete it: the optimiser would learn that it changes nothing"
@@ -490,27 +377,6 @@ class _Checker:
             message = f"{share:.0f} % of the allowed points cannot be made and are left out, such as {refused}"
             mend = "narrow the space, or add a constraint that says so"
             self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
-
-    def _compile(
-        self, text: str, names: Mapping[str, Type], wanted: Type, path: Path, shift: int = 0
-    ) -> Expression | None:
-        try:
-            found = compile_expression(text, names, wanted)
-        except ExpressionError as error:
-            for flaw in error.flaws:
-                self.findings.inside(_CODES[flaw.kind], _mended(flaw, names), path, shift)
-            return None
-        self.used |= {parts[0] for parts in found.names}
-        return found
-
-
-def _mended(flaw: Flaw, names: Mapping[str, Type]) -> Flaw:
-    """A flaw that says what there is instead of a name."""
-    return (
-        flaw
-        if flaw.mend or flaw.kind != "name"
-        else Flaw(flaw.message, flaw.offset, flaw.length, did_you_mean("", names, "there are"))
-    )
 
 
 def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:

@@ -7,7 +7,7 @@ that is nearest to the one that it would like.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random as Dice
 
@@ -42,25 +42,36 @@ class _Free:
         self.space = space
         self.taken = set(taken)
         self._dice = Dice(f"free:{seed}")
-        self._rest: list[Made] | None = None
+        self._rest: list[Made] = []
+        self._near: Callable[[Point], Iterable[int]] | None = None
 
     def take(self, wanted: Made | None) -> Made | None:
         """The wanted point, or the nearest that is free; None when none is left."""
         if wanted is not None and self.space.pool is None and points.key(self.space, wanted) not in self.taken:
             return self._keep(wanted)
-        if self._rest is None:
+        if self._near is None:
             self._rest = points.candidates(self.space, _SPREAD, self._dice, self.taken)
-        self._rest = [point for point in self._rest if points.key(self.space, point) not in self.taken]
-        if not self._rest:
-            return None
-        if wanted is None:
-            return self._keep(self._dice.choice(self._rest))
-        near = wanted
-        return self._keep(min(self._rest, key=lambda point: points.distance(self.space, point, near)))
+            self._near = _nearest(self.space, self._rest)
+        order = self._near(wanted) if wanted is not None else self._dice.sample(range(len(self._rest)), len(self._rest))
+        for at in order:
+            if points.key(self.space, self._rest[at]) not in self.taken:
+                return self._keep(self._rest[at])
+        return None
 
     def _keep(self, point: Made) -> Made:
         self.taken.add(points.key(self.space, point))
         return point
+
+
+def _nearest(space: Space, some: Sequence[Point]) -> Callable[[Point], Iterable[int]]:
+    """The places of these points, the nearest to a wanted one first."""
+    import numpy as np
+
+    from labd.campaign.encoding import Encoder
+
+    encode = Encoder(space)
+    rows = encode(some)
+    return lambda wanted: map(int, np.argsort(((rows - encode([wanted])) ** 2).sum(axis=1), kind="stable"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from simulators._kit.stack import HALF_CELL, LID
 from simulators._kit.world import Cell
 from simulators.cells.formulation import Composition, conductivity, of_materials, of_point, viscosity
-from simulators.cells.materials import SOLVENTS
+from simulators.cells.materials import ADDITIVES, SOLVENTS
 from simulators.cells.model import CellModel
 
 UPPER, LOWER = 4.2, 2.8  # V
 DT = 60.0  # s
 LONGEST = 40 * 3600.0  # s of a charge or discharge
 OHMIC_AT = 1e4  # Hz
+PARTS = frozenset({*SOLVENTS, *ADDITIVES, "molality", "molarity", "salt", "water"})
 
 
 def outcome(
@@ -81,8 +82,11 @@ def outcome(
 
 
 def composition_of(point: Mapping[str, float | str]) -> Composition:
-    """What a formulation is, by its parts or by its materials. Raises ValueError."""
-    if any(name in SOLVENTS for name in point):
+    """What a formulation is, by its parts or by its materials. Raises ValueError.
+
+    `{"EC": 0.3, "EMC": 0.7, "molality": 1.0}` names parts; as soon as one name is none, all of them are bottles.
+    """
+    if point and point.keys() <= PARTS:
         return of_point(point)
     volumes = {name: amount for name, amount in point.items() if isinstance(amount, (int, float))}
     liquid = of_materials(volumes)
