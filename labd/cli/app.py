@@ -109,13 +109,19 @@ def demo(
         Path | None, typer.Option(help="An empty folder for all of it (default: demo-lab/<now>).")
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live display.")] = False,
+    campaign: Annotated[
+        bool,
+        typer.Option("--campaign", help="The closed loop: 5 rounds of 8 cells, each proposed from those before."),
+    ] = False,
 ) -> None:
     """Make and measure cells in a simulated lab: hours in seconds."""
+    if campaign and (watch or cells != 8):
+        raise CliError("a campaign makes 5 rounds of 8 cells, and ends: leave --cells and --watch away", BAD_INPUT)
     from labd.demo import DemoError
     from labd.demo import demo as run_demo
 
     try:
-        status = run_demo(seed, cells, directory, watch, plain)
+        status = run_demo(seed, cells, directory, watch, plain, campaign)
     except DemoError as error:
         raise CliError(str(error), BAD_INPUT) from error
     raise typer.Exit(status)

@@ -16,17 +16,20 @@ from rich.text import Text
 
 from labd import clock
 from labd.daemon import first_of
+from labd.demo import discovering
 from labd.demo.play import Played, furnish, near, play
 from labd.demo.show import Show
 from labd.files import InputErrors
 from labd.journal import JournalError
-from labd.lab.config import LabError, load_lab
+from labd.lab.config import LabConfig, LabError, load_lab
 from labd.logs import configure_logs
 from labd.telemetry.broker import BrokerError
 
 PLACES = 8
 """How many cells the demo's trays hold."""
 NEEDS = ("amqtt", "matplotlib")
+CAMPAIGN_NEEDS = (*NEEDS, "numpy", "scipy", "rocrate")
+ROUNDS = 5
 PIPE_WIDTH = 120  # columns where no terminal tells
 INTERRUPTED = 130
 
@@ -43,20 +46,26 @@ def demo(
     directory: Path | None = None,
     watch: bool = False,
     plain: bool = False,
+    campaign: bool = False,
 ) -> int:
     """Plays the demo in a folder of its own (default: a new one under `demo-lab/`). Gives the exit status.
+
+    With `campaign` the closed loop: ROUNDS rounds of eight cells, each proposed from what came of those before.
 
     Raises:
         DemoError: a folder that is in use or cannot be written, more cells than there are places, a missing extra.
     """
     if not 1 <= cells <= PLACES:
         raise DemoError(f"the demo's trays hold 1 to {PLACES} cells, not {cells}")
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    needs = CAMPAIGN_NEEDS if campaign else NEEDS
+    missing = [name for name in needs if importlib.util.find_spec(name) is None]
     if missing:
-        raise DemoError(f"the demo needs {' and '.join(missing)}: pip install 'labd[all]'")
+        raise DemoError(f"this demo needs {' and '.join(missing)}: pip install 'labd[all]'")
     folder = _own_folder(directory)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     with _log_in(folder / "labd.log"):
+        if campaign:
+            return _discover(discovering.furnish(folder, seed), seed, console, live=console.is_terminal and not plain)
         return _play(furnish(folder, seed), seed, cells, console, watch=watch, live=console.is_terminal and not plain)
 
 
@@ -65,15 +74,36 @@ def _play(lab: Path, seed: int, cells: int, console: Console, *, watch: bool, li
     devices = len(config.devices)
     many = "coin cells" if cells > 1 else "coin cell"
     console.print(f"A lab of {devices} simulated devices builds and cycles {cells} {many} (seed {seed}).")
-    timeline = clock.timeline_of(config.clock_kind, config.directory)
     work = play(lab, cells, Show(console, live=live), watch=watch, console=console)
+    played = _carried_out(work, config, console)
+    return INTERRUPTED if played is None else _status(played, console)
+
+
+def _discover(lab: Path, seed: int, console: Console, *, live: bool) -> int:
+    config = load_lab(lab)
+    console.print(
+        f"A campaign of {ROUNDS} rounds in a lab of {len(config.devices)} simulated devices (seed {seed}): four stock "
+        "solutions, which mixture gives cells that lose least charge and resist least?",
+        soft_wrap=True,
+    )
+    found = _carried_out(discovering.discover(lab, ROUNDS, Show(console, live=live), console), config, console)
+    if found is None:
+        return INTERRUPTED
+    if found.best is None:
+        console.print(Text(f"nothing was found: {found.why or 'see labd.log'}", "red"))
+    return 0 if found.best is not None else 1
+
+
+def _carried_out(work: Coroutine[Any, Any, _T], config: LabConfig, console: Console) -> _T | None:
+    """What the work gives; None when somebody ended it. Raises DemoError: it cannot be done."""
+    timeline = clock.timeline_of(config.clock_kind, config.directory)
     try:
-        played = clock.run(_until_term(work), timeline)
+        return clock.run(_until_term(work), timeline)
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print(
-            f"Interrupted: the lab was stopped in order. What it did stands in {near(lab.parent)}", soft_wrap=True
+            f"Interrupted: the lab was stopped in order. What it did stands in {near(config.directory)}", soft_wrap=True
         )
-        return INTERRUPTED
+        return None
     except (InputErrors, LabError, JournalError, BrokerError) as error:
         raise DemoError(str(error)) from error
     except BaseExceptionGroup as group:
@@ -81,7 +111,6 @@ def _play(lab: Path, seed: int, cells: int, console: Console, *, watch: bool, li
         if told is None:
             raise
         raise DemoError(str(told)) from group
-    return _status(played, console)
 
 
 def _status(played: Played, console: Console) -> int:

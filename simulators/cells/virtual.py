@@ -32,6 +32,7 @@ def outcome(
     cycles: int = 3,
     *,
     rate: float = 0.25,
+    hold: bool = True,
     seed: int | str | None = None,
     failures: float = 0.0,
 ) -> dict[str, float]:
@@ -46,12 +47,13 @@ def outcome(
         temperature: °C.
         cycles: how many, at least one.
         rate: 1/h, on 2 mAh.
+        hold: whether the upper voltage is held until a tenth of the current flows.
         seed: of the spread between replicates; None: the cell without any.
         failures: share of cells that fail without a cause, where there is a seed.
 
     Returns:
         `conductivity` (mS/cm), `viscosity` (mPa·s), `r_ohmic` and `r_transfer` (Ω, at the end), `capacity` (mAh, of
-        the last discharge), `capacity_1` … by cycle, `ce_1` … (coulombic efficiency, 0 to 1), `retention` (last
+        the last discharge), `capacity_1` … by cycle, `ce_1` … (coulombic efficiency, 0 to 1), `energy_efficiency_1` …, `retention` (last
         discharge over the second, or over the first of fewer than three), `energy` (mWh of the last discharge). A dead
         cell has only what its electrolyte has.
 
@@ -77,7 +79,7 @@ def outcome(
     rng = _Even() if seed is None else random.Random(f"{seed}")
     model = CellModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
     if model.live:
-        figures |= _cycled(model, cycles, rate * 2e-3)
+        figures |= _cycled(model, cycles, rate * 2e-3, hold=hold)
     return figures
 
 
@@ -105,15 +107,18 @@ class _Even(random.Random):
         return 0.5
 
 
-def _cycled(model: CellModel, cycles: int, current: float) -> dict[str, float]:
+def _cycled(model: CellModel, cycles: int, current: float, *, hold: bool) -> dict[str, float]:
     figures: dict[str, float] = {}
     discharge = energy = 0.0
     for number in range(1, cycles + 1):
-        charge, _ = _flow(model, current, UPPER)
-        charge += _hold(model, UPPER, current / 10)
+        charge, spent = _flow(model, current, UPPER)
+        if hold:
+            held = _hold(model, UPPER, current / 10)
+            charge, spent = charge + held, spent + held * UPPER
         discharge, energy = _flow(model, -current, LOWER)
         figures[f"capacity_{number}"] = discharge / 3.6
         figures[f"ce_{number}"] = discharge / charge if charge > 0 else 0.0
+        figures[f"energy_efficiency_{number}"] = energy / spent if spent > 0 else 0.0
     first = figures.get("capacity_2", figures["capacity_1"]) if cycles > 2 else figures["capacity_1"]
     high, low = model.impedance(OHMIC_AT), model.impedance(1.0)
     return figures | {
