@@ -1,0 +1,53 @@
+"""The campaign of the demo: its lab, its truth, and what chance would need."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from labd.campaign.checker import plan_of
+from labd.campaign.shipped import find_campaign
+from labd.cli import main
+from labd.demo.discovering import CAMPAIGN, furnish
+from labd.demo.truth import by_chance, truth, worth
+from simulators.meca500.kinematics import frame, joints_for
+
+GOOD = {"rich": 0.4, "lp30": 0.34, "thin": 0.2, "coat": 0.06}
+BAD = {"rich": 0.14, "lp30": 0.06, "thin": 0.4, "coat": 0.4}
+
+
+def test_the_campaign_holds_in_its_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = furnish(tmp_path, seed=3)
+    assert "seed: 3" in lab.read_text()
+    monkeypatch.setattr("sys.argv", ["labd", "check", str(find_campaign(CAMPAIGN)), "--lab", str(lab)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0, capsys.readouterr()
+
+
+def test_the_arm_reaches_every_place_of_it_from_above(tmp_path: Path) -> None:
+    furnish(tmp_path, seed=3)
+    found = re.findall(r"pose: \[(-?\d+), (-?\d+), (-?\d+)", (tmp_path / "arm.yaml").read_text())
+    assert len(found) == 2 + 2 * 44 + 8
+    for x, y, z in found:
+        for height in (0, 30):
+            joints_for(frame((float(x), float(y), float(z) + height, 180, 0, 180)), (0.0,) * 6)  # raises OutOfReach
+
+
+def test_the_truth_has_a_value_for_each_objective_and_tells_good_from_bad() -> None:
+    good, bad = truth(GOOD), truth(BAD)
+    assert good.keys() == {"lasts", "conducts"}
+    assert good["lasts"] > bad["lasts"]
+    assert good["conducts"] > bad["conducts"]
+    assert truth(GOOD) == good
+
+
+def test_what_is_easy_to_meet_takes_blind_choice_fewer_cells() -> None:
+    plan = plan_of(find_campaign(CAMPAIGN))
+    easy, hard = by_chance(plan, worth(plan, BAD), 1), by_chance(plan, worth(plan, GOOD), 1)
+    assert easy.share > hard.share
+    assert easy.median < hard.median
