@@ -12,8 +12,7 @@ from fastapi.responses import HTMLResponse
 from labd import clock
 from labd.api.errors import RefusedError
 from labd.records import Analyst, outcome
-from labd.records.pictures import gather
-from labd.records.report import page
+from labd.records.report import gather, page
 from labd.run.engine import Engine
 
 

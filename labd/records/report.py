@@ -13,8 +13,10 @@ from typing import Any
 from labd.records import charts
 from labd.records.drawing import PlotError, inline
 from labd.records.outcome import cycle_rows, spectra, value
-from labd.records.pictures import Read, plots_of, verdict
+from labd.records.pictures import Read, gather, plots_of, verdict
 from labd.sdk.units import plain
+
+__all__ = ["Read", "gather", "page"]
 
 SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
 """The figures that have a column in a batch's table, where a cell has them."""
