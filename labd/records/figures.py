@@ -111,7 +111,8 @@ class Figures(Mapping[str, Figure]):
         return dict(self._causes)
 
     def put(self, name: str, value: float | None, unit: str = "", std: float | None = None, source: str = "") -> None:
-        """Adds a figure; one that is no finite number is none."""
+        """Says a figure, in place of what was said of it before; one that is no finite number is none."""
+        self._known.pop(name, None)
         if value is not None and math.isfinite(value):
             told = std if std is not None and math.isfinite(std) else None
             self._known[name] = Figure(float(value), unit, told, source)
@@ -121,8 +122,8 @@ class Figures(Mapping[str, Figure]):
         self._known.pop(name, None)
 
     def lacks(self, name: str, cause: str) -> None:
-        """Says why a figure is not there."""
-        self._causes[name] = cause
+        """Says why a figure is not there; the first cause counts."""
+        self._causes.setdefault(name, cause)
 
 
 async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst | None = None) -> Figures:
@@ -139,7 +140,7 @@ async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst 
     own = list(events)
     run = own[0].run if own else None
     if run is None:
-        return Figures("None", "None")
+        return Figures("", "")
     return await asyncio.to_thread(figures_of, own, await read_run(run, store, analyst or Analyst(store)))
 
 

@@ -128,6 +128,12 @@ def test_a_cell_of_nothing_but_electrolyte_is_a_resistance() -> None:
     assert spectrum(*zip(*rows, strict=True)).r_ohmic == pytest.approx(7.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("imaginary", [0.0, 0.001])
+def test_a_resistance_without_any_capacitance_is_fitted_too(imaginary: float) -> None:
+    rows = [(f, 7.0, imaginary) for f, _, _ in arc()]
+    assert spectrum(*zip(*rows, strict=True)).r_ohmic == pytest.approx(7.0, rel=1e-3)
+
+
 def test_a_spectrum_that_drifts_breaks_kramers_and_kronig() -> None:
     rows = [(f, re * (1 + 0.02 * i), im * (1 + 0.02 * i)) for i, (f, re, im) in enumerate(arc())]
     found = spectrum(*zip(*rows, strict=True))

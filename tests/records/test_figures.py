@@ -109,6 +109,15 @@ async def test_a_spectrum_that_breaks_kramers_and_kronig_gives_no_resistance(sto
     assert "breaks Kramers and Kronig" in (found.why("r_ohmic") or "")
 
 
+async def test_the_last_spectrum_counts_also_where_it_has_no_arc(store: SignalStore) -> None:
+    put(store, 1, "impedance", IMPEDANCE, spectrum(5.0, 20.0))
+    put(store, 2, "impedance", IMPEDANCE, [(f, 9.0, 0.0) for f, _, _ in spectrum()])
+    found = await figures(run(("a", "impedance", {}), ("b", "impedance", {})), store)
+    assert found["r_ohmic"].value == pytest.approx(9.0)
+    assert "r_polarisation_1" in found
+    assert "r_polarisation" not in found
+
+
 async def test_results_of_actions_are_figures_by_state(store: SignalStore) -> None:
     capacities = {"v": [1.8, 1.7], "u": "mAh"}
     found = await figures(run(("form", "cycle", {"capacities": capacities, "reason": "done"})), store)

@@ -91,7 +91,10 @@ def spectrum(frequency: Sequence[float], z_real: Sequence[float], z_imag: Sequen
         return Spectrum(
             test, r_crossing=crossing, problem=f"it breaks Kramers and Kronig: {test.rms:.1%} of |Z| are left"
         )
-    fit = _best(f[z.imag < 0], z[z.imag < 0])
+    fits = z.imag <= 0
+    if fits.sum() < LEAST:  # nothing but a resistance, or a cable
+        fits[:] = True
+    fit = _best(f[fits], z[fits])
     if fit is None:
         return Spectrum(test, r_crossing=crossing, problem="no circuit could be fitted to it")
     circuit, names, values, errors, residual = fit
