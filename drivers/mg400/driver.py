@@ -123,7 +123,8 @@ class Mg400(Arm):
     async def safe_state(self, unit: str | None = None) -> None:
         """Stops, forgets what was queued, and switches the drives off. The gripper stays as it is: nothing falls."""
         del unit
-        await self._body.command("ResetRobot()")
+        with contextlib.suppress(Rejected, Fault):  # one in error may refuse it: without its drives it moves no more
+            await self._body.command("ResetRobot()")
         await self._body.command("DisableRobot()")
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────

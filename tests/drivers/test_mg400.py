@@ -273,6 +273,15 @@ async def test_safe_state_stops_and_switches_off() -> None:
     assert arm.heard[1:] == ["ResetRobot()", "DisableRobot()"] * 2
 
 
+@pytest.mark.parametrize("error", [-1, -2, -3])
+async def test_an_arm_that_refuses_to_stop_loses_its_drives_all_the_same(error: int) -> None:
+    arm = Arm()
+    arm.instead["ResetRobot"] = f"{error},{{}},ResetRobot();"
+    async with connected(arm) as driver:
+        await driver.safe_state()
+    assert arm.heard[1:] == ["ResetRobot()", "DisableRobot()"]
+
+
 async def test_an_input_that_is_off_while_a_part_is_held_is_understood() -> None:
     arm = Arm()
     async with connected(arm, held_when=False) as driver:
