@@ -1,13 +1,14 @@
-"""A Hamilton Microlab 600 with one or two syringes on its serial line.
+"""A Hamilton Microlab 600 with one or two syringes on its serial line, by Protocol 1/RNO+.
 
-Source: Microlab 600 Series manual (Hamilton 61569-01), chapter communication.
+Source: Microlab 600 RS-232 Communication Manual (Hamilton), chapters 2 and 3: tables 3.1.2 to 3.1.8, 3.2.2, 3.3.1 to
+3.3.4.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from labd import clock
@@ -17,44 +18,18 @@ from simulators._kit.syringe import Barrel
 from simulators._kit.trial import Trial
 from simulators._kit.world import microlitres
 from simulators.faults.knobs import switch
+from simulators.ml600.side import FARTHEST, MISSING, NEW, STEPS, VALVES, Side
 
-FIRMWARE = "NV01.02.a"
-STEPS = 48_000
+FIRMWARE = "NV01.02.A"
 LEAST, MOST = 2, 3692  # s of a full stroke
 USUAL = 10
-VALVE = 0.4  # s for a turn
-HOME = 10.0  # s of a full stroke when it looks for its zero
 STOCK = 50_000.0  # µL in the bottle at an inlet
 ACK, NAK = b"\x06", b"\x15"
-_TINY = 1e-6
-_ORDER = re.compile(r"(?P<side>[BC]?)(?P<valve>[IO]?)(?P<move>[MPD]?)(?P<steps>\d*)(?:S(?P<seconds>\d+))?")
-
-
-@dataclass
-class _Side:
-    """One syringe with its valve: where it is, and where it goes."""
-
-    name: str
-    barrel: Barrel
-    step_volume: float
-    memory: dict[str, Any]
-    valve: str = "O"
-    goes: list[tuple[str, int, float]] = field(default_factory=list)  # valve or move, target, seconds
-    began: float = 0.0
-
-    @property
-    def position(self) -> int:
-        """Steps from its upper end."""
-        return int(self.memory["position"])
-
-    def at(self, now: float) -> int:
-        """Where the plunger is just now."""
-        if not self.goes or self.goes[0][0] != "M":
-            return self.position
-        _, target, seconds = self.goes[0]
-        share = min(1.0, (now - self.began) / seconds) if seconds > 0 else 1.0
-        return round(self.position + (target - self.position) * share)
-
+_ALWAYS = 0x40  # of a character that is bits
+_STATUS = re.compile(r"([BC]?)(F|Z|G|H|U|E1|E2|T1|YQP|YQS|LQP|LQA|LQT)R?")
+_WORD = re.compile(
+    r"(?P<side>[BC])|(?P<order>X|I|O|(?P<move>[PDM])(?P<steps>\d+))(?:S(?P<stroke>\d+))?(?:N(?P<back>\d+))?|(?P<run>[RK$V])"
+)
 
 _TRIAL = Trial(
     name="pump",
@@ -77,15 +52,15 @@ class Ml600Simulator(Simulator):
 
     Settings: `address`, `syringe`, `right` (see the driver's).
     Options: `places` (by `inlet`, `outlet`, `left-inlet`, `left` …), `liquid` (LP57; a bottle of 50 mL of it stands at
-    each inlet where nothing else does), `initialised` (true; false: it was just switched on), `syringe_error`
-    (relative), `seed`, `faults`.
+    each inlet where nothing else does), `initialised` (true; false: it was just switched on), `valve` (its type, 17 to
+    19; default 18), `syringe_error` (relative), `seed`, `faults`.
 
     Faults, besides those of the line (`silent`, `drop`, `delay`, `truncate`, `garble`):
         reply_lost (int, counts down): so many orders are carried out, and their answers are lost.
-        unheard (int, counts down): so many orders are lost on their way.
+        unheard (int, counts down): so many moves are lost on their way.
         busy_stuck (bool): it says busy for ever.
-        overload (int, counts down): so many moves end half way with an error, and the positions are lost.
-        nak (int, counts down): so many orders are refused.
+        overload (int, counts down): so many moves end half way with an error, which is told once.
+        nak (int, counts down): so many moves are refused.
         power_cycle (bool, once): at the next command it finds itself just switched on, without its address.
     """
 
@@ -102,18 +77,28 @@ class Ml600Simulator(Simulator):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         self._called = False
-        self.error = not bench.options.get("initialised", True)
-        memory = self.world.memory(self.name)
+        self._type = int(bench.options.get("valve", 18))
         names = ("left", "right") if bench.settings.get("right") else ("",)
-        self.sides: dict[str, _Side] = {}
-        for name in names:
-            own = memory.setdefault(name or "only", {"position": 0})
-            volume = microlitres(bench.settings.get("right" if name == "right" else "syringe", 1000))
-            barrel = Barrel(self.world, own, float(bench.options.get("syringe_error", 0.0)))
-            self.sides[name] = _Side(name, barrel, volume / STEPS, own)
+        self.sides = {name: self._made(name, number) for number, name in enumerate(names)}
         self._line: SharedLine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ahead = 0.0
+
+    def _made(self, name: str, number: int) -> Side:
+        options, places = self.bench.options, self.bench.options.get("places") or {}
+        memory = self.world.memory(self.name).setdefault(name or "only", {"position": 0})
+        volume = microlitres(self.bench.settings.get("right" if name == "right" else "syringe", 1000))
+        inlet, outlet = (f"{name}-inlet", name) if name else ("inlet", "outlet")
+        return Side(
+            Barrel(self.world, memory, float(options.get("syringe_error", 0.0))),
+            volume / STEPS,
+            memory,
+            VALVES[self._type][number],
+            str(places.get(inlet) or f"{self.name}/{inlet}"),
+            str(places.get(outlet) or f"{self.name}/{outlet}"),
+            not options.get("initialised", True),
+            lambda: self._counted("overload"),
+        )
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(self) -> dict[str, Any]:
@@ -124,165 +109,155 @@ class Ml600Simulator(Simulator):
             PtyError: the link cannot be made.
         """
         for side in self.sides.values():
-            inlet = self.place(side, "I")
-            if self.world.well(inlet) is None and inlet.startswith(f"{self.name}/"):
-                self.world.fill(inlet, {str(self.bench.options.get("liquid", "LP57")): STOCK})
+            if self.world.well(side.inlet) is None and side.inlet.startswith(f"{self.name}/"):
+                self.world.fill(side.inlet, {str(self.bench.options.get("liquid", "LP57")): STOCK})
         self._line = await SharedLine.join(self.bench, self._hear, b"\r")
         return {"address": self._line.found}
 
     async def stop(self) -> None:
         """Takes it off its line: the plungers stop where they are."""
-        self._halt(list(self.sides.values()))
+        for side in self.sides.values():
+            side.halt(self._now())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._line is not None:
             await self._line.leave(self._hear)
             self._line = None
+        self.world.save()
 
     def step(self, dt: float) -> None:
         """Lets so many seconds pass for the pump, beside the lab's own time."""
         self._ahead += dt
         self._advance()
 
-    def place(self, side: _Side, valve: str) -> str:
-        """The place in the world behind a syringe's inlet (I) or outlet (O)."""
-        inlet, outlet = (f"{side.name}-inlet", side.name) if side.name else ("inlet", "outlet")
-        name = inlet if valve == "I" else outlet
-        return str((self.bench.options.get("places") or {}).get(name) or f"{self.name}/{name}")
-
-    # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def _hear(self, message: bytes) -> None:
-        self._advance()
-        if self.faults.pop("power_cycle", None):
-            self._halt(list(self.sides.values()))
-            self._called, self.error = False, True
-        text = message.decode("ascii", "replace").strip()
-        if text.endswith("1a"):
-            self._called = True
-            self._say(b"1b")
-        elif self._called and text.startswith("a"):
-            if "M" in text and self._counted("unheard"):
-                return
-            said, order = self._command(text[1:])
-            if not (order and said[:1] == ACK and self._counted("reply_lost")):
-                self._say(said)
-
-    def _say(self, data: bytes) -> None:
-        if self._line is not None:
-            self._line.send(data + b"\r", self.faults)
-
-    def _command(self, text: str) -> tuple[bytes, bool]:
-        """What it says, and whether it was an order."""
-        body = text.removesuffix("R")
-        if body == "U":
-            return ACK + FIRMWARE.encode(), False
-        if body == "F":
-            busy = any(side.goes for side in self.sides.values()) or self.faults.get("busy_stuck")
-            return ACK + (b"*" if self.error and not busy else b"N" if busy else b"Y"), False
-        sides = self._meant(body[:1])
-        rest = body[1:] if body[:1] in ("B", "C") and len(body) > 1 else body
-        if sides and rest in ("YQP", "LQP"):
-            side = sides[0]
-            found = side.at(self._now()) if rest == "YQP" else {"I": 1, "O": 2}[side.valve]
-            return ACK + str(found).encode(), False
-        if not sides or not text.endswith("R"):
-            return NAK, False
-        return (ACK if self._order(rest, sides) else NAK), True
-
-    def _meant(self, prefix: str) -> list[_Side]:
-        """The syringes that a command is for; none where there is no such one."""
-        if prefix in ("B", "C"):
-            name = {"B": "left", "C": "right"}[prefix]
-            return [self.sides[name]] if name in self.sides else [self.sides[""]] if prefix == "B" else []
-        return list(self.sides.values())
-
-    def _order(self, text: str, sides: list[_Side]) -> bool:
-        """Whether it takes an order."""
-        if text in ("K", "V"):
-            self._halt(sides)
-            return True
-        if any(side.goes for side in sides) or self._counted("nak"):
-            return False
-        if text == "X":
-            self.error = False
-            for side in self.sides.values():
-                self._send(side, [("valve", 1, VALVE), ("M", 0, HOME * side.position / STEPS + 0.5)])
-            return True
-        match = _ORDER.fullmatch(text)
-        if match is None or self.error or len(sides) != 1 or bool(match["steps"]) != bool(match["move"]):
-            return False
-        return self._go(sides[0], match)
-
-    def _go(self, side: _Side, match: re.Match[str]) -> bool:
-        seconds = int(match["seconds"] or USUAL)
-        steps = int(match["steps"] or 0)
-        target = {"M": steps, "P": side.position + steps, "D": side.position - steps, "": side.position}[match["move"]]
-        if not 0 <= target <= STEPS or not LEAST <= seconds <= MOST:
-            return False
-        goes: list[tuple[str, int, float]] = []
-        if match["valve"]:
-            goes.append(("valve", int(match["valve"] == "O"), 0.0 if match["valve"] == side.valve else VALVE))
-        if match["move"]:
-            goes.append(("M", target, seconds * abs(target - side.position) / STEPS))
-        self._send(side, goes)
-        return True
-
-    # ── motion ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _now(self) -> float:
         return clock.monotonic() + self._ahead
 
-    def _send(self, side: _Side, goes: list[tuple[str, int, float]]) -> None:
-        side.goes, side.began = goes, self._now()
-        self._arm()
-
-    def _arm(self) -> None:
-        ends = [side.began + side.goes[0][2] for side in self.sides.values() if side.goes]
+    def _advance(self) -> None:
+        """Lets all sides come to the present; comes again when something ends."""
+        for side in self.sides.values():
+            side.advance(self._now())
+        self.world.save()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        ends = [side.until for side in self.sides.values() if side.busy]
         if ends:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(ends) - self._now()), self._advance)
-
-    def _advance(self) -> None:
-        """Ends what is over, and begins what comes after it."""
-        for side in self.sides.values():
-            while side.goes and self._now() >= side.began + side.goes[0][2] - _TINY:
-                kind, target, seconds = side.goes.pop(0)
-                side.began += seconds
-                if kind == "valve":
-                    side.valve = "O" if target else "I"
-                elif self._counted("overload"):
-                    self._move_to(side, (side.position + target) // 2)
-                    self.error = True
-                    side.goes.clear()
-                else:
-                    self._move_to(side, target)
-        self._arm()
-
-    def _halt(self, sides: list[_Side]) -> None:
-        """The plungers stop where they are; a valve ends its turn."""
-        for side in sides:
-            if side.goes and side.goes[0][0] == "M":
-                self._move_to(side, side.at(self._now()))
-                side.goes.clear()
-            del side.goes[1:]
-
-    def _move_to(self, side: _Side, target: int) -> None:
-        """The plunger stands there now: what it has displaced went through the valve."""
-        moved = target - side.position
-        if moved > 0:
-            side.barrel.draw(self.place(side, side.valve), moved * side.step_volume)
-        elif moved < 0:
-            side.barrel.give(self.place(side, side.valve), -moved * side.step_volume, clock.now().timestamp())
-        side.memory["position"] = target
-        self.world.save()
 
     def _counted(self, fault: str) -> bool:
         left = int(self.faults.get(fault) or 0)
         if left:
             self.faults[fault] = left - 1
         return left > 0
+
+    # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def _hear(self, message: bytes) -> None:
+        self._advance()
+        if self.faults.pop("power_cycle", None):
+            self._called = False
+            for side in self.sides.values():
+                side.switch_off(self._now())
+        text = message.decode("ascii", "replace").strip()
+        if text.endswith("1a"):
+            self._say(b"1a" if self._called else b"1b")  # who has an address keeps it, and passes the line on
+            self._called = True
+        elif self._called and text.startswith("a"):
+            self._answer(text[1:])
+            self._advance()
+
+    def _answer(self, text: str) -> None:
+        status = _STATUS.fullmatch(text)
+        if status is not None:
+            side = self._side(status[1])
+            self._say(NAK if side is None else ACK + self._told(side)[status[2]]().encode())
+            return
+        moves = re.search(r"[MPD]\d", text) is not None
+        if moves and self._counted("unheard"):
+            return
+        good = not (moves and self._counted("nak")) and self._take(text)
+        if not (good and self._counted("reply_lost")):
+            self._say(ACK if good else NAK)
+
+    def _say(self, data: bytes) -> None:
+        if self._line is not None:
+            self._line.send(data + b"\r", self.faults)
+
+    def _side(self, prefix: str) -> Side | None:
+        """The one that a prefix names; the left one without; None where there is none such."""
+        if prefix == "C":
+            return self.sides.get("right")
+        return self.sides.get("left") or self.sides[""]
+
+    # ── what it tells ────────────────────────────────────────────────────────────────────────────────────────────
+    def _told(self, side: Side) -> dict[str, Callable[[], str]]:
+        sides = list(self.sides.values())
+        busy = bool(self.faults.get("busy_stuck")) or any(one.busy for one in sides)
+        waits, wrong = any(one.waits for one in sides), any(one.errors for one in sides)
+        turns, moves = any(one.turns for one in sides), any(one.busy and not one.turns for one in sides)
+        return {
+            "F": lambda: "*" if busy else "N" if waits else "Y",
+            "Z": lambda: "*" if busy else "NY"[wrong],
+            "G": lambda: "*" if busy else "N",
+            "H": lambda: "*" if busy else "NY"[len(sides) == 1],
+            "U": lambda: FIRMWARE,
+            "E1": lambda: _bits(waits and not busy, moves, turns, False, wrong or any(one.new for one in sides)),
+            "E2": self._errors,
+            "T1": lambda: _bits(*(on for one in sides for on in (one.turns, one.busy and not one.turns))),
+            "YQP": lambda: str(side.at(self._now())),
+            "YQS": lambda: str(USUAL),
+            "LQP": lambda: side.port,
+            "LQA": lambda: str(side.angle),
+            "LQT": lambda: str(self._type),
+        }
+
+    def _errors(self) -> str:
+        """Two characters a side, syringe and valve; what went wrong is told once."""
+        told = ""
+        for side in self.sides.values():
+            told += chr(_ALWAYS | side.errors | NEW * side.new) + chr(_ALWAYS | NEW * side.new)
+            side.errors = 0
+        return told if len(self.sides) == 2 else told + 2 * chr(_ALWAYS | MISSING)
+
+    # ── what it takes ────────────────────────────────────────────────────────────────────────────────────────────
+    def _take(self, text: str) -> bool:
+        """Takes a string of orders, all or none of them; whether it does."""
+        words = list(_WORD.finditer(text))
+        if not words or "".join(word[0] for word in words) != text or not all(map(self._possible, words)):
+            return False
+        meant: list[Side] = []
+        for word in words:
+            if word["side"]:
+                meant = [side for side in [self._side(word["side"])] if side is not None]
+            elif word["run"]:
+                self._execute(word["run"], meant)
+            else:
+                left = [side for side in [self._side("")] if side is not None]
+                for side in meant or (list(self.sides.values()) if word["order"] == "X" else left):
+                    side.take(word["order"][0], int(word["steps"] or 0), float(word["stroke"] or USUAL))
+        return True
+
+    def _possible(self, word: re.Match[str]) -> bool:
+        return (
+            (word["side"] != "C" or "right" in self.sides)
+            and (not word["steps"] or 1 <= int(word["steps"]) <= FARTHEST)
+            and (not word["stroke"] or LEAST <= int(word["stroke"]) <= MOST)
+        )
+
+    def _execute(self, word: str, meant: list[Side]) -> None:
+        """R and $ are for the whole instrument, K and V for the sides that are named."""
+        for side in self.sides.values() if word in "R$" or not meant else meant:
+            if word == "K":
+                side.halt(self._now())
+            elif word == "V":
+                side.clear()
+            else:
+                side.run(self._now(), new=word == "R")
+
+
+def _bits(*on: bool) -> str:
+    return chr(_ALWAYS | sum(bit << place for place, bit in enumerate(on)))
 
 
 SIMULATOR = Ml600Simulator

@@ -62,7 +62,7 @@ async def test_what_is_ordered_is_drawn_in_and_given_on_every_wire(address: str,
     async with pump(address, tmp_path) as (driver, simulator):
         assert (await act(driver, "aspirate", volume="600 µL")).volume == 600
         state = await driver.read_state()
-        assert (state.position, state.valve, state.busy, state.error) == (600, "in", False, False)
+        assert (state.position, state.valve, state.busy, state.error) == (600, "in", False, None)
         simulator.world.put("pump/outlet", Cell(id="c1"))
         assert (await act(driver, "dispense", volume="250 µL")).volume == 250
         assert (await act(driver, "dispense", volume="1.5 mL", rate="400 µL/s")).volume == 1500
@@ -101,7 +101,7 @@ async def test_one_that_is_made_safe_or_cancelled_leaves_the_other_at_work() -> 
 
 async def test_priming_initialises_an_instrument_that_was_just_switched_on() -> None:
     async with pump(initialised=False) as (driver, simulator):
-        with pytest.raises(Fault, match="give it `prime` or `initialise`"):
+        with pytest.raises(Rejected, match="give it `prime` or `initialise`"):
             await act(driver, "aspirate", volume="10 µL")
         assert (await act(driver, "prime")).volume == 1000
         assert given(simulator) == pytest.approx(1000, abs=1)
@@ -163,7 +163,7 @@ async def test_made_safe_in_the_midst_the_rest_is_not_given_and_it_is_known_how_
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("overload", "tells an error"), ("busy_stuck", "still busy"), ("nak", "does not take")]
+    ("fault", "words"), [("overload", "is overloaded"), ("busy_stuck", "still busy"), ("nak", "does not take")]
 )
 async def test_what_keeps_it_from_moving(fault: str, words: str) -> None:
     async with pump() as (driver, simulator):
@@ -185,7 +185,7 @@ async def test_an_instrument_that_lost_its_power_is_called_up_again(tmp_path: Pa
     assert (device.health, device.live("")["position"]) == ("ok", 0.0)
     simulator.faults["power_cycle"] = True
     await asyncio.sleep(120)
-    assert (device.health, device.live("")["error"]) == ("ok", True)
+    assert (device.health, device.live("")["initialised"]) == ("ok", False)
     supervision.cancel()
     await asyncio.gather(supervision, return_exceptions=True)
     await simulator.stop()
