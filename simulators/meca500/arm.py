@@ -103,6 +103,7 @@ class Arm:
         self._block = False  # something was done since the last end of block
         self._agenda = Agenda()
         self._fingers_turn = 0
+        self._motors_on_at = 0.0
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def advance(self, now: float) -> None:
@@ -168,7 +169,13 @@ class Arm:
                 self._tool = self._world = HERE
             self._tell(2000, "Motors activated.")
 
-        self._agenda.put(self.now + (0.01 if self.activated else ACTIVATING), on)
+        self._motors_on_at = self.now + (0.01 if self.activated else ACTIVATING)
+        self._agenda.put(self._motors_on_at, on)
+
+    @property
+    def activating(self) -> bool:
+        """Whether its motors are about to be on: it takes Home by then, and moves no sooner than they are."""
+        return self.now < self._motors_on_at
 
     def deactivate(self) -> None:
         """[2004]; what was queued is lost."""
@@ -187,7 +194,7 @@ class Arm:
             self.homed = True
             self._tell(2002, "Homing done.")
 
-        self._agenda.put(self.now + (0.01 if self.homed else HOMING), done)
+        self._agenda.put(max(self.now, self._motors_on_at) + (0.01 if self.homed else HOMING), done)
 
     def pause(self) -> None:
         """[2042]; the rest of the way waits."""
@@ -232,6 +239,7 @@ class Arm:
         if self.fingers.moving:
             self.fingers.rest(self.fingers.width(self.now))
         self.activated = self.homed = self.error = self.paused = False
+        self._motors_on_at = 0.0
 
     # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────
     def enqueue(self, name: str, values: tuple[float, ...]) -> None:
