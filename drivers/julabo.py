@@ -138,8 +138,8 @@ class Julabo(Thermostat):
         "It never answers an OUT command: setpoint and start are read back.",
         "Remote control must be switched on at its panel.",
         "It forgets its setpoint with the power: a power cut shows as the first setpoint, switched off.",
-        "It speaks in the unit of its display, which must be °C, and is set by its working temperature 1 (Setpoint1), "
-        "which must be the one that is chosen at its panel; neither can be asked on every model.",
+        "It speaks in the unit of its display, which must be °C: not every model tells which it is.",
+        "What is set is its working temperature 1 (Setpoint1), which must be the one that is chosen at its panel.",
     )
     Settings = JulaboSettings
     settings: JulaboSettings
