@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labd import clock
+from simulators._kit.arm_hand import ArmHand
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
@@ -15,7 +16,7 @@ from simulators.faults.knobs import act, of_next, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
-from simulators.meca500.hand import Hand
+from simulators.meca500.kinematics import apart, frame
 
 PORT = 10000
 FIRMWARE = "8.4.3"
@@ -99,7 +100,7 @@ class MecaSimulator(Simulator):
         """
         gripper = self.bench.options.get("gripper") or {}
         self.arm = Arm(
-            Hand(self.bench, self.faults),
+            ArmHand(self.bench, self.faults, frame, apart),
             self.world.memory(self.name),
             self.faults,
             self._say,

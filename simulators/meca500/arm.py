@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulators._kit.agenda import Agenda
+from simulators._kit.arm_hand import ArmHand
 from simulators.meca500 import kinematics
 from simulators.meca500.gripper import WEAKEST_GRIP, Fingers
-from simulators.meca500.hand import Hand
 from simulators.meca500.kinematics import Frame, Joints, OutOfReach, Pose
 
 ACTIVATING = 5.0  # s
@@ -70,7 +70,7 @@ class Arm:
 
     def __init__(
         self,
-        hand: Hand,
+        hand: ArmHand[Frame],
         memory: MutableMapping[str, Any],
         faults: MutableMapping[str, Any],
         say: Callable[[int, str], None],

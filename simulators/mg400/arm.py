@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators._kit.agenda import Agenda
+from simulators._kit.arm_hand import ArmHand
 from simulators.mg400 import kinematics
 from simulators.mg400.feedback import packed
-from simulators.mg400.hand import Hand
 from simulators.mg400.kinematics import Joints, OutOfReach, Pose
 
 ENABLING = 1.5  # s
@@ -60,7 +60,7 @@ class Arm:
 
     def __init__(
         self,
-        hand: Hand,
+        hand: ArmHand[Pose],
         memory: MutableMapping[str, Any],
         faults: MutableMapping[str, Any],
         stamp: Callable[[float], float],
@@ -264,7 +264,7 @@ class Arm:
         if self._job is not job:
             return  # it was halted before
         self._rest_at(kinematics.joints_for(job.target) if job.straight else job.target)
-        if self.hand.hits(self.pose, self._stamp(at)):
+        if self.hand.hits(self.pose, self._stamp(at)) is not None:
             self.fail(COLLISION, at)
             return
         self._go_on(at)
