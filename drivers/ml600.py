@@ -139,7 +139,7 @@ class Ml600(SyringePump):
         "It hears nothing until it was given its address, which it forgets with its power.",
         "`F` speaks for both syringes: while one moves, the other one is at rest when its plunger stands still.",
         "Initialising moves both syringes, and empties them; before it, moves are acknowledged and not made.",
-        "An overload is told once: labd keeps it until the instrument is initialised, and no longer than it lives.",
+        "`E2` tells an overload once: labd keeps it until the instrument is initialised, or labd ends.",
         "Where a right valve of type 20 (dual diluter) stands is not known: the manual has one angle for both ports.",
     )
     Settings = Ml600Settings
@@ -177,6 +177,7 @@ class Ml600(SyringePump):
             firmware = await self._ask("U")
             for unit in self.units:
                 self._valves[unit] = await self._ports(unit)
+            await self._look_back()
         except (OutcomeUnknown, Rejected) as error:
             await self.close()
             raise Unreachable(
@@ -196,6 +197,13 @@ class Ml600(SyringePump):
         if not answer.startswith("1"):
             self._link.dirty = True
             raise OutcomeUnknown("this is no answer to 1a", sent="1a", received=answer)
+
+    async def _look_back(self) -> None:
+        """An overload of before, which `Z` (plungers) and `G` (valves) tell of both sides together."""
+        for request, words in (("Z", "a plunger was overloaded"), ("G", "a valve was overloaded")):
+            if await self._ask(request) == "Y":
+                for unit in self.units:
+                    self._errors.setdefault(unit, words)
 
     async def close(self) -> None:
         await self._link.close()
@@ -382,7 +390,7 @@ class Ml600(SyringePump):
     def _problem(self, unit: str, *, uninitialised: bool, waits: bool) -> DeviceError | None:
         """Why a side takes no order."""
         error = self._errors.get(unit)
-        if error is not None:
+        if error is not None and not uninitialised:
             return Fault(f"{error}: look at the pump, then give it `initialise`, which pushes out what it holds")
         if uninitialised:
             return Rejected(

@@ -21,7 +21,7 @@ WELL, NEW, OVERLOADED = "\x06@@PP", "\x06AAPP", "\x06B@PP"  # one syringe; there
 
 def pump(**told: object) -> Table:
     known = {"F": YES, "U": "\x06NV01.02.A", "E2": WELL, "YQP": "\x069600", "K": "\x06", "V": "\x06"}
-    known |= {"LQT": "\x0618", "LQP": "\x063"}
+    known |= {"LQT": "\x0618", "LQP": "\x063", "Z": "\x06N", "G": "\x06N"}
     return Table("\r", {"1a": "1b", **{f"a{one}": answer for one, answer in (known | told).items()}}, out="\r")
 
 
@@ -59,7 +59,7 @@ async def test_connecting_gives_the_address_twice_and_moves_nothing() -> None:
     peer = pump()
     peer.say("\x06garbage")
     async with connected(peer):
-        assert peer.heard == ["1a", "1a", "aU", "aLQT"]
+        assert peer.heard == ["1a", "1a", "aU", "aLQT", "aZ", "aG"]
 
 
 @pytest.mark.parametrize("told", [None, "S S 100.00 g"])
@@ -109,6 +109,12 @@ async def test_an_overload_that_is_told_once_is_kept_until_it_was_initialised() 
         await driver.initialise(Call("a2"))
         state = await driver.read_state()
         assert state.error is None
+
+
+async def test_an_overload_of_an_earlier_life_is_told_at_the_first_order() -> None:
+    async with connected(pump(Z="\x06Y")) as driver:
+        with pytest.raises(Fault, match="a plunger was overloaded: look at the pump"):
+            await driver.dispense(Call("a1"), 100.0)
 
 
 async def test_busy_is_no_error_and_orders_that_wait_are_not_taken_for_work() -> None:
