@@ -20,9 +20,8 @@ import asyncio
 import contextlib
 from typing import Annotated
 
-from pydantic import field_validator, model_validator
-
-from labd.io.address import Line, StreamAddress
+from drivers.ml600.settings import FACTORY, STEPS, Ml600Settings
+from labd.io.address import StreamAddress
 from labd.io.arrival import Orders
 from labd.sdk import (
     About,
@@ -34,7 +33,6 @@ from labd.sdk import (
     FlowRate,
     OutcomeUnknown,
     Rejected,
-    Settings,
     Setup,
     Unreachable,
     Volume,
@@ -46,24 +44,17 @@ from labd.sdk.roles import PumpResult, PumpSignals
 from labd.sdk.strokes import Stroke, Strokes, Syringe
 from labd.sdk.syringes import SPARE, Look, SyringePump
 
-FACTORY = Line(9600, bytesize=7, parity="O")
 ANSWER_LIMIT = 1.0  # s; answers come within 50 ms
 ACK, NAK = "\x06", "\x15"
 END = b"\r"
-STEPS = 48_000
-FASTEST, SLOWEST = 2, 3692  # s for a full stroke
-USUAL = 10  # s for a full stroke
 HOME_LIMIT = 90.0  # s
 STILL = 1.5  # s; a plunger that has not moved for so long rests, and no valve turns for so long
 DONE, WAITS, BUSY = "Y", "N", "*"
 _PREFIX = {"": "", "left": "B", "right": "C"}
 _SAME = {11: ("1", "7"), 12: ("1", "6"), 13: ("1", "4"), 14: ("1", "4"), **dict.fromkeys((15, 16, 17), ("1", "3"))}
 _LEFT = {**_SAME, 18: ("1", "3"), 19: ("1", "2"), 20: ("1", "2")}
-_RIGHT = {
-    **_SAME,
-    18: ("2", "1"),
-    19: ("2", "1"),
-}  # the manual's angles for the right valve of type 20 do not part them
+# the manual's angles for the right valve of type 20 do not part input and output
+_RIGHT = {**_SAME, 18: ("2", "1"), 19: ("2", "1")}
 """What `LQP` says at the input and at the output, by the type of valve (`LQT`)."""
 
 _UNINITIALISED = 0x01
@@ -72,55 +63,6 @@ _VALVE = {0x02: "its valve could not initialise", 0x04: "its valve is overloaded
 
 Amount = Annotated[Volume, Bounds(min=0.001)]
 Rate = Annotated[FlowRate, Bounds(min=0.001)] | None
-Capacity = Annotated[Volume, Bounds(min=10, max=50_000)]
-
-
-class Ml600Settings(Settings):
-    """Where the instrument is, and which syringes are on it.
-
-    Args:
-        address: `/dev/serial/by-id/…`, `serial:///dev/…?baudrate=9600&bytesize=7&parity=O` or `tcp://host:port`; the
-            factory's line is 9600 7O1.
-        syringe: what the syringe holds, or the left one of two.
-        right: what the right one holds; left out: there is one syringe. With it the units are `left` and `right`.
-        rate: unless an action says otherwise; left out: a full stroke in 10 s.
-    """
-
-    address: str
-    syringe: Capacity
-    right: Capacity | None = None
-    rate: Annotated[FlowRate, Bounds(min=0.001)] | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _address(cls, text: str) -> str:
-        StreamAddress.parse(text, FACTORY)
-        return text
-
-    @model_validator(mode="after")
-    def _can_be_done(self) -> Ml600Settings:
-        try:
-            for unit in ("left", "right") if self.right else ("",):
-                self.seconds(unit, None)
-        except Rejected as error:
-            raise ValueError(f"rate: {error.message}") from error
-        return self
-
-    def drive(self, unit: str) -> Syringe:
-        """A syringe with the steps of its drive."""
-        return Syringe(self.right if unit == "right" and self.right else self.syringe, STEPS)
-
-    def seconds(self, unit: str, rate: float | None) -> int:
-        """A rate (µL/s), or the setting's, as seconds of a full stroke. Raises Rejected: it cannot do it."""
-        rate = self.rate if rate is None else rate
-        if rate is None:
-            return USUAL
-        capacity = self.drive(unit).capacity
-        seconds = round(capacity / rate)
-        if not FASTEST <= seconds <= SLOWEST:
-            least, most = capacity / SLOWEST, capacity / FASTEST
-            raise Rejected(f"{rate:g} µL/s: with this syringe the pump does {least:.3g} to {most:.3g} µL/s")
-        return seconds
 
 
 class Ml600Signals(PumpSignals):
