@@ -21,6 +21,7 @@ Link = StreamLink | HttpLink | ModbusLink
 
 LONGEST = 24 * 3600.0  # s of one recording
 MOST = 32 * 1024 * 1024  # characters of one; then it ends by itself
+_WATCH = "recording"
 DEEP = 4  # objects within objects that are looked through for a driver's links
 
 _NAMED = re.compile(
@@ -123,6 +124,7 @@ class Recording:
         self._tracks = [_Track(link) for link in links]
         for track in self._tracks:
             track.link.tap = partial(self._note, track)
+        device.watch(_WATCH, on=True)  # an idle device is read seldom, and there would be little to see
         self._timer = asyncio.get_running_loop().call_later(clock.of_machine(seconds), self.stop)
 
     @property
@@ -149,6 +151,7 @@ class Recording:
     def stop(self) -> None:
         """Ends it. Harmless when ended."""
         self._timer.cancel()
+        self.device.watch(_WATCH, on=False)
         for track in self._tracks:
             track.link.tap = None
 
