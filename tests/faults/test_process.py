@@ -120,7 +120,7 @@ async def test_the_lines_that_it_prints_for_modbus_work_and_so_do_faults(site: S
             assert status != 0
             assert "timed out" in told
             status, told = await run(*SIM, "clear", name, "--lab", site.lab)
-            assert (status, told) == (0, "1 ended\n")
+            assert (status, told) == (0, "1 fault ended\n")
             assert (await run(*command))[0] == 0
 
 
@@ -149,10 +149,13 @@ async def test_pyserial_weighs_and_a_technician_lets_it_overload(site: Site) -> 
     async with simulated(site):
         assert (await asyncio.to_thread(weighed, site.folder / "scale")).endswith(b"g\r\n")
         status, told = await run(*SIM, "fault", "scale", "overload", "for=1 h", "--lab", site.lab)
-        assert (status, told.startswith("overload is number 1: on, for 3600.0")) == (0, True), told
+        assert (status, told.startswith("overload is number 1: on, for 3600 s, so far once")) == (0, True), told
         assert await asyncio.to_thread(weighed, site.folder / "scale") == b"S +\r\n"
         _, told = await run(*SIM, "devices", "--lab", site.lab)
         assert "  1  overload: on" in told
+        assert f"scale: MtSicsSimulator at {site.folder / 'scale'}" in told
+        _, told = await run(*SIM, "fault", "scale", "drift", "rate=5 mg/h", "after=3 requests", "--lab", site.lab)
+        assert told == "drift is number 2: waiting, rate 0.005 g/h, after 3 requests, so far never\n"
         assert "scale: overload begins" in (await run(*SIM, "story", "--lab", site.lab))[1]
         status, told = await run(*SIM, "power-cycle", "scale", "--off", "100 ms", "--lab", site.lab)
         assert (status, told) == (0, "scale is off, and will be on again\n")
