@@ -12,10 +12,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import serial
+
+from simulators._kit.process import table
 
 SIM = [sys.executable, "-m", "simulators._kit.host"]
 LAB = """\
@@ -194,3 +197,16 @@ async def test_a_port_that_is_taken_is_named_with_its_mend(site: Site) -> None:
     site.lab.write_text(site.lab.read_text().replace(f"127.0.0.1:{site.press}", "192.0.2.7:1502"))
     status, told = await run(*SIM, site.lab)
     assert (status, "is no address of this machine; write 127.0.0.1" in told) == (2, True)
+
+
+def test_an_address_is_told_where_a_daemon_of_the_same_lab_would_not_find_it(tmp_path: Path) -> None:
+    said = {"near": "ports/near", "far": "127.0.0.1:0", "line": "serial://ports/line?baudrate=9600"}
+    found = {
+        "near": f"{tmp_path}/ports/near",
+        "far": "127.0.0.1:4711",
+        "line": f"serial://{tmp_path}/ports/line?baudrate=9600",
+    }
+    lab = {"devices": {name: {"settings": {"address": address}} for name, address in said.items()}}
+    simulators: dict[str, Any] = dict.fromkeys(said, SimpleNamespace(BY_HAND={}))
+    told = table(simulators, {name: {"address": address} for name, address in found.items()}, lab, tmp_path)
+    assert told[3:] == ["far: lab.yaml says address '127.0.0.1:0': a daemon needs '127.0.0.1:4711' there"]
