@@ -10,8 +10,8 @@ from labd.lab.simulated import ports_beside
 
 def lab(tmp_path: Path, simulator: bool = True, **settings: str) -> LabConfig:
     device = {"driver": "toy", "settings": settings, **({"simulator": {}} if simulator else {})}
-    config = LabConfig.model_validate({"labd": 1, "lab": "bench", "store": "store", "devices": {"toy": device}})
-    return config.model_copy(update={"base": tmp_path})
+    store = str(tmp_path / "store")
+    return LabConfig.model_validate({"labd": 1, "lab": "bench", "store": store, "devices": {"toy": device}})
 
 
 @pytest.mark.parametrize(
