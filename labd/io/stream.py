@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from typing import Literal, Protocol, Self
+from collections.abc import AsyncIterator
+from typing import Protocol, Self
 
 from labd import clock
 from labd.io.errors import LinkLost, failure
+from labd.io.tap import Tapped
 from labd.sdk import DeviceError, Unreachable
-
-Direction = Literal["out", "in"]
-Tap = Callable[[Direction, bytes], None]
 
 _NO_LIMIT = contextlib.nullcontext()
 
@@ -44,7 +42,7 @@ def _taken(writer: Writer) -> bool:
     return isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size() == 0
 
 
-class StreamLink(ABC):
+class StreamLink(Tapped, ABC):
     """A stream of bytes to one device. Does not connect by itself: `open()` does.
 
     Args:
@@ -69,7 +67,6 @@ class StreamLink(ABC):
     ) -> None:
         self.address = address
         self.dirty = False
-        self.tap: Tap | None = None
         self._late = late
         self._open_timeout = open_timeout
         self._write_timeout = write_timeout
@@ -252,10 +249,6 @@ class StreamLink(ABC):
             cause = self._reader.exception()
             raise LinkLost(f"{self.address}: the link is lost: {cause or 'the other side closed it'}")
         return self._reader
-
-    def _note(self, direction: Direction, data: bytes) -> None:
-        if self.tap is not None:
-            self.tap(direction, data)
 
     # ── exchanges ────────────────────────────────────────────────────────────────────────────────────────────────
     @contextlib.asynccontextmanager
