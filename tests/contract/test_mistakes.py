@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,21 @@ def test_a_simulator_that_does_not_show_what_was_done_is_told(
     (tmp_path / "bench").mkdir()
     with pytest.raises(AssertionError, match="shows nowhere"):
         check.hold(toy, tmp_path / "bench")
+
+
+@pytest.mark.parametrize("problem", [None, "no recording is played"])
+def test_a_recording_that_nobody_plays_earns_no_grade(
+    problem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"graded{next(_NUMBERS)}"
+    written = new_driver(name, "tcp", "pump", tmp_path)
+    driver, _, _, transcript, *_ = written.files
+    driver.write_text(driver.read_text().replace('Quality("simulated")', 'Quality("recorded")'))
+    first, *rest = transcript.read_text().splitlines()
+    origin = {**json.loads(first), "recorded": True, "version": "1.0", **({"calls": []} if problem else {})}
+    transcript.write_text("\n".join([json.dumps(origin), *rest]))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    toy = subject(written.reference, f"labd_{name}.simulator:SIMULATOR", tmp_path / "tests" / "transcripts")
+    (check,) = (one for one in CHECKS if one.name == "its_quality_is_as_it_says")
+    with pytest.raises(AssertionError, match=problem) if problem else nullcontext():
+        check.hold(toy, tmp_path)
