@@ -112,9 +112,8 @@ class Recording:
         self._tracks = [_Track(link) for link in links]
         for track in self._tracks:
             track.link.tap = partial(self._note, track)
-        device.watch(
-            _WATCH, on=True, look=self._follow
-        )  # an idle device is read seldom, and there would be little to see
+        # an idle device is read seldom, and there would be little to see
+        device.watch(_WATCH, on=True, look=self._follow)
         self._timer = asyncio.get_running_loop().call_later(clock.of_machine(seconds), self.stop)
 
     @property
