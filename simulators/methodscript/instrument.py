@@ -10,7 +10,7 @@ from typing import Any
 from labd import clock
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
-from simulators._kit.trial import Trial
+from simulators._kit.trial import Trial, charge_at
 from simulators._kit.world import LID, Cell, World
 from simulators.faults.knobs import switch
 from simulators.methodscript import errors
@@ -49,6 +49,7 @@ _TRIAL = Trial(
         ),
         ("cell_off", {}),
     ),
+    effect=charge_at("stat1/cell"),
 )
 
 
