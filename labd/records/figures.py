@@ -53,7 +53,7 @@ class Figure:
     Args:
         value: the number.
         unit: as the table above says.
-        std: a standard deviation, as far as the rows themselves tell one. The instrument's error is not in it, nor by how
+        std: a standard deviation, as far as the rows tell one. The instrument's error is not in it, nor by how
             much cells that are made alike differ: it is no noise for an optimiser.
         source: the action that it comes from.
     """
