@@ -244,12 +244,12 @@ class _Seen:
             self._cycle(found, source, cycle)
 
     def _cycle(self, found: Figures, source: str, cycle: Mapping[str, Any]) -> None:
-        std = None if cycle["uncertainty"] is None else cycle["uncertainty"] / math.sqrt(3)  # evenly spread
+        taken, given = (_spread(cycle[name]) for name in ("discharge_error", "charge_error"))
         first = found.get("capacity_1")
         retention = 100 * cycle["discharge"] / first.value if first and first.value else None
         values = (
-            ("capacity", cycle["discharge"], "mAh", std),
-            ("charge", cycle["charge"], "mAh", std),
+            ("capacity", cycle["discharge"], "mAh", taken),
+            ("charge", cycle["charge"], "mAh", given),
             ("ce", cycle["efficiency"], "%", None),
             ("energy", cycle["discharge_energy"], "mWh", None),
             ("energy_efficiency", cycle["energy_efficiency"], "%", None),
@@ -290,3 +290,8 @@ class _Seen:
         if not self.spectra:
             for name in ("r_ohmic", "r_polarisation", "conductivity"):
                 found.lacks(name, "no impedance was measured")
+
+
+def _spread(error: float | None) -> float | None:
+    """The standard deviation of what lies anywhere within an error."""
+    return None if error is None else error / math.sqrt(3)

@@ -80,7 +80,7 @@ def test_values_that_nobody_could_tell_are_left_out() -> None:
 
 def test_current_of_few_decimals_is_told_as_uncertain() -> None:
     (one,) = of(cycled([(2.0, 1.8)]))  # 1 mA with three decimals: ± 0.5 mA
-    assert one.uncertainty == pytest.approx(1.0)
+    assert (one.charge_error, one.discharge_error) == pytest.approx((1.0, 0.9))
 
 
 def test_a_time_that_goes_back_is_refused_with_its_row() -> None:
