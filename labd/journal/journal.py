@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -52,6 +53,7 @@ class _Work:
     keep: Mapping[str, str | None] = field(default_factory=dict)
     refill: bool = False
     done: asyncio.Future[list[Event]] | None = None
+    then: Callable[[], None] | None = None
 
 
 class Journal:
@@ -116,13 +118,17 @@ class Journal:
         self._submit(_Work([_told(event) for event in events], keep=kept, done=done))
         return await done
 
-    def post(self, event: NewEvent) -> None:
+    def post(self, event: NewEvent, then: Callable[[], None] | None = None) -> None:
         """Queues an event; it is durable with the next commit. Events keep the order in which they were handed in.
+
+        Args:
+            event: what happened.
+            then: called in the loop once it is durable, before anybody else is told; never where it is not written.
 
         Raises:
             JournalError: the journal is broken or closed.
         """
-        self._submit(_Work([_told(event)]))
+        self._submit(_Work([_told(event)], then=then))
 
     def keep(self, name: str, value: Mapping[str, Any] | None) -> None:
         """Keeps a value under a name in place of the one before (None: keeps none any more).
@@ -349,6 +355,8 @@ class Journal:
                     work.done.set_exception(JournalError(str(broken)))
         else:
             for work, written in zip(drained, results, strict=True):
+                if work.then is not None:
+                    self._call(work.then)
                 if work.done is not None and not work.done.done():
                     work.done.set_result(written)
             self._tell([event for written in results for event in written])
@@ -359,11 +367,14 @@ class Journal:
         if not events:
             return
         for listener in tuple(self._listeners):
-            try:
-                listener(events)
-            except Exception as error:  # noqa: BLE001 - one listener's error must not keep the others from hearing
-                told = {"message": f"a listener of the journal failed: {listener!r}", "exception": error}
-                self._loop.call_exception_handler(told)
+            self._call(partial(listener, events))
+
+    def _call(self, listener: Callable[[], None]) -> None:
+        try:
+            listener()
+        except Exception as error:  # noqa: BLE001 - one listener's error must not keep the others from hearing
+            told = {"message": f"a listener of the journal failed: {listener!r}", "exception": error}
+            self._loop.call_exception_handler(told)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def events(

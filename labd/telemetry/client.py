@@ -201,6 +201,10 @@ class _Client(aiomqtt.Client):
         self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
         return written.future
 
+    def flush(self) -> None:
+        if self._client.socket() is not None:
+            self._write()
+
     def _is_too_large(self, message: Message) -> bool:
         """A broker ends the connection over what is larger than it has said that it takes."""
         return self.largest is not None and size_of(message, v5=self._v5) > self.largest

@@ -212,7 +212,7 @@ class Commands:
         self._memory.keep(known)
         self._journal.post(self._event("command.taken", known, verb=asked.verb, arguments=_brief(given)))
         accepted = _reply(known, "accepted")
-        tell = partial(self._keep, known, accepted)
+        tell = partial(self._keep, known, accepted, asked)
         try:
             taken = await begin(Given(self._engine, self._group, known.user, asked.verb, tell), arguments)
         except REFUSALS as error:
@@ -225,11 +225,13 @@ class Commands:
             state = "failed" if known.replies else "rejected"
             await self._reply(known, asked, state, f"labd failed: {error!r}; its log says where")
             return None
-        done = [_reply(known, "done", None, taken.result)] if isinstance(taken, Over) else []
-        kept = [] if known.replies else [accepted]  # else it is durable with what was done
-        await self._answer(known, *kept, *done)
-        for reply in (accepted, *done):
+        told = [] if known.replies else [accepted]  # else it was durable, and told, with what was done
+        if isinstance(taken, Over):
+            told.append(_reply(known, "done", None, taken.result))
+        await self._answer(known, *told)
+        for reply in told:
             self._send(reply, asked)
+        self._replies.leave()
         return None if isinstance(taken, Over) else taken
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,11 +268,18 @@ class Commands:
             await self._journal.append(*(self._answered(known, reply) for reply in replies))
         known.durable = len(known.replies)
 
-    def _keep(self, known: Known, reply: payloads.Reply) -> None:
-        """Keeps an answer; it is durable with whatever is next."""
+    def _keep(self, known: Known, reply: payloads.Reply, asked: Asked) -> None:
+        """Keeps an answer; it is durable with whatever is next, and sent in that moment."""
         known.replies = [*known.replies, reply.model_dump(mode="json")]
+        durable = len(known.replies)
+
+        def tell() -> None:
+            known.durable = durable
+            self._send(reply, asked)
+            self._replies.leave()
+
         self._memory.keep(known)
-        self._journal.post(self._answered(known, reply))
+        self._journal.post(self._answered(known, reply), tell)
 
     def _answered(self, known: Known, reply: payloads.Reply) -> NewEvent:
         return self._event("command.answered", known, state=reply.state, reason=reply.reason)
