@@ -141,11 +141,11 @@ class Telemetry:
     def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
         for read in reads:
             try:
-                payload = signals.encode(read, self._boot_id)
-            except ValueError:  # the others go on without this one
+                topic, payload = self._topics.device_signal(read.device), signals.encode(read, self._boot_id)
+            except (TopicError, ValueError):  # the others go on without this one
                 log.exception("cannot be told over MQTT", happening=read)
             else:
-                yield Message(self._topics.device_signal(read.device), payload, qos=0)
+                yield Message(topic, payload, qos=0)
 
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():
