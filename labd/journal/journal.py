@@ -26,6 +26,7 @@ from labd import clock
 from labd.journal import schema
 from labd.journal.ballast import Ballast, is_full
 from labd.journal.events import Event, JournalError, NewEvent, chain, encode
+from labd.journal.folding import Folding
 from labd.journal.opening import JournalFile, open_journal
 from labd.journal.verify import walk
 from labd.journal.waiting import Rows
@@ -63,6 +64,7 @@ class Journal:
         self.path = path
         self._file = file
         self._connection = file.writer
+        self._folding = Folding(file.writer)
         self._seq, self._hash = file.last
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._loop = asyncio.get_running_loop()
@@ -288,7 +290,7 @@ class Journal:
     def _drain(self) -> tuple[list[_Work], bool]:
         """All that waits, at least one; and whether the end was asked for."""
         drained: list[_Work] = []
-        works = self._queue.get()
+        works = self._folding.next_of(self._queue)
         while works is not None:
             drained += works
             try:
@@ -337,6 +339,7 @@ class Journal:
                 connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", now)
                 gone = [(name,) for name, value in kept.items() if value is None]
                 connection.executemany("DELETE FROM kept WHERE name = ?", gone)
+            self._folding.wrote(len(rows) + len(kept))
         self._seq, self._hash = seq, last
         return results
 
