@@ -103,12 +103,15 @@ class Journal:
         return cls(path, await asyncio.to_thread(open_journal, path, ballast))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def append(self, *events: NewEvent, forget: str | None = None) -> list[Event]:
+    async def append(
+        self, *events: NewEvent, forget: str | None = None, then: Callable[[], None] | None = None
+    ) -> list[Event]:
         """Writes events, all or none, and returns when they are durable. A cancelled waiter's events are written.
 
         Args:
             events: what happened.
             forget: the name of what is not kept any more from then on.
+            then: as of `post`.
 
         Raises:
             JournalError: they could not be written; nothing is taken from then on.
@@ -117,7 +120,7 @@ class Journal:
             return []
         done: asyncio.Future[list[Event]] = self._loop.create_future()
         kept = {forget: None} if forget is not None else {}
-        self._submit(_Work([_told(event) for event in events], keep=kept, done=done))
+        self._submit(_Work([_told(event) for event in events], keep=kept, done=done, then=then))
         return await done
 
     def post(self, event: NewEvent, then: Callable[[], None] | None = None) -> None:
