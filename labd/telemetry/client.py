@@ -310,7 +310,7 @@ class _Client(aiomqtt.Client):
         """Paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
         if threading.get_ident() != self._home:
             self._loop.call_soon_threadsafe(self._write)
-        elif self._ack_wait and all(packet["command"] == MessageType.PUBACK for packet in client._out_packet):  # noqa: SLF001
+        elif self._ack_wait and {packet["command"] for packet in client._out_packet} == {MessageType.PUBACK}:  # noqa: SLF001
             # An acknowledgement can leave with the answer: by itself it would be a call of the system before that.
             client._registered_write = False  # noqa: SLF001 - paho calls this again for what comes next
             if self._acks is None:
