@@ -73,9 +73,9 @@ def test_a_real_cells_capacities_agree_with_its_cyclers_own(runner: CliRunner) -
     first, second = told["cycles"]
     assert (first["cycle"]["begins"], second["cycle"]["complete"]) == ("discharge", False)
     for counted in (first, second):  # the file tells its current to 0.1 mA, half of what flows
-        uncertainty = counted["cycle"]["uncertainty"]
-        assert counted["cycle"]["discharge"] == pytest.approx(counted["discharged"], abs=uncertainty)
-        assert counted["cycle"]["charge"] == pytest.approx(counted["charged"], abs=uncertainty)
+        cycle = counted["cycle"]
+        assert cycle["discharge"] == pytest.approx(counted["discharged"], abs=cycle["discharge_error"])
+        assert cycle["charge"] == pytest.approx(counted["charged"], abs=cycle["charge_error"])
 
 
 def test_results_of_a_run_are_told_with_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

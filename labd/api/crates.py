@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from labd.api.errors import RefusedError
 from labd.api.results import meant
+from labd.campaign.crating import belongs
+from labd.campaign.engine import Campaigns
+from labd.lab.bus import RunState
 from labd.records import Analyst
 from labd.records.crate import write
 from labd.records.crate.gathering import gather
@@ -21,7 +24,7 @@ from labd.run.engine import Engine
 class CrateRequest(BaseModel):
     """Writes a crate on the daemon's machine; `to` is a folder, or a file that ends in `.zip`.
 
-    `what` is a run, a batch, or a sample with all of its runs. The
+    `what` is a run, a batch, a campaign, or a sample with all of its runs. The
     default of `to` is `exports/<what>.crate.zip` of the daemon's store. `licence` is that of the data, an address or
     a text.
     """
@@ -41,7 +44,7 @@ class CrateModel(BaseModel):
     runs: list[str]
 
 
-def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst) -> None:
+def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Campaigns | None = None) -> None:
     """Adds the routes."""
 
     @api.post("/crates")
@@ -53,16 +56,22 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst) -> None:
         to = request.to or directory / "exports" / f"{request.what}.crate.zip"
         if not to.is_absolute():
             raise RefusedError(422, "invalid_request", f"to: {to} is not absolute")
-        found = await meant(engine, request.what)
         every = await engine.states()
-        runs = [state for state in every if state.run in found.runs]
         more: dict[str, Any] = {"every": every, "licence": request.licence}
+        kind, runs = "campaign", list[RunState]()
+        campaign = next((one for one in campaigns.all() if one.id == request.what), None) if campaigns else None
+        if campaign is not None:
+            own = await belongs(campaign.record, every, engine.journal)
+            runs, more = own.runs, more | {"files": own.files, "seqs": own.seqs}
+        else:
+            found = await meant(engine, request.what)
+            kind, runs = found.kind, [state for state in every if state.run in found.runs]
         with tempfile.TemporaryDirectory(prefix="crate.", dir=directory) as folder:
             stores = engine.journal, engine.signals, analyst, Path(folder)
-            contents = await gather(request.what, found.kind, runs, engine.lab, *stores, **more)
+            contents = await gather(request.what, kind, runs, engine.lab, *stores, **more)
             try:
                 await asyncio.to_thread(write, contents, to)
             except OSError as error:
                 said = f"{to} cannot be written: {error.strerror}; name another, or none for the daemon's own"
                 raise RefusedError(409, "refused", said) from error
-        return CrateModel(path=to, kind=found.kind, runs=[state.run for state in runs])
+        return CrateModel(path=to, kind=kind, runs=[state.run for state in runs])

@@ -20,6 +20,7 @@ from labd.lab.samples import SampleError, UnknownSampleError
 from labd.protocol import InputErrors
 from labd.records import ExportError
 from labd.records.crate import CrateError
+from labd.records.drawing import PlotError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.orders import OrderRefusedError
@@ -57,6 +58,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),
     CrateError: (409, "refused"),
+    PlotError: (409, "refused"),
     UnknownNameError: (404, "unknown_name"),
     GuardError: (409, "refused"),
     OrderRefusedError: (422, "invalid_order"),

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 @crate_app.command("write")
 def write_crate(
-    what: Annotated[str, typer.Argument(metavar="RUN|BATCH|SAMPLE", help="Of which run, batch or sample.")],
+    what: Annotated[str, typer.Argument(metavar="RUN|BATCH|CAMPAIGN|SAMPLE", help="Of what.")],
     *,
     to: Annotated[
         Path | None,
@@ -50,7 +50,7 @@ def write_crate(
     lab: Lab = None,
     as_json: Json = False,
 ) -> None:
-    """Write a crate: protocol, parameters, devices, lots, journal and data of a run, a batch or a sample."""
+    """Write a crate: all that is known of a run, a batch, a campaign or a sample."""
     send(Client(socket, lab), what, to, licence, as_json=as_json)
 
 

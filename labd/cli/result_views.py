@@ -94,9 +94,8 @@ def show_foreign(file: Path, found: Foreign) -> None:
     table = table_of(*heads, "")
     for one in found.cycles:
         cycle = one.cycle
-        spread = _told(cycle.uncertainty, 2)
-        charge = (f"{cycle.charge:.4f}", spread if cycle.charge else "", _told(one.charged, 4))
-        discharge = (f"{cycle.discharge:.4f}", spread if cycle.discharge else "", _told(one.discharged, 4))
+        charge = (f"{cycle.charge:.4f}", _told(cycle.charge_error, 2), _told(one.charged, 4))
+        discharge = (f"{cycle.discharge:.4f}", _told(cycle.discharge_error, 2), _told(one.discharged, 4))
         note = Text("" if cycle.complete else "not completed", style="yellow")
         table.add_row(
             str(cycle.number), *charge, *discharge, _told(cycle.efficiency, 2), f"{cycle.discharge_energy:.4f}", note

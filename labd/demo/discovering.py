@@ -16,6 +16,7 @@ from rich.table import Table
 
 from labd import clock
 from labd.campaign.campaign import Campaign
+from labd.campaign.crating import belongs
 from labd.campaign.outlook import Outlook
 from labd.campaign.shipped import find_campaign
 from labd.campaign.state import Experiment
@@ -27,8 +28,7 @@ from labd.lab.bus import CampaignState, Happening
 from labd.lab.config import load_lab
 from labd.records import Analyst
 from labd.records.crate import write
-from labd.records.crate.gathering import gather as gather_crate
-from labd.records.report import gather, page
+from labd.records.crate.gathering import PAGE, gather
 from labd.run.shipped import find_protocol
 
 CAMPAIGN, PROTOCOL = "cr2032_electrolyte", "mix_and_form_cr2032"
@@ -191,28 +191,25 @@ async def _written(daemon: Daemon, campaign: Campaign, directory: Path) -> list[
     """The report and the crate."""
     record = campaign.record
     every = await daemon.engine.states()
-    own = {one.run for one in record.all if one.run is not None}
-    runs = [state for state in every if state.run in own]
+    found = await belongs(record, every, daemon.journal)
     analyst = Analyst(daemon.signals)
-    read = await gather([state.run for state in runs], daemon.journal, daemon.signals, analyst)
-    about = {"lab": daemon.config.lab, "at": clock.stamp(), "waiting": ()}
-    report = directory / "report.html"
-    text = await asyncio.to_thread(page, record.id, "campaign", read, about)
-    await asyncio.to_thread(report.write_text, text, "utf-8")
     stores = daemon.journal, daemon.signals, analyst
     crate = directory / f"{record.id}.crate.zip"
     with tempfile.TemporaryDirectory(prefix="crate.", dir=directory) as folder:
-        contents = await gather_crate(
+        contents = await gather(
             record.id,
             "campaign",
-            runs,
+            found.runs,
             daemon.lab,
             *stores,
             Path(folder),
             every=every,
-            files={f"campaign/{record.name}.yaml": str(record.data["source"])},
+            files=found.files,
+            seqs=found.seqs,
         )
         await asyncio.to_thread(write, contents, crate)
+        report = directory / PAGE
+        await asyncio.to_thread(Path(folder, PAGE).replace, report)
     return [report, crate]
 
 
@@ -241,8 +238,8 @@ def tell(found: Discovered, campaign: Campaign, directory: Path, console: Consol
     if found.chance is not None:
         chance, saved = found.chance, max(0.0, found.chance.median - found.until)
         console.print(
-            f"found after {found.until} cells; one mixture in {1 / chance.share:.0f} is really as good, and blind choice "
-            f"takes {chance.median:.0f} cells to meet one (median): {saved:.0f} cells saved",
+            f"found after {found.until} cells; one mixture in {1 / chance.share:.0f} is really as good, and blind "
+            f"choice takes {chance.median:.0f} cells to meet one (median): {saved:.0f} cells saved",
             soft_wrap=True,
         )
     console.print("\nWhere everything lies:")

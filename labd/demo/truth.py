@@ -15,16 +15,18 @@ from labd.campaign.problem import Observation, Point
 from simulators.cells.virtual import outcome
 
 STOCKS = {"rich": "2M LiPF6 in EC:EMC 3:7", "lp30": "LP30", "thin": "DMC", "coat": "10% VC in EMC"}
-DRAWS = 400
+CYCLES = 15
+DRAWS = 200
 
 
 def truth(point: Point) -> dict[str, float]:
     """The objectives of the demo's campaign at a point, of a cell without luck, in %."""
     mixed = {STOCKS[name]: float(share) for name, share in point.items() if float(share) > 0}
-    figures = outcome(mixed, cycles=2, rate=1.0, hold=False)
-    if "ce_2" not in figures:
+    figures = outcome(mixed, cycles=CYCLES, rate=1.0, hold=False)
+    if f"ce_{CYCLES}" not in figures:
         return {}
-    return {"lasts": 100.0 * figures["ce_2"], "conducts": 100.0 * figures["energy_efficiency_2"]}
+    names = {"lasts": "ce", "conducts": "energy_efficiency"}
+    return {name: 100.0 * figures[f"{figure}_{CYCLES}"] for name, figure in names.items()}
 
 
 def worth(plan: Plan, point: Point) -> float:

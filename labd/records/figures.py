@@ -17,7 +17,8 @@
 | `dose`, `peak_force`, `electrolyte_to_crimp` | µL, kN, s | as in the table of cells |
 | `STATE.RESULT` | its own | what an action gave in a state, `form.capacity`; of a list `form.capacities_1` and so on |
 
-Cycles count on over all `cycle` actions of a run, each from its own rows. A figure that could not be measured is not
+Cycles count on over all `cycle` actions of a run, each from its own rows; where a run has none, steps of
+`constant_current` and `constant_voltage` are cycles, all rows as one test. A figure that could not be measured is not
 there, and never zero: `why` says what kept it. A cycle that was broken off gives none, nor does a spectrum that breaks
 Kramers and Kronig.
 """
@@ -32,7 +33,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labd.journal import Analysis, Event, SeriesInfo, SignalStore
+from labd.records.analysis import analyse
 from labd.records.analyst import Analyst
+from labd.records.joined import stepped
 from labd.records.record import run_record
 from labd.records.results import cell_rows, value_of
 
@@ -50,7 +53,8 @@ class Figure:
     Args:
         value: the number.
         unit: as the table above says.
-        std: a standard deviation, as far as the measurement itself tells one; the instrument's error is not in it.
+        std: a standard deviation, as far as the rows tell one. The instrument's error is not in it, nor by how
+            much cells that are made alike differ: it is no noise for an optimiser.
         source: the action that it comes from.
     """
 
@@ -108,7 +112,8 @@ class Figures(Mapping[str, Figure]):
         return dict(self._causes)
 
     def put(self, name: str, value: float | None, unit: str = "", std: float | None = None, source: str = "") -> None:
-        """Adds a figure; one that is no finite number is none."""
+        """Says a figure, in place of what was said of it before; one that is no finite number is none."""
+        self._known.pop(name, None)
         if value is not None and math.isfinite(value):
             told = std if std is not None and math.isfinite(std) else None
             self._known[name] = Figure(float(value), unit, told, source)
@@ -118,8 +123,8 @@ class Figures(Mapping[str, Figure]):
         self._known.pop(name, None)
 
     def lacks(self, name: str, cause: str) -> None:
-        """Says why a figure is not there."""
-        self._causes[name] = cause
+        """Says why a figure is not there; the first cause counts."""
+        self._causes.setdefault(name, cause)
 
 
 async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst | None = None) -> Figures:
@@ -134,13 +139,29 @@ async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst 
         SignalError: the store cannot be read.
     """
     own = list(events)
-    analyst = analyst or Analyst(store)
     run = own[0].run if own else None
-    read = [(series, await analyst.result(series.id)) for series in await store.series(run=run)] if run else []
-    return await asyncio.to_thread(figures_of, own, read)
+    if run is None:
+        return Figures("", "")
+    return await asyncio.to_thread(figures_of, own, await read_run(run, store, analyst or Analyst(store)))
 
 
-def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> Figures:
+@dataclass(frozen=True, slots=True)
+class RunRead:
+    """What the series of a run say: each with its analysis; and that of its single steps as one test, see `stepped`."""
+
+    series: tuple[tuple[SeriesInfo, Analysis], ...]
+    steps: Mapping[str, Any] | None = None
+
+
+async def read_run(run: str, store: SignalStore, analyst: Analyst) -> RunRead:
+    """Reads, and analyses what is not yet. Raises SignalError."""
+    found = await store.series(run=run)
+    series = [(info, await analyst.result(info.id)) for info in found]
+    joined = await stepped(found, store)
+    return RunRead(tuple(series), None if joined is None else await asyncio.to_thread(analyse, joined))
+
+
+def figures_of(events: Sequence[Event], read: RunRead) -> Figures:
     """The figures of a run from its events and from what its series say. Pure."""
     record = run_record(events)
     found = Figures(str(record["run"]), str(record["sample"]), record["outcome"], _failure(record))
@@ -153,7 +174,10 @@ def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysi
         found.put("peak_force", row.peak_force, "kN")
         found.put("electrolyte_to_crimp", row.electrolyte_to_crimp, "s")
     seen = _Seen(_cell_constant(record))
-    for series, kept in read:
+    driven = [series.id for series, _ in read.series if series.action == "constant_current"]
+    for series, kept in read.series:
+        if read.steps is not None and series.id == driven[0]:
+            seen.take(found, driven[-1], "cycle", read.steps, done=driven[-1] in done)
         seen.take(found, series.id, series.action, kept.result, done=series.id in done)
     seen.close(found)
     return found
@@ -220,12 +244,12 @@ class _Seen:
             self._cycle(found, source, cycle)
 
     def _cycle(self, found: Figures, source: str, cycle: Mapping[str, Any]) -> None:
-        std = None if cycle["uncertainty"] is None else cycle["uncertainty"] / math.sqrt(3)  # evenly spread
+        taken, given = (_spread(cycle[name]) for name in ("discharge_error", "charge_error"))
         first = found.get("capacity_1")
         retention = 100 * cycle["discharge"] / first.value if first and first.value else None
         values = (
-            ("capacity", cycle["discharge"], "mAh", std),
-            ("charge", cycle["charge"], "mAh", std),
+            ("capacity", cycle["discharge"], "mAh", taken),
+            ("charge", cycle["charge"], "mAh", given),
             ("ce", cycle["efficiency"], "%", None),
             ("energy", cycle["discharge_energy"], "mWh", None),
             ("energy_efficiency", cycle["energy_efficiency"], "%", None),
@@ -266,3 +290,8 @@ class _Seen:
         if not self.spectra:
             for name in ("r_ohmic", "r_polarisation", "conductivity"):
                 found.lacks(name, "no impedance was measured")
+
+
+def _spread(error: float | None) -> float | None:
+    """The standard deviation of what lies anywhere within an error."""
+    return None if error is None else error / math.sqrt(3)

@@ -1,24 +1,22 @@
 """A report as one HTML file that needs nothing else: no network, no scripts, plots as SVG in it.
 
 What a plot shows stands in a table as well, so that it is read without images. Without matplotlib there are no plots,
-and the page says so. Pure but for `gather`.
+and the page says so. Pure: what it is made of is gathered by `labd.records.pictures`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from labd.journal import Journal, SignalStore
 from labd.records import charts
-from labd.records.analysis import AnalysisError, Curve, Curves, Slope, curves
-from labd.records.analyst import Analyst
 from labd.records.drawing import PlotError, inline
-from labd.records.outcome import cycle_rows, outcome, value
+from labd.records.outcome import cycle_rows, spectra, value
+from labd.records.pictures import Read, gather, plots_of, verdict
 from labd.sdk.units import plain
+
+__all__ = ["Read", "gather", "page"]
 
 SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
 """The figures that have a column in a batch's table, where a cell has them."""
@@ -44,67 +42,14 @@ svg{max-width:100%;height:auto}figcaption,.faint{color:#6b7280;font-size:.9em}.b
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What a report needs of a run: its results (see `labd.records.outcome`), its curves, and measured spectra."""
-
-    told: Mapping[str, Any]
-    profiles: tuple[Curve, ...] = ()
-    incremental: tuple[Slope, ...] = ()
-    spectra: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+def section(read: Read) -> list[str]:
+    """What a page tells of one run: its plots take most of the time that a page takes."""
+    return list(_run(read))
 
 
-async def gather(runs: Sequence[str], journal: Journal, store: SignalStore, analyst: Analyst) -> list[Read]:
-    """Reads what a report on these runs needs.
-
-    Raises:
-        SignalError, JournalError: a store cannot be read.
-    """
-    found = []
-    for run in runs:
-        told = await outcome(run, journal, store, analyst)
-        columns = {series: await store.read(series) for series in drawn_from(told)}
-        found.append(await asyncio.to_thread(read_of, told, columns))
-    return found
-
-
-def drawn_from(told: Mapping[str, Any]) -> list[str]:
-    """The series of a run whose rows its report draws."""
-    spectra, cycling = _of_kinds(told)
-    return [one["series"] for one in (*spectra, *cycling)]
-
-
-def read_of(told: Mapping[str, Any], columns: Mapping[str, Mapping[str, Sequence[float]]]) -> Read:
-    """What a report needs, of a run's results and the rows of the series that `drawn_from` names."""
-    spectra, cycling = _of_kinds(told)
-    measured = {}
-    for one in spectra:
-        rows = columns[one["series"]]
-        measured[one["series"]] = (list(rows["z_real"]), list(rows["z_imag"]))
-    drawn, cycle = Curves(), 0
-    for one in cycling:
-        more = _curves(columns[one["series"]], cycle)
-        drawn = Curves(drawn.profiles + more.profiles, drawn.incremental + more.incremental)
-        cycle += len(one["analysis"]["cycles"])
-    return Read(told, drawn.profiles, drawn.incremental, measured)
-
-
-def _of_kinds(told: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """The series that are spectra, and those that are cycles."""
-    every = told["series"]
-    spectra = [one for one in every if one["analysis"]["kind"] == "impedance"]
-    cycling = [one for one in every if one["action"] == "cycle" and one["analysis"].get("cycles")]
-    return spectra, [one for one in cycling if one not in spectra]
-
-
-def _curves(columns: Mapping[str, Sequence[float]], after: int) -> Curves:
-    try:
-        return curves(columns, after)
-    except AnalysisError:  # the analysis of the series says so already
-        return Curves()
-
-
-def page(name: str, kind: str, runs: Sequence[Read], about: Mapping[str, Any]) -> str:
+def page(
+    name: str, kind: str, runs: Sequence[Read], about: Mapping[str, Any], sections: Sequence[list[str]] | None = None
+) -> str:
     """The page.
 
     Args:
@@ -112,17 +57,19 @@ def page(name: str, kind: str, runs: Sequence[Read], about: Mapping[str, Any]) -
         kind: `run`, `batch` or `sample`.
         runs: what it tells, oldest first.
         about: `lab`, `at` (when it is made), and `waiting`: jobs that have no run yet.
+        sections: what `section` gave for each run, where that is known already.
     """
+    told_of = sections if sections is not None else [section(read) for read in runs]
     title = f"{kind} {name}"
     body = [f"<h1>{escape(title)}</h1>", f'<p class="faint">lab {escape(about["lab"])}, made {escape(about["at"])}</p>']
     if kind == "run" and runs:
-        body += _run(runs[0])
+        body += told_of[0]
     else:
         body += _many(runs, about["waiting"])
-        for read in runs:
+        for read, own in zip(runs, told_of, strict=True):
             told = read.told
             body.append(f'<h2 id="{escape(told["run"])}">{escape(str(told["sample"]))}, {escape(told["run"])}</h2>')
-            body += _run(read)
+            body += own
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     view = '<meta name="viewport" content="width=device-width">'
     return (
@@ -196,37 +143,32 @@ def _run(read: Read) -> Iterator[str]:
     rows = cycle_rows(told)
     if rows:
         headers = [_head(name, unit) for name, unit in _CYCLE_HEADERS]
-        cells = [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows]
-        yield _table("Cycles", headers, cells)
-        yield from _plot("Capacity and coulombic efficiency by cycle", charts.capacity_by_cycle(rows))
-    if read.profiles:
-        yield from _plot("Voltage profiles", charts.voltage_profile(read.profiles))
-    if read.incremental:
-        smoothing = next(o["analysis"]["dqdv"]["smoothing"] for o in told["series"] if "dqdv" in o["analysis"])
-        yield from _plot(f"Incremental capacity; {smoothing}", charts.incremental(read.incremental))
-        peaks = [
-            [str(slope.cycle), slope.way, _number(at), _number(high)]
-            for slope in read.incremental
-            for at, high in slope.peaks()
-        ]
+        yield _table("Cycles", headers, [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows])
+    peaks = [
+        [str(slope.cycle), slope.way, _number(at), _number(high)]
+        for slope in read.incremental
+        for at, high in slope.peaks()
+    ]
+    if peaks:
         yield _table("Peaks of dQ/dV", ["cycle", "half", "voltage / V", "height / (mAh/V)"], peaks)
-    yield from _impedance(read)
+    yield from _impedance(told)
+    for caption, draw in plots_of(read).values():
+        yield from _plot(caption, draw)
     yield from _figures(told)
     yield from _series(told)
 
 
-def _impedance(read: Read) -> Iterator[str]:
-    rows = []
-    for one in read.told["series"]:
-        found = one["analysis"]
-        if found["kind"] != "impedance":
-            continue
-        test = found.get("test") or {"verdict": "not tested", "rms": None}
-        verdict = test["verdict"] + (f", {test['rms']:.2%} of |Z|" if test["rms"] is not None else "")
-        ohmic, arcs = _number(found.get("r_ohmic")), _number(found.get("r_polarisation"))
-        rows.append([one["series"], verdict, found.get("circuit") or found.get("problem") or "", ohmic, arcs])
-        title = f"{one['series']}; Kramers-Kronig: {verdict}"
-        yield from _plot(f"Impedance, {title}", charts.nyquist(read.spectra[one["series"]], found.get("fitted"), title))
+def _impedance(told: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [
+            series,
+            verdict(found),
+            found.get("circuit") or found.get("problem") or "",
+            _number(found.get("r_ohmic")),
+            _number(found.get("r_polarisation")),
+        ]
+        for series, found in spectra(told)
+    ]
     if rows:
         headers = ["spectrum", "Kramers-Kronig", "circuit", "R ohmic / Ω", "R polarisation / Ω"]
         yield _table("Impedance", headers, rows)

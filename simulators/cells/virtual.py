@@ -53,7 +53,7 @@ def outcome(
 
     Returns:
         `conductivity` (mS/cm), `viscosity` (mPa·s), `r_ohmic` and `r_transfer` (Ω, at the end), `capacity` (mAh, of
-        the last discharge), `capacity_1` … by cycle, `ce_1` … (coulombic efficiency, 0 to 1), `energy_efficiency_1` …, `retention` (last
+        the last discharge), `capacity_1` … by cycle, `ce_1` … and `energy_efficiency_1` … (0 to 1), `retention` (last
         discharge over the second, or over the first of fewer than three), `energy` (mWh of the last discharge). A dead
         cell has only what its electrolyte has.
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from labd.cli.app import app
 from labd.journal import SeriesInfo
 from labd.run.engine import Engine
 from tests.api.conftest import PRESSING, Bench, Served
@@ -70,3 +75,45 @@ async def test_a_name_that_means_nothing_is_told(served: Served, path: str) -> N
         answer = await lab.client.get(f"/{path}/run-9999")
         assert answer.status_code == 404
         assert "there is no run, batch or sample 'run-9999'" in answer.json()["error"]["message"]
+
+
+async def test_plots_of_a_run_are_written_where_its_exports_lie(served: Served) -> None:
+    async with served() as lab:
+        run = await pressed(lab)
+        found = (await lab.client.post(f"/runs/{run}/export", json={"to": "plots"})).json()
+        assert f"/exports/{run}/{run}_capacity.png" in found["files"][0]
+
+
+# ── the command line ─────────────────────────────────────────────────────────────────────────────────────────────────
+async def labd(lab: Bench, *arguments: str) -> tuple[int, str, str]:
+    """What a command that speaks with the lab ends with: its status, stdout and stderr."""
+    ended = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--socket", str(lab.path)])
+    return ended.exit_code, ended.stdout, ended.stderr
+
+
+async def test_the_command_line_tells_the_results(served: Served) -> None:
+    async with served() as lab:
+        await pressed(lab)
+        status, told, _ = await labd(lab, "results", "cell-a")
+        assert status == 0
+        assert "run-0001, cell-a, pressing 1.0.0: complete" in told
+        assert "90.0000" in told  # the coulombic efficiency
+        assert "crimp.peak_force" not in told
+        assert "crimp.peak_force" in (await labd(lab, "results", "cell-a", "--all"))[1]
+
+
+async def test_the_command_line_writes_a_report(served: Served, tmp_path: Path) -> None:
+    async with served() as lab:
+        await pressed(lab)
+        file = tmp_path / "cell.html"
+        assert (await labd(lab, "report", "cell-a", "-o", str(file)))[:2] == (0, f"{file}\n")
+        assert "<h1>sample cell-a</h1>" in file.read_text()
+
+
+async def test_a_report_that_cannot_be_written_or_made_ends_with_2(served: Served, tmp_path: Path) -> None:
+    async with served() as lab:
+        await pressed(lab)
+        status, _, said = await labd(lab, "report", "cell-a", "-o", str(tmp_path / "none" / "cell.html"))
+        assert (status, "cannot be written" in said) == (2, True)
+        status, _, said = await labd(lab, "report", "cell-z")
+        assert (status, "no run, batch or sample 'cell-z'" in said) == (2, True)

@@ -80,7 +80,7 @@ def test_values_that_nobody_could_tell_are_left_out() -> None:
 
 def test_current_of_few_decimals_is_told_as_uncertain() -> None:
     (one,) = of(cycled([(2.0, 1.8)]))  # 1 mA with three decimals: ± 0.5 mA
-    assert one.uncertainty == pytest.approx(1.0)
+    assert (one.charge_error, one.discharge_error) == pytest.approx((1.0, 0.9))
 
 
 def test_a_time_that_goes_back_is_refused_with_its_row() -> None:
@@ -125,6 +125,12 @@ def test_a_circuit_gives_back_its_resistances() -> None:
 
 def test_a_cell_of_nothing_but_electrolyte_is_a_resistance() -> None:
     rows = [(f, 7.0, -0.001) for f, _, _ in arc()]
+    assert spectrum(*zip(*rows, strict=True)).r_ohmic == pytest.approx(7.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("imaginary", [0.0, 0.001])
+def test_a_resistance_without_any_capacitance_is_fitted_too(imaginary: float) -> None:
+    rows = [(f, 7.0, imaginary) for f, _, _ in arc()]
     assert spectrum(*zip(*rows, strict=True)).r_ohmic == pytest.approx(7.0, rel=1e-3)
 
 

@@ -22,8 +22,8 @@ from labd.records.crate.battinfo import document, terms
 from labd.records.crate.contents import Extract
 from labd.records.crate.gathering import data_of, pages
 from labd.records.genealogy import genealogy
+from labd.records.pictures import gather
 from labd.records.record import run_record
-from labd.records.report import gather
 from tests.records.cell import cycled, spectrum
 
 RUN, ACTION = "run-0001", "run-0001-002"

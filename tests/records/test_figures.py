@@ -68,6 +68,24 @@ async def test_cycles_count_on_over_several_actions(store: SignalStore) -> None:
     assert found["retention_2"].value == pytest.approx(100 * 1.7 / 1.8)
 
 
+async def test_steps_of_constant_current_are_cycles_where_a_run_has_no_other(store: SignalStore) -> None:
+    rows = cycled([(2.0, 1.8)])
+    turn = next(index for index, row in enumerate(rows) if row[2] < 0)
+    for number, part, at in ((1, rows[:turn], "08:00:00"), (2, rows[turn:], "10:01:00")):
+        began = 0.0 if number == 1 else 7260.0
+        info = SeriesInfo(f"{RUN}-00{number}", "stat1", "", RUN, "constant_current", f"2026-01-01T{at}Z", CYCLING[:3])
+        store.create(info)
+        for t, v, i, _ in part:
+            store.append(info.id, (t - began, v, i))
+    rest = SeriesInfo(f"{RUN}-003", "stat1", "", RUN, "open_circuit", "2026-01-01T13:00:00Z", CYCLING[:3])
+    store.create(rest)
+    store.append(rest.id, (0.0, 3.1, 0.0))
+    steps = [("charge", "constant_current"), ("empty", "constant_current"), ("rest", "open_circuit")]
+    found = await figures(run(*((state, action, {}) for state, action in steps)), store)
+    assert (found["capacity_1"].value, found["ce_1"].value) == pytest.approx((1.8, 90.0))
+    assert "ocv" not in found  # a rest after the first cycle
+
+
 async def test_a_spectrum_gives_resistance_and_with_a_cell_constant_conductivity(store: SignalStore) -> None:
     put(store, 1, "impedance", IMPEDANCE, spectrum(100.0, 50.0))
     events = run(("probe", "impedance", {}), parameters={"cell_constant_per_cm": 1.0})
@@ -89,6 +107,15 @@ async def test_a_spectrum_that_breaks_kramers_and_kronig_gives_no_resistance(sto
     found = await figures(run(("probe", "impedance", {})), store)
     assert "r_ohmic" not in found
     assert "breaks Kramers and Kronig" in (found.why("r_ohmic") or "")
+
+
+async def test_the_last_spectrum_counts_also_where_it_has_no_arc(store: SignalStore) -> None:
+    put(store, 1, "impedance", IMPEDANCE, spectrum(5.0, 20.0))
+    put(store, 2, "impedance", IMPEDANCE, [(f, 9.0, 0.0) for f, _, _ in spectrum()])
+    found = await figures(run(("a", "impedance", {}), ("b", "impedance", {})), store)
+    assert found["r_ohmic"].value == pytest.approx(9.0)
+    assert "r_polarisation_1" in found
+    assert "r_polarisation" not in found
 
 
 async def test_results_of_actions_are_figures_by_state(store: SignalStore) -> None:

@@ -55,8 +55,8 @@ class Cycle:
         energy_efficiency: %, of the energies in the same way.
         complete: both halves are there, and the last one was not broken off.
         rest_after_charge, rest_after_discharge: V at the end of the rest that follows; None where there is none.
-        uncertainty: mAh; what half a digit of the current's last decimal comes to over the longer half. None where the
-            values tell no last decimal.
+        charge_error, discharge_error: mAh; what half a digit of the current's last decimal comes to over the half. None
+            where the values tell no last decimal.
     """
 
     number: int
@@ -70,7 +70,8 @@ class Cycle:
     complete: bool
     rest_after_charge: float | None = None
     rest_after_discharge: float | None = None
-    uncertainty: float | None = None
+    charge_error: float | None = None
+    discharge_error: float | None = None
 
 
 def cycles(
@@ -131,7 +132,7 @@ def _cycle(number: int, own: Sequence[Half], digit: float | None, *, whole: bool
     begins = own[0].way
     complete = whole and min(sums) > 0
     first = 0 if begins == "charge" else 1
-    longest = max(sum(half.seconds for half in side) for side in (charge, discharge))
+    seconds = [sum(half.seconds for half in side) for side in (charge, discharge)]
     return Cycle(
         number,
         begins,
@@ -144,7 +145,7 @@ def _cycle(number: int, own: Sequence[Half], digit: float | None, *, whole: bool
         complete,
         next((half.rest for half in reversed(charge)), None),
         next((half.rest for half in reversed(discharge)), None),
-        None if digit is None else digit / 2 * longest / 3.6,
+        *(None if digit is None else digit / 2 * told / 3.6 for told in seconds),
     )
 
 

@@ -16,8 +16,9 @@ from labd.lab.lab import Lab
 from labd.records.analyst import Analyst
 from labd.records.crate.contents import Contents, CrateError, Extract, Produced
 from labd.records.export import export
-from labd.records.report import Read, page
-from labd.records.report import gather as read_runs
+from labd.records.pictures import Read
+from labd.records.pictures import gather as read_runs
+from labd.records.report import page, section
 from labd.records.tracing import traced
 from labd.version import VERSION
 
@@ -37,6 +38,7 @@ async def gather(
     every: Sequence[RunState] = (),
     licence: str | None = None,
     files: Mapping[str, str] | None = None,
+    seqs: Iterable[int] = (),
 ) -> Contents:
     """All that belongs in the crate of some runs.
 
@@ -52,6 +54,7 @@ async def gather(
         every: all runs of the lab; a sample's genealogy is told from all of its runs.
         licence: of the data.
         files: further texts, by name.
+        seqs: the numbers of further events that belong to it.
 
     Raises:
         CrateError: there is no run.
@@ -65,8 +68,8 @@ async def gather(
     read = await read_runs([state.run for state in runs], journal, store, analyst)
     produced += await pages(name, kind, read, lab.config.lab, folder)
     samples = {state.sample: await traced(state.sample, lab, journal, every or runs) for state in runs}
-    seqs = {seq for sample in samples for seq in lab.samples.beside(sample)}
-    extract = await Extract.of(journal, [state.run for state in runs], seqs)
+    beside = {seq for sample in samples for seq in lab.samples.beside(sample)}
+    extract = await Extract.of(journal, [state.run for state in runs], beside.union(seqs))
     return Contents(
         name=name,
         kind=kind,
@@ -109,18 +112,21 @@ def _has_rows(file: Path) -> bool:
 async def pages(name: str, kind: str, read: Sequence[Read], lab: str, folder: Path) -> list[Produced]:
     """The results of each run and its page; of several a page for all of them as well."""
     found: list[Produced] = []
+    sections: list[list[str]] = []
     for one in read:
         run = str(one.told["run"])
-        results = await asyncio.to_thread(
-            _kept, folder / run / RESULTS, json.dumps(one.told, indent=1, ensure_ascii=False)
-        )
+        own = await asyncio.to_thread(section, one)
+        sections.append(own)
+        text = json.dumps(one.told, indent=1, ensure_ascii=False)
+        results = await asyncio.to_thread(_kept, folder / run / RESULTS, text)
         about = f"the figures of {run}, with the methods' versions and the hashes of the rows that they were made of"
         found.append(Produced(results, f"runs/{run}/{RESULTS}", run, None, about, "application/json"))
-        shown = await asyncio.to_thread(page, run, "run", [one], about_page(lab, one))
+        shown = page(run, "run", [one], about_page(lab, one), [own])
         file = await asyncio.to_thread(_kept, folder / run / PAGE, shown)
         found.append(Produced(file, f"runs/{run}/{PAGE}", run, None, f"the page of {run}", "text/html"))
     if kind != "run":
-        shown = await asyncio.to_thread(page, name, kind, read, {"lab": lab, "at": clock.stamp(), "waiting": ()})
+        whole = {"lab": lab, "at": clock.stamp(), "waiting": ()}
+        shown = await asyncio.to_thread(page, name, kind, read, whole, sections)
         file = await asyncio.to_thread(_kept, folder / PAGE, shown)
         found.append(Produced(file, PAGE, "", None, f"the page of {name}", "text/html"))
     return found

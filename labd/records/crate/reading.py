@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from labd.journal import SeriesInfo
 from labd.records.crate.checking import METADATA, Box
 from labd.records.crate.contents import CrateError
 from labd.records.crate.gathering import RESULTS, about_page
-from labd.records.report import Read, drawn_from, page, read_of
+from labd.records.pictures import Read, read_of
+from labd.records.report import page
 
 
 def page_of(path: Path, run: str | None = None) -> tuple[str, str]:
@@ -52,13 +55,18 @@ def _lab(box: Box) -> str:
 
 def _read(box: Box, run: str) -> Read:
     told: Mapping[str, Any] = json.loads(box.read(f"runs/{run}/{RESULTS}"))
-    actions = {one["series"]: one["action"] or "signals" for one in told["series"]}
-    columns = {series: _columns(box.read(f"runs/{run}/{series}_{actions[series]}.csv")) for series in drawn_from(told)}
-    return read_of(told, columns)
+    rows: dict[str, dict[str, array[float]]] = {}
+    series: list[SeriesInfo] = []
+    for one in told["series"]:
+        name, action = one["series"], one["action"]
+        rows[name] = _columns(box.read(f"runs/{run}/{name}_{action or 'signals'}.csv"))
+        columns = tuple((column, "") for column in rows[name])
+        series.append(SeriesInfo(name, one["device"], one["unit"], run, action, one["started"], columns, one["ended"]))
+    return read_of(told, series, rows)
 
 
-def _columns(data: bytes) -> dict[str, Sequence[float]]:
-    header, *rows = csv.reader(data.decode("utf-8").splitlines())
+def _columns(data: bytes) -> dict[str, array[float]]:
+    header, *lines = csv.reader(data.decode("utf-8").splitlines())
     names = [one.partition(" / ")[0] for one in header]
-    numbers = [[float(cell) if cell else float("nan") for cell in row] for row in rows]
-    return {name: [row[at] for row in numbers] for at, name in enumerate(names)}
+    numbers = [[float(cell) if cell else float("nan") for cell in line] for line in lines]
+    return {name: array("d", (row[at] for row in numbers)) for at, name in enumerate(names)}
