@@ -72,4 +72,5 @@ def _electrode(
     z = cmath.sqrt(s * time)
     t = cmath.tanh(z) if abs(z) < 30.0 else 1.0
     inside = max(0.0, rise) * time / 3.0 * t / (z - t)
-    return 1.0 / (layer + 1.0 / (transfer + inside))
+    total: complex = 1.0 / (layer + 1.0 / (transfer + inside))
+    return total
