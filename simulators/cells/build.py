@@ -25,7 +25,7 @@ FREE_VOLUME = 110.0  # µL; more is squeezed out at the crimp
 EVAPORATION = 0.4 / 60  # µL/s from an open, wetted cell
 LEAST_WETTED = 1e-3  # share of the electrodes without which nothing conducts
 _PORES = 17.0  # µL; a third is dry with so much
-BLANK_CONTACT = 0.08  # of the contact of a cell; steel on steel
+BLANK_CONTACT = 0.02  # of the contact of a cell; steel on steel
 BLANK_CONSTANT = COIN.separator / (COIN.porosity**1.5 * COIN.area)
 """Of a blank cell that is wetted through, 1/m: its resistance beside its contacts times the conductivity."""
 _DRY_CONTACT = 3.7  # Ω; with the electrolyte's own 2.3 Ω some 6 Ω at high frequencies

@@ -9,6 +9,8 @@ import pytest
 
 from simulators._kit.world import HALF_CELL, LID, Cell, World
 from simulators.cells import CellModel, open_circuit_voltage
+from simulators.cells.build import BLANK_CONSTANT
+from simulators.cells.formulation import conductivity, of_materials
 
 RATE = 2e-4  # A, about C/10
 
@@ -186,6 +188,60 @@ def test_a_cell_without_its_separator_is_shorted() -> None:
 def test_a_cell_without_an_electrode_is_an_open_circuit() -> None:
     cell = from_parts([part for part in SINGLE if part != "cathode"])
     assert abs(cell.step(10.0)[0]) < 5e-3
+
+
+def blank(electrolyte: dict[str, float], temperature: float = 25.0, name: str = "blank") -> CellModel:
+    cell = Cell(
+        id=name,
+        parts=["blank_cell", "blank_lid"],
+        electrolyte=electrolyte,
+        wetted_at=0.0,
+        crimp_force=7.8,
+        crimped_at=240.0,
+    )
+    return CellModel(cell, World(1).random(name), temperature=temperature, failures=0.0)
+
+
+@pytest.mark.parametrize("name", ["LP57", "LP30", "1M LiPF6 in EC", "0.5M LiPF6 in EMC"])
+def test_a_blank_cell_tells_how_its_electrolyte_conducts(name: str) -> None:
+    cell = blank({name: 80.0})
+    found = 10 * BLANK_CONSTANT / cell.impedance(1e5).real  # mS/cm
+    assert found == pytest.approx(conductivity(of_materials({name: 1.0})), rel=0.1)
+    assert not cell.live
+    assert abs(cell.step(10.0)[0]) < 5e-3
+
+
+def test_blank_cells_of_one_electrolyte_vary_by_some_percent() -> None:
+    found = [BLANK_CONSTANT / blank({"LP57": 80.0}, name=f"b{n}").impedance(1e5).real for n in range(60)]
+    mean = sum(found) / len(found)
+    assert 0.01 < (sum((each - mean) ** 2 for each in found) / len(found)) ** 0.5 / mean < 0.05
+
+
+def test_the_ohmic_part_of_a_cell_falls_with_the_conductivity() -> None:
+    good, poor = build(), build()
+    poor.electrolyte = {"1M LiPF6 in EMC": 45.0}
+    assert model(poor).ohmic > model(good).ohmic + 3
+    cold = CellModel(build(), World(1).random("c"), temperature=-10.0, failures=0.0)
+    assert cold.ohmic > model(good).ohmic + 2
+
+
+def test_a_cell_that_is_cooled_gives_less() -> None:
+    cell = model(build())
+    cycle(cell)
+    warm = cycle(cell).discharge
+    cell.temperature = -10.0
+    assert cycle(cell).discharge < 0.97 * warm
+
+
+def test_a_voltage_is_met_from_anywhere() -> None:
+    cell = model(build())
+    for volts in (4.9, -1.0, 4.2, 0.0, 3.7, 0.0):
+        for dt in (0.01, 60.0):
+            found, amps = cell.step(dt, voltage=volts)
+            again = model(build())
+            again.cell.physics.update(cell.cell.physics)
+            assert found == volts
+            assert again.step(1e-6, current=amps)[0] == pytest.approx(volts, abs=5e-3)
 
 
 def test_impedance_is_a_semicircle_with_a_diffusion_tail() -> None:
