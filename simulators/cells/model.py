@@ -59,8 +59,9 @@ class CellModel:
         self.build = build_of(cell, rng, failures, liquid)
         self._temperature = temperature
         state = cell.physics
-        if self.build.closed and "q" not in state:
-            state.update(fresh())
+        if self.build.closed:
+            for name, value in fresh().items():
+                state.setdefault(name, value)
         self._state: dict[str, Any] = state
         self._noise = random.Random(self.build.luck)
         self._now = condition(self.build, state, temperature)
