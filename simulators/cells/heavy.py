@@ -133,8 +133,14 @@ def _shared(kind: Kind) -> _Shared:
     built = simulation.built_model
     scale = float(next(each for each in built.y_slices if each.name == "Current variable [A]").scale.evaluate())
     rows = {variable.name: parts[0].start for variable, parts in built.y_slices.items()}
-    names = ("Voltage [V]", "Current variable [A]", "Discharge capacity [A.h]")
-    return _Shared(built, pybamm.IDAKLUSolver(rtol=1e-4, atol=1e-6), *(rows[name] for name in names), scale)
+    return _Shared(
+        built,
+        pybamm.IDAKLUSolver(rtol=1e-4, atol=1e-6),
+        volts=rows["Voltage [V]"],
+        amps=rows["Current variable [A]"],
+        passed=rows["Discharge capacity [A.h]"],
+        scale=scale,
+    )
 
 
 @lru_cache(maxsize=1)
