@@ -11,6 +11,7 @@ pytest.importorskip("pybamm", reason="the extra `physics` is not installed")
 from simulators._kit.world import HALF_CELL, LID, Cell, World
 from simulators.cells import CellModel, accuracy, heavy
 from simulators.cells.many import Cells
+from simulators.cells.virtual import outcome
 
 pytestmark = pytest.mark.filterwarnings("default")  # PyBaMM's own are not ours to mend
 
@@ -82,6 +83,13 @@ def test_what_is_no_cell_is_an_open_circuit() -> None:
     assert dead.step(10.0, current=1e-3, limit=6.0) == (6.0, 0.0)
     assert dead.step(10.0, voltage=1.0) == (1.0, 0.0)
     assert abs(dead.impedance(1.0)) > 1e6
+
+
+def test_a_virtual_experiment_may_ask_pybamm() -> None:
+    light, theirs = (outcome({"LP30": 45.0}, cycles=1, model=model) for model in ("light", "pybamm"))
+    assert set(light) - set(theirs) == {"energy"}
+    assert theirs["capacity"] == pytest.approx(light["capacity"], rel=0.01)
+    assert theirs["r_ohmic"] == pytest.approx(light["r_ohmic"], rel=0.05)
 
 
 def test_a_pool_of_processes_cycles_cells() -> None:
