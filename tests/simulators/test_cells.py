@@ -284,6 +284,15 @@ def test_a_cell_goes_on_where_it_was_after_a_restart() -> None:
     assert after.step(10.0, current=RATE) == pytest.approx(before.step(10.0, current=RATE))
 
 
+def test_a_cell_that_is_taken_back_goes_the_same_way_again() -> None:
+    cell = model(build(force=6.0))
+    cell.step(7200.0, current=RATE)
+    before = dict(cell.cell.physics)
+    told = [cell.step(3600.0, current=RATE) for _ in range(4)]
+    cell.cell.physics.update(before)
+    assert [cell.step(3600.0, current=RATE) for _ in range(4)] == told
+
+
 def test_a_cell_of_an_older_world_goes_on_without_its_diffusion() -> None:
     cell = build()
     model(cell).step(18_000.0, current=RATE)
