@@ -41,7 +41,7 @@ def folder_of(toys: dict[str, Written]) -> Path:
 def test_a_toy_of_each_role_holds_the_contract(
     toys: dict[str, Written], role: str, link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labd.testing.soak.POLLS", 1000)
+    monkeypatch.setattr("labd.testing.soak.POLLS", 800)
     name = name_of(role, link)
     transcripts = folder_of(toys) / "tests" / "transcripts"
     toy = subject(toys[role].reference, f"labd_{name}.simulator:SIMULATOR", transcripts)
