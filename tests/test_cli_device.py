@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import labd
 from labd.cli.app import app
-from labd.cli.connection import login_name
+from labd.cli.connection import Client, login_name
 from labd.io.transcript import Transcript
 
 LAB = """\
@@ -186,9 +186,9 @@ def test_ctrl_c_ends_a_recording(bench: Bench) -> None:
         assert process.stderr is not None
         assert "records bath; Ctrl-C ends it" in process.stderr.readline()
         end = time.monotonic() + LIMIT
-        while not Transcript.read(file).entries:
+        while not Client(bench.folder / "store" / "labd.sock").get("/devices/bath/recording")["entries"]:
             assert time.monotonic() < end, "nothing was recorded"
-            time.sleep(0.1)  # another process: there is nothing to wait on but its file
+            time.sleep(0.1)  # another process: there is nothing to wait on but what it tells
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 0
     assert Transcript.read(file).entries
