@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak systemd-test check bench bench-smoke faults faults-long mutants asyncapi docs lock clean
+.PHONY: help demo test soak systemd-test check bench bench-smoke faults faults-long mutants asyncapi strangers docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -52,6 +52,9 @@ mutants: $(VENV)/.locked  ## mistakes made on purpose in protocols, and how many
 
 asyncapi:  ## the official AsyncAPI parser, for the tests that ask it (node, npm)
 	npm ci --prefix tests/asyncapi --no-audit --no-fund
+
+strangers:  ## other people's clients from npm, for the simulators' tests (node, npm)
+	npm ci --prefix tests/strangers --ignore-scripts --no-audit --no-fund
 
 docs: $(VENV)/.locked  ## reference pages that are generated: docs/reference/
 	$(BIN)/python docs/generate.py

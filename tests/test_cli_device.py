@@ -126,6 +126,10 @@ def test_an_action_is_done_and_its_author_stands_in_the_journal(bench: Bench) ->
         (("bath", "call", "set_temperature", "temperature=25"), 2, "°C"),
         (("bath", "call", "set_temperature", "25"), 2, "name=value"),
         (("press", "call", "crimp", "force=9.5 kN"), 2, "that lab.yaml allows"),
+        (("press", "call", "crimp", "force=50 kN"), 2, "force: 50 kN is above the greatest, 15 kN"),
+        (("press", "call", "crimp"), 2, "press.crimp: `force` is missing"),
+        (("bath", "record", "x.jsonl", "--for", "soon"), 2, "such as `35 s`"),
+        (("bath", "record", "x.jsonl", "--for", "0"), 2, "0.1 s to 24 h"),
         (("bath", "answer", "perhaps"), 2, "is none of"),
         (("bath", "answer", "done"), 1, "no action by hand"),
         (("bath", "cancel"), 1, "no action by hand"),
@@ -167,7 +171,7 @@ def test_a_calibration_is_kept_and_lab_yaml_is_to_name_its_file(bench: Bench) ->
 def test_what_goes_over_a_link_is_written_as_a_transcript(bench: Bench, device: str, begins: tuple[str, ...]) -> None:
     file = bench.folder / f"{device}.jsonl"
     for seconds in (2, 8, 30):  # a poll is every half second, on a machine that has the time
-        told = bench.json("device", device, "record", str(file), "--for", str(seconds), "--overwrite")
+        told = bench.json("device", device, "record", str(file), "--for", f"{seconds} s", "--overwrite")
         if {entry.dir for entry in Transcript.read(file).entries} >= {"out", "in"}:
             break
     assert told["files"] == [str(file)]

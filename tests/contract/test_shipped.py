@@ -14,7 +14,7 @@ from labd.testing.subject import NoSubject
 from tests.whole import some
 
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
-POLLS = some(soak.WARM + 300, soak.POLLS)
+POLLS = some(1500, soak.POLLS)
 
 
 def cases() -> Iterator[Any]:
