@@ -20,8 +20,10 @@ demo: $(VENV)/.installed  ## a simulated lab makes and measures eight cells
 test: $(VENV)/.locked  ## all tests, on virtual time, on all cores (ARGS="-k arm" for some)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-soak: $(VENV)/.locked  ## 10,000 polls of every driver leave no file, task or object behind
+soak: $(VENV)/.locked  ## 10,000 polls of every driver, and in full what `make test` tries a part of
 	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/contract/test_shipped.py -k many_polls $(ARGS)
+	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/run/test_histories.py tests/run/test_recovery.py \
+		tests/run/test_any_protocol.py tests/protocol/test_partial.py -k "TestHistories or cut_at_any_event or whole or misspelt" $(ARGS)
 
 systemd-test: $(VENV)/.locked  ## the systemd unit in a Debian that is booted for it (root, mmdebstrap, systemd-nspawn)
 	$(BIN)/python -m tests.deploy.booted $(ARGS)

@@ -25,7 +25,7 @@ FREE_VOLUME = 110.0  # µL; more is squeezed out at the crimp
 EVAPORATION = 0.4 / 60  # µL/s from an open, wetted cell
 LEAST_WETTED = 1e-3  # share of the electrodes without which nothing conducts
 _PORES = 17.0  # µL; a third is dry with so much
-BLANK_CONTACT = 0.08  # of the contact of a cell; steel on steel
+BLANK_CONTACT = 0.02  # of the contact of a cell; steel on steel
 BLANK_CONSTANT = COIN.separator / (COIN.porosity**1.5 * COIN.area)
 """Of a blank cell that is wetted through, 1/m: its resistance beside its contacts times the conductivity."""
 _DRY_CONTACT = 3.7  # Ω; with the electrolyte's own 2.3 Ω some 6 Ω at high frequencies
@@ -88,7 +88,7 @@ def build_of(
     contact = _DRY_CONTACT * math.exp(0.1 * spread[1]) + 1.5 * math.expm1(max(0.0, BEST_FORCE - force) / 1.4)
     nominal = CAPACITY * (1.0 + 0.02 * spread[0])
     # Solvent that evaporated leaves a richer salt: the film costs more.
-    share = (0.1 + 0.008 * spread[4] + 0.06 * min(1.0, waited / 3600.0)) * formulation.film(composition)
+    share = (0.09 + 0.008 * spread[4] + 0.06 * min(1.0, waited / 3600.0)) * formulation.film(composition)
     crushed = max(0.0, (force - 9.0) / 3.0)
     shorted = quality is Worth.SHORT or any("short" in word for word in cell.damage) or luck < crushed
     loose, dead = quality is Worth.LOOSE, quality is Worth.DEAD or cell.crimped_at is None
@@ -98,7 +98,7 @@ def build_of(
         if how < 0.4:  # a dendrite or a burr: 20 µA, which a hold still gets below, but a rest does not outlast
             shunt = min(shunt, 2.0e5 * math.exp(0.3 * spread[5]))
         loose, dead = loose or 0.4 <= how < 0.8, dead or how >= 0.8  # a disc that slipped; a tab that does not touch
-    film = nominal * min(0.3, max(0.08, share))
+    film = nominal * min(0.3, max(0.05, share))
     nominal *= max(0.4, 1.0 - 0.25 * crushed - 0.05 * len(cell.damage))
     return Build(
         closed=not dead and quality is not Worth.BLANK,

@@ -41,6 +41,10 @@ _LONGEST = 2.0  # of a half cycle, as a part of what the nominal capacity takes
 class _Shared:
     model: Any  # discretised
     solver: Any
+    volts: int  # rows of a solution's states
+    amps: int
+    passed: int  # Ah discharged
+    scale: float  # A that one of the current's state is
 
 
 def _parameters() -> Any:
@@ -115,7 +119,7 @@ def _shared(kind: Kind) -> _Shared:
         amps, volts = variables["Current [A]"], variables["Voltage [V]"]
         return given("by voltage") * (volts - given("volts")) + (1 - given("by voltage")) * (amps - given("amps"))
 
-    options = {"operating mode": imposed, "contact resistance": "true"}
+    options = {"operating mode": imposed, "contact resistance": "true", "voltage as a state": "true"}
     model = getattr(pybamm.lithium_ion, kind)(options)
     volts, amps = model.variables["Voltage [V]"], model.variables["Current [A]"]
     # With this word in its name PyBaMM goes on after an event.
@@ -127,7 +131,16 @@ def _shared(kind: Kind) -> _Shared:
     simulation = pybamm.Simulation(model, parameter_values=_parameters())
     simulation.build()
     built = simulation.built_model
-    return _Shared(built, pybamm.IDAKLUSolver(rtol=1e-5, atol=1e-7, output_variables=[]))
+    scale = float(next(each for each in built.y_slices if each.name == "Current variable [A]").scale.evaluate())
+    rows = {variable.name: parts[0].start for variable, parts in built.y_slices.items()}
+    return _Shared(
+        built,
+        pybamm.IDAKLUSolver(rtol=1e-4, atol=1e-6),
+        volts=rows["Voltage [V]"],
+        amps=rows["Current variable [A]"],
+        passed=rows["Discharge capacity [A.h]"],
+        scale=scale,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -238,7 +251,10 @@ class HeavyModel:
         voltage: float | None = None,
         limit: float = math.inf,
     ) -> tuple[float, float]:
-        """As `CellModel.step`: V and A at the end of dt seconds under a current (A), to a voltage (V), or at rest."""
+        """As `CellModel.step`: V and A at the end of dt seconds under a current (A), to a voltage (V), or at rest.
+
+        While the first film grows, a step of more than some minutes takes too much for it.
+        """
         if not self.live:
             if voltage is not None:
                 return voltage, 0.0
@@ -287,10 +303,10 @@ class HeavyModel:
         began = 0.0 if self._solution is None else float(self._solution.t[-1])
         solution = shared.solver.step(self._solution, shared.model, dt, inputs=inputs, save=False)
         took = float(solution.t[-1]) - began
-        inner = -float(solution["Current [A]"].entries[-1]) / stored
-        passed = solution["Discharge capacity [A.h]"].entries
-        moved = -float(passed[-1] - passed[0]) * 3600.0
-        self._volts = float(solution["Voltage [V]"].entries[-1])
+        states = solution.y  # its variables by name would be compiled anew for each solution
+        inner = -float(states[shared.amps, -1]) * shared.scale / stored
+        moved = -float(states[shared.passed, -1] - states[shared.passed, 0]) * 3600.0
+        self._volts = float(states[shared.volts, -1])
         self._amps = current if current is not None else inner + self._volts / shunt if voltage is not None else 0.0
         self._solution = solution.last_state
         self.q += moved

@@ -24,7 +24,7 @@ from simulators.cells.spme import THIN, Numbers
 DISPERSED = 0.9  # exponent of the double layers: no surface is even
 LEADS = 2e-7  # H
 AIR = 2e-12  # F between leads that touch nothing
-STEEL, STEEL_DISPERSED = 2e-5, 0.93  # of two discs of 15 mm: 20 µF/cm² each, nearly a capacitor
+STEEL, STEEL_DISPERSED = 4e-5, 0.93  # of two discs of 15 mm, some 40 µF/cm² each: nearly a capacitor
 _FIRST = 4.493409458**2  # of a sphere's first time constant
 
 
@@ -72,4 +72,5 @@ def _electrode(
     z = cmath.sqrt(s * time)
     t = cmath.tanh(z) if abs(z) < 30.0 else 1.0
     inside = max(0.0, rise) * time / 3.0 * t / (z - t)
-    return 1.0 / (layer + 1.0 / (transfer + inside))
+    total: complex = 1.0 / (layer + 1.0 / (transfer + inside))
+    return total

@@ -262,7 +262,7 @@ def _tabled(table: Floats, at: Floats) -> tuple[Floats, Floats]:
 
 
 def _share(gains: Floats, e1: Floats, e2: Floats) -> Floats:
-    return np.maximum(spme.DRIED, 1.0 + gains[0] * e1 + gains[1] * e2 + gains[2] * e1 * e1)
+    return np.asarray(np.maximum(spme.DRIED, 1.0 + gains[0] * e1 + gains[1] * e2 + gains[2] * e1 * e1))
 
 
 def _path(z: Floats, root: Floats) -> Floats:
@@ -294,6 +294,7 @@ def _advance(
     free = np.isnan(voltage)
     inner, volts = guess.copy(), voltage.copy()
     busy = np.ones(len(q), dtype=bool)
+    low, high = np.full(len(q), -np.inf), np.full(len(q), np.inf)
     for turn in range(spme.TURNS):
         seen, rise = _terminal(cell, x0 + xi * inner, y0 - yi * inner, (xi, yi), inner, (root_n, root_p), ohms, base)
         if turn == 0:
@@ -302,7 +303,10 @@ def _advance(
             volts = np.where(free, seen + rise * bent, voltage)
             busy = ~free
         off = np.where(busy, voltage - seen, 0.0)
+        low, high = np.where(busy & (off > 0), inner, low), np.where(busy & (off <= 0), inner, high)
         inner = inner + off / rise
+        if (outside := busy & ((inner < low) | (inner > high))).any():
+            inner = np.where(outside, 0.5 * (low + high), inner)
         busy = busy & (np.abs(off) >= spme.PRECISION)
         if not busy.any():
             break

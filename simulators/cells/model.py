@@ -59,12 +59,13 @@ class CellModel:
         self.build = build_of(cell, rng, failures, liquid)
         self._temperature = temperature
         state = cell.physics
-        if self.build.closed and "q" not in state:
-            state.update(fresh())
+        if self.build.closed:
+            for name, value in fresh().items():
+                state.setdefault(name, value)
         self._state: dict[str, Any] = state
         self._noise = random.Random(self.build.luck)
-        self._now = condition(self.build, state, temperature)
         self._paces: dict[float, spme.Pace] = {}
+        self._reckon()
         if self.live and not state["age"]:
             state["q"] = UNCHARGED * self.capacity
 
@@ -75,10 +76,14 @@ class CellModel:
             state["fade"] = min(0.9, state["fade"] + state["fading"])
             state["lost"] += state["leaking"]
             state["fading"] = state["leaking"] = 0.0
-        self._now = condition(self.build, state, self._temperature)
-        self._paces.clear()
+        self._reckon()
         if self.build.closed:  # the part that dries out or ages takes its lithium with it
             state["q"] *= self.capacity / before
+
+    def _reckon(self) -> None:
+        self._age = (self._state.get("fade"), self._state.get("lost"))
+        self._now = condition(self.build, self._state, self._temperature)
+        self._paces.clear()
 
     @property
     def temperature(self) -> float:
@@ -160,6 +165,8 @@ class CellModel:
 
     def _once(self, dt: float, current: float | None, voltage: float | None, limit: float) -> tuple[float, float]:
         state = self._state
+        if (state["fade"], state["lost"]) != self._age:  # it was taken back to where it was
+            self._reckon()
         now = self._now
         pace = self._paces.get(dt)
         if pace is None:

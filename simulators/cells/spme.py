@@ -21,7 +21,7 @@ _LAST = POINTS - 2
 THIN = 1e-3  # the least that x (1 - x) is taken for: an empty or full surface still passes some current
 DRIED = 0.05  # the least share of its salt that a layer is taken to have
 PRECISION = 1e-6  # V that an imposed voltage is met to
-TURNS = 12  # of Newton at most
+TURNS = 60  # of Newton at most; three as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def advance(  # noqa: PLR0915 - one step in one go: calls would cost half of it
     share = stored * dt
     x0, y0 = X0 + drive_x * q + n1 + n2 + n3, Y0 - drive_y * q - p1 - p2 - p3
     xi, yi = stored * (a1 + a2 + a3) + share * drive_x, stored * (a4 + a5 + a6) + share * drive_y
-    inner = guess
+    inner, low, high = guess, -math.inf, math.inf
     turns = 0
     while True:
         turns += 1
@@ -264,7 +264,14 @@ def advance(  # noqa: PLR0915 - one step in one go: calls would cost half of it
             applied = guess
             break
         off = voltage - volts
+        # The voltage grows with the current, but it bends: where Newton would leave what is known, halve that.
+        if off > 0:
+            low = inner
+        else:
+            high = inner
         inner += off / rise
+        if not low <= inner <= high:
+            inner = 0.5 * (low + high)
         if -PRECISION < off < PRECISION or turns == TURNS:
             volts, applied = voltage, inner + voltage / shunt
             break

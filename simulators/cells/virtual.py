@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 from simulators._kit.stack import HALF_CELL, LID
 from simulators._kit.world import Cell
@@ -35,6 +37,7 @@ def outcome(
     hold: bool = True,
     seed: int | str | None = None,
     failures: float = 0.0,
+    model: Literal["light", "pybamm"] = "light",
 ) -> dict[str, float]:
     """The figures of a cell that is built, formed and cycled: to 4.2 V and held there, and down to 2.8 V.
 
@@ -47,9 +50,10 @@ def outcome(
         temperature: °C.
         cycles: how many, at least one.
         rate: 1/h, on 2 mAh.
-        hold: whether the upper voltage is held until a tenth of the current flows.
+        hold: whether the light model holds the upper voltage until a tenth of the current flows.
         seed: of the spread between replicates; None: the cell without any.
         failures: share of cells that fail without a cause, where there is a seed.
+        model: which computes it; `pybamm` takes the extra `physics`, and tells no energy.
 
     Returns:
         `conductivity` (mS/cm), `viscosity` (mPa·s), `r_ohmic` and `r_transfer` (Ω, at the end), `capacity` (mAh, of
@@ -58,8 +62,10 @@ def outcome(
         cell has only what its electrolyte has.
 
     Raises:
-        ValueError: no cycles, or a formulation that is none.
+        ValueError: no cycles, a formulation that is none, or PyBaMM is not installed.
     """
+    if model == "pybamm" and importlib.util.find_spec("pybamm") is None:
+        raise ValueError("PyBaMM is not installed: pip install 'labd[physics]', or take the light model")
     if cycles < 1:
         raise ValueError(f"{cycles} cycles: there must be one at least")
     liquid = composition_of(formulation)
@@ -77,10 +83,13 @@ def outcome(
         crimped_at=wait,
     )
     rng = _Even() if seed is None else random.Random(f"{seed}")
-    model = CellModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
-    if model.live:
-        figures |= _cycled(model, cycles, rate * 2e-3, hold=hold)
-    return figures
+    if model == "pybamm":
+        from simulators.cells.heavy import HeavyModel
+
+        heavy = HeavyModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
+        return figures | (_figures(heavy, [heavy.cycle(rate * 2e-3) for _ in range(cycles)]) if heavy.live else {})
+    light = CellModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
+    return figures | (_cycled(light, cycles, rate * 2e-3, hold=hold) if light.live else {})
 
 
 def composition_of(point: Mapping[str, float | str]) -> Composition:
@@ -108,23 +117,35 @@ class _Even(random.Random):
 
 
 def _cycled(model: CellModel, cycles: int, current: float, *, hold: bool) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    discharge = energy = 0.0
+    done: list[tuple[float, float]] = []
+    efficiencies: dict[str, float] = {}
+    energy = 0.0
     for number in range(1, cycles + 1):
         charge, spent = _flow(model, current, UPPER)
         if hold:
             held = _hold(model, UPPER, current / 10)
             charge, spent = charge + held, spent + held * UPPER
         discharge, energy = _flow(model, -current, LOWER)
-        figures[f"capacity_{number}"] = discharge / 3.6
+        done.append((charge / 3.6, discharge / 3.6))
+        efficiencies[f"energy_efficiency_{number}"] = energy / spent if spent > 0 else 0.0
+    return _figures(model, done) | efficiencies | {"energy": energy / 3.6}
+
+
+class _Measured(Protocol):
+    def impedance(self, frequency: float) -> complex: ...
+
+
+def _figures(model: _Measured, cycles: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """What the mAh in and out of each cycle, and the impedance at the end, come to."""
+    figures: dict[str, float] = {}
+    for number, (charge, discharge) in enumerate(cycles, 1):
+        figures[f"capacity_{number}"] = discharge
         figures[f"ce_{number}"] = discharge / charge if charge > 0 else 0.0
-        figures[f"energy_efficiency_{number}"] = energy / spent if spent > 0 else 0.0
-    first = figures.get("capacity_2", figures["capacity_1"]) if cycles > 2 else figures["capacity_1"]
+    first = cycles[1 if len(cycles) > 2 else 0][1]
     high, low = model.impedance(OHMIC_AT), model.impedance(1.0)
     return figures | {
-        "capacity": discharge / 3.6,
-        "retention": discharge / 3.6 / first if first > 0 else 0.0,
-        "energy": energy / 3.6,
+        "capacity": cycles[-1][1],
+        "retention": cycles[-1][1] / first if first > 0 else 0.0,
         "r_ohmic": high.real,
         "r_transfer": low.real - high.real,
     }

@@ -19,7 +19,9 @@ import pytest
 import serial
 
 from simulators._kit.process import table
+from tests.ports import free_port
 
+LIMIT = 120.0  # s for a program to start, answer or end, on a machine that does other things too
 SIM = [sys.executable, "-m", "simulators._kit.host"]
 LAB = """\
 labd: 1
@@ -51,9 +53,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    with contextlib.ExitStack() as stack:
-        free = [stack.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(2)]
-        press, ot2 = (one.getsockname()[1] for one in free)
+    press, ot2 = free_port(), free_port()
     lab = tmp_path / "lab.yaml"
     lab.write_text(LAB.format(folder=tmp_path, press=press, ot2=ot2), encoding="utf-8")
     return Site(lab, press, ot2)
@@ -62,7 +62,7 @@ def site(tmp_path: Path) -> Site:
 async def run(*command: object) -> tuple[int, str]:
     """A program's end: its status and all that it said."""
     process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE, stderr=asyncio.subprocess.STDOUT)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT):
         said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()
@@ -75,7 +75,7 @@ async def simulated(site: Site, *options: object) -> AsyncIterator[tuple[Process
     assert process.stdout is not None
     try:
         said = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT):
             while not said.endswith("ready\n"):
                 line = await process.stdout.readline()
                 assert line, (await process.communicate())[1].decode()
@@ -115,7 +115,7 @@ async def test_the_lines_that_it_prints_for_modbus_work_and_so_do_faults(site: S
         for name in ("press", "rtu"):
             line = next(line for line in said.splitlines() if line.startswith(f"{name}:"))
             command = line[line.index("mbpoll") :].split()
-            status, told = await run(*command)
+            status, told = await run(*command, "-o", "10")  # it waits for a second by itself
             assert (status, "[3]: \t0" in told) == (0, True), told
             status, told = await run(*SIM, "fault", name, "drop", "--lab", site.lab)
             assert status == 0, told
@@ -124,13 +124,13 @@ async def test_the_lines_that_it_prints_for_modbus_work_and_so_do_faults(site: S
             assert "timed out" in told
             status, told = await run(*SIM, "clear", name, "--lab", site.lab)
             assert (status, told) == (0, "1 fault ended\n")
-            assert (await run(*command))[0] == 0
+            assert (await run(*command, "-o", "10"))[0] == 0
 
 
 async def test_curl_reaches_the_robot_and_the_control(site: Site) -> None:
     curl = installed("curl")
     async with simulated(site, "--control", "127.0.0.1:0") as (_, said):
-        health = [curl, "-s", "-m", "20", "-H", "Opentrons-Version: *", f"http://127.0.0.1:{site.ot2}/health"]
+        health = [curl, "-s", "-m", "60", "-H", "Opentrons-Version: *", f"http://127.0.0.1:{site.ot2}/health"]
         assert '"name": "ot2"' in (await run(*health))[1]
         control = next(line for line in said.splitlines() if line.startswith("control:")).split()[-1]
         body = '{"fault": "cut", "for": "1 h"}'
@@ -143,7 +143,7 @@ async def test_curl_reaches_the_robot_and_the_control(site: Site) -> None:
 
 
 def weighed(path: Path) -> bytes:
-    with serial.Serial(str(path), 9600, timeout=5) as port:
+    with serial.Serial(str(path), 9600, timeout=60) as port:
         port.write(b"SI\r\n")
         return bytes(port.read_until(b"\r\n"))
 

@@ -9,6 +9,8 @@ import pytest
 
 from simulators._kit.world import HALF_CELL, LID, Cell, World
 from simulators.cells import CellModel, open_circuit_voltage
+from simulators.cells.build import BLANK_CONSTANT
+from simulators.cells.formulation import conductivity, of_materials
 
 RATE = 2e-4  # A, about C/10
 
@@ -188,6 +190,59 @@ def test_a_cell_without_an_electrode_is_an_open_circuit() -> None:
     assert abs(cell.step(10.0)[0]) < 5e-3
 
 
+def blank(electrolyte: dict[str, float], temperature: float = 25.0, name: str = "blank") -> CellModel:
+    cell = Cell(
+        id=name,
+        parts=["blank_cell", "blank_lid"],
+        electrolyte=electrolyte,
+        wetted_at=0.0,
+        crimp_force=7.8,
+        crimped_at=240.0,
+    )
+    return CellModel(cell, World(1).random(name), temperature=temperature, failures=0.0)
+
+
+@pytest.mark.parametrize("name", ["LP57", "LP30", "1M LiPF6 in EC", "0.5M LiPF6 in EMC"])
+def test_a_blank_cell_tells_how_its_electrolyte_conducts(name: str) -> None:
+    cell = blank({name: 80.0})
+    found = 10 * BLANK_CONSTANT / cell.impedance(1e5).real  # mS/cm
+    assert found == pytest.approx(conductivity(of_materials({name: 1.0})), rel=0.1)
+    assert not cell.live
+    assert abs(cell.step(10.0)[0]) < 5e-3
+
+
+def test_blank_cells_of_one_electrolyte_vary_by_some_percent() -> None:
+    found = [BLANK_CONSTANT / blank({"LP57": 80.0}, name=f"b{n}").impedance(1e5).real for n in range(60)]
+    mean = sum(found) / len(found)
+    assert 0.01 < (sum((each - mean) ** 2 for each in found) / len(found)) ** 0.5 / mean < 0.05
+
+
+def test_the_ohmic_part_of_a_cell_falls_with_the_conductivity() -> None:
+    good, poor = build(), build()
+    poor.electrolyte = {"1M LiPF6 in EMC": 45.0}
+    assert model(poor).ohmic > model(good).ohmic + 3
+    cold = CellModel(build(), World(1).random("c"), temperature=-10.0, failures=0.0)
+    assert cold.ohmic > model(good).ohmic + 2
+
+
+def test_a_cell_that_is_cooled_gives_less() -> None:
+    cell = model(build())
+    cycle(cell)
+    warm = cycle(cell).discharge
+    cell.temperature = -10.0
+    assert cycle(cell).discharge < 0.97 * warm
+
+
+def test_a_voltage_is_met_from_anywhere() -> None:
+    cell = model(build())
+    for volts in (8.0, -3.0, 4.2, 0.0, 3.7, 0.0, -1.0, 4.9):
+        rested = cell.voltage
+        found, amps = cell.step(1e-3, voltage=volts)
+        assert found == volts
+        assert 0 < amps / (volts - rested) < 1 / cell.ohmic
+        assert cell.step(600.0, voltage=volts)[0] == volts
+
+
 def test_impedance_is_a_semicircle_with_a_diffusion_tail() -> None:
     cell = model(build())
     cell.step(18_000.0, current=RATE)
@@ -227,6 +282,26 @@ def test_a_cell_goes_on_where_it_was_after_a_restart() -> None:
     after = model(Cell.model_validate_json(cell.model_dump_json()))
     assert after.soc == pytest.approx(before.soc)
     assert after.step(10.0, current=RATE) == pytest.approx(before.step(10.0, current=RATE))
+
+
+def test_a_cell_that_is_taken_back_goes_the_same_way_again() -> None:
+    cell = model(build(force=6.0))
+    cell.step(7200.0, current=RATE)
+    before = dict(cell.cell.physics)
+    told = [cell.step(3600.0, current=RATE) for _ in range(4)]
+    cell.cell.physics.update(before)
+    assert [cell.step(3600.0, current=RATE) for _ in range(4)] == told
+
+
+def test_a_cell_of_an_older_world_goes_on_without_its_diffusion() -> None:
+    cell = build()
+    model(cell).step(18_000.0, current=RATE)
+    before = model(cell).soc
+    for name in ("m", "i", "fading", "leaking"):
+        del cell.physics[name]
+    after = model(cell)
+    assert after.soc == pytest.approx(before)
+    assert after.step(60.0)[0] == pytest.approx(open_circuit_voltage(before), abs=1e-3)
 
 
 def test_a_source_gives_no_more_than_it_can() -> None:

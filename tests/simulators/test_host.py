@@ -41,6 +41,28 @@ async def test_it_starts_what_has_a_simulator_and_says_where(tmp_path: Path) -> 
     assert is_gone(overrides["stat1"]["port"])
 
 
+def test_how_many_cells_fail_is_the_labs(tmp_path: Path) -> None:
+    assert SimulatorHost(lab(), tmp_path, tmp_path / "one").world.failed_cells == 0.05
+    told = lab()
+    told["devices"]["stat2"]["simulator"]["failed_cells"] = 0
+    assert SimulatorHost(told, tmp_path, tmp_path / "other").world.failed_cells == 0
+
+
+@pytest.mark.parametrize("share", [5, -0.1, "few"])
+def test_a_share_of_failed_cells_that_is_none_is_refused(tmp_path: Path, share: object) -> None:
+    told = lab()
+    told["devices"]["stat2"]["simulator"]["failed_cells"] = share
+    with pytest.raises(HostError, match=r"failed_cells: .* is no share: 0\.05 is one cell in twenty"):
+        SimulatorHost(told, tmp_path, tmp_path / "state")
+
+
+def test_blank_cells_lie_in_a_tray_like_others(tmp_path: Path) -> None:
+    deck = [{"place": "tray/blanks", "labware": "cell_tray_8", "fill": "blank_cell"}]
+    cell = SimulatorHost(lab(deck=deck), tmp_path, tmp_path / "state").world.cell("tray/blanks/A1")
+    assert cell is not None
+    assert cell.parts == ["blank_cell"]
+
+
 async def test_the_next_one_finds_the_world_of_the_last(tmp_path: Path) -> None:
     first = SimulatorHost(lab(), tmp_path, tmp_path / "state")
     await first.start()

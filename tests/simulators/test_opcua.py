@@ -39,7 +39,14 @@ async def served(kind: type[Simulator], **settings: Any) -> AsyncIterator[tuple[
 async def tool(module: str, *arguments: str) -> str:
     code = f"from asyncua.tools import {module}; {module}()"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        code,
+        "--timeout",
+        "60",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()

@@ -67,6 +67,12 @@ def test_what_cannot_be_made_is_refused(point: dict[str, float], cycles: int, sa
         outcome(point, cycles=cycles)
 
 
+def test_without_pybamm_its_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"pip install 'labd\[physics\]'"):
+        outcome(LP57, model="pybamm")
+
+
 def test_one_cell_needs_no_numpy() -> None:
     code = "import sys, simulators.cells.virtual, simulators.neware; print('numpy' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
