@@ -72,9 +72,21 @@ class AnswerAskRequest(_Model):
 
 
 class CandidatesRequest(_Model):
-    """Asks what a campaign's optimiser would propose now; nothing is queued."""
+    """Asks what a campaign's optimiser would propose now, or what has the properties that are wished for.
+
+    `want`: `conductivity >= 10 mS/cm, viscosity <= 3 mPa*s`. Nothing is queued.
+    """
 
     count: Annotated[int, Field(ge=1, le=100)] = 5
+    want: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+
+
+class CandidatesModel(_Model):
+    """Candidates, the best first. Of a wish, `verdict` says in words how far it can be met; `possible`, whether."""
+
+    proposals: list[dict[str, JsonValue]]
+    verdict: str | None = None
+    possible: bool | None = None
 
 
 class CampaignModel(_Model):

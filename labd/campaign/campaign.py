@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from labd import clock
 from labd.campaign.outcomes import came_of
 from labd.campaign.outlook import Outlook
 from labd.campaign.problem import CampaignError, Point, Proposal
@@ -28,6 +26,7 @@ from labd.run.lifecycle import CommandRefusedError
 from labd.run.queue import Submission, UnknownJobError
 
 if TYPE_CHECKING:
+    from labd.campaign.inverse import Answer
     from labd.campaign.plan import Plan
     from labd.run.engine import Engine
 
@@ -376,6 +375,10 @@ def asked(plan: Plan, told: Any, pending: list[Point], count: int, seed: int) ->
     return optimiser(plan.optimiser, **plan.optimiser_settings).ask(plan.problem(), told, pending, count, seed)
 
 
-def seconds_since(at: str) -> float:
-    """Lab time since a moment, in s."""
-    return (clock.now() - datetime.fromisoformat(at)).total_seconds()
+def wished(plan: Plan, told: Any, want: str, count: int) -> Answer:
+    """In a thread: the points that have the properties which are wished for. Raises CampaignError."""
+    try:
+        from labd.campaign.inverse import propose
+    except ImportError as error:
+        raise CampaignError(f"wishes need {error.name}: pip install 'labd[bo]'") from error
+    return propose(plan.problem(), told, want, count, plan.seed)

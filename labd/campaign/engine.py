@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from labd.campaign.campaign import Campaign
+from labd.campaign.campaign import Campaign, wished
 from labd.campaign.problem import Point, Proposal
 from labd.campaign.state import KINDS, OPEN, Record, Records
 from labd.files import InputErrors
@@ -20,6 +20,7 @@ from labd.run.facts import facts_of
 from labd.run.lifecycle import CommandRefusedError
 
 if TYPE_CHECKING:
+    from labd.campaign.inverse import Answer
     from labd.campaign.plan import Plan
     from labd.run.engine import Engine
 
@@ -284,6 +285,14 @@ class Campaigns:
             asked, plan, outlook.told(), campaign.record.pending(), count, plan.seed_of(campaign.record.asks + 1)
         )
         return await asyncio.to_thread(work)
+
+    async def wish(self, name: str, want: str, count: int) -> Answer:
+        """Which points have the properties that are wished for. Raises CampaignError, CommandRefusedError."""
+        campaign = self.find(name)
+        plan, outlook = campaign.plan, campaign.outlook
+        if plan is None or outlook is None:
+            raise CommandRefusedError(f"{campaign.id} does not hold in this lab any more: {campaign.record.paused}")
+        return await asyncio.to_thread(wished, plan, outlook.told(), want, count)
 
     def ask(self, name: str) -> CampaignAsk:
         """What a campaign asks of an optimiser outside now. Raises UnknownCampaignError, CommandRefusedError."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labd.campaign.outlook import Outlook
 from labd.campaign.plan import Plan
-from labd.campaign.problem import Choice, Mixture, Observation, Range
+from labd.campaign.problem import Choice, Mixture, Observation, Prediction, Proposal, Range
 from labd.campaign.state import Experiment, Record
 from labd.lab.bus import CampaignAsk, CampaignState
+
+if TYPE_CHECKING:
+    from labd.campaign.inverse import Candidate
 
 
 def state_told(record: Record, plan: Plan | None) -> CampaignState:
@@ -113,6 +116,21 @@ def ask_told(record: Record, plan: Plan) -> CampaignAsk:
     told = tuple(observation_told(one) for one in outlook.told())
     pending = tuple(dict(point) for point in record.pending())
     return CampaignAsk(record.id, record.asks + 1, count, problem_told(plan), told, pending)
+
+
+def proposal_told(one: Proposal) -> dict[str, Any]:
+    """A proposal that nobody has taken yet."""
+    return {"point": dict(one.point), "predicted": predictions(one.predicted), "why": one.why, "chance": None}
+
+
+def candidate_told(one: Candidate) -> dict[str, Any]:
+    """The same of a candidate for a wish, with its chance to meet it."""
+    told = {"point": dict(one.point), "predicted": predictions(one.predicted)}
+    return {**told, "why": "; ".join(one.why), "chance": one.chance}
+
+
+def predictions(predicted: Mapping[str, Prediction]) -> dict[str, Any]:
+    return {name: {"mean": one.mean, "std": one.std} for name, one in predicted.items()}
 
 
 def experiment_told(one: Experiment, plan: Plan | None) -> dict[str, Any]:

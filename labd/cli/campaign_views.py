@@ -88,10 +88,14 @@ def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, s
 def show_candidates(found: Mapping[str, Any], campaign: Mapping[str, Any]) -> None:
     """What an optimiser would try, best first."""
     wanted = {one["name"]: one["unit"] for one in campaign["problem"].get("objectives", ())}
-    table = table_of("", "point", "expected", "why")
+    wish = found["verdict"] is not None
+    if wish:
+        say(found["verdict"], "green" if found["possible"] else "yellow")
+    table = table_of("", "point", *(["chance"] if wish else []), "expected", "why")
     for number, one in enumerate(found["proposals"], 1):
         expected = ", ".join(_expected(name, told, wanted.get(name, "")) for name, told in one["predicted"].items())
-        table.add_row(str(number), _point(one["point"], campaign["units"]), expected, Text(one["why"]))
+        chance = [f"{one['chance']:.0%}"] if wish else []
+        table.add_row(str(number), _point(one["point"], campaign["units"]), *chance, expected, Text(one["why"]))
     console().print(table)
     say(f"nothing was queued; `labd campaign add {campaign['campaign']} KEY=VALUE… --why …` makes one of them", "dim")
 
