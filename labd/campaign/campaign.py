@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from labd.campaign.modelled import Modelled, simulated
 from labd.campaign.outcomes import came_of
 from labd.campaign.outlook import Outlook
 from labd.campaign.problem import CampaignError, Point, Proposal
@@ -70,10 +71,14 @@ class Campaign:
                 if self.record.state != "working" or await self._over():
                     return
                 count = self._wanted()
-                if count <= 0 or self.plan.external:
+                missing = next((one for one in self.plan.virtual if one.name not in self.record.simulated), None)
+                if count <= 0 or (self.plan.external and missing is None):
                     return
                 version, number = self.record.version, self.record.asks + 1
                 told, pending = Outlook(self.plan, self.record).told(), self.record.pending()
+            if missing is not None:
+                await self._simulate(missing)
+                continue
             proposals = await self._ask(told, pending, count, number)
             async with self.changing:
                 if self.record.version != version:
@@ -138,6 +143,25 @@ class Campaign:
             why = f"the optimiser {plan.optimiser} failed: {error!r}; labd's log says where"
         await self.pause(by="labd", why=why)
         return None
+
+    async def _simulate(self, one: Modelled) -> None:
+        """Lets virtual cells answer, and keeps what they say; a campaign whose model fails is paused for it."""
+        assert self.plan is not None
+        try:
+            found = await asyncio.to_thread(simulated, self.plan, one)
+        except CampaignError as error:
+            await self.pause(by="labd", why=str(error))
+            return
+        except Exception as error:
+            log.exception("virtual cells failed", campaign=self.id)
+            await self.pause(by="labd", why=f"virtual cells {one.name} failed: {error!r}; labd's log says where")
+            return
+        told = [
+            {"point": dict(seen.point), "values": dict(seen.values), "failed": seen.failed, "cause": seen.cause}
+            for seen in found
+        ]
+        data = {"campaign": self.id, "fidelity": one.name, "observations": told}
+        await self._journal.append(NewEvent("campaign.simulated", data))
 
     async def _propose(self, proposals: Sequence[Proposal], by: str, number: int) -> list[Experiment]:
         """Makes proposals durable, as far as the budget goes."""

@@ -11,6 +11,7 @@ from typing import Any
 from labd.campaign import loader
 from labd.campaign.compiling import Compiler
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
+from labd.campaign.modelled import read as read_virtual
 from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, quantity
@@ -117,6 +118,10 @@ class _Checker:
         stop = self._stop(objectives)
         optimiser, own = self._optimiser()
         prior = self._prior(objectives)
+        virtual = tuple(
+            read_virtual(name, spec, self.spaces.types, self.compiler, self.findings)
+            for name, spec in file.virtual.items()
+        )
         self._unused()
         if not self.findings.hold or protocol is None:
             return None
@@ -146,6 +151,7 @@ class _Checker:
             optimiser_settings=own,
             prior=prior,
             seed=file.seed,
+            virtual=virtual,
         )
         self._something_allowed(plan)
         return plan

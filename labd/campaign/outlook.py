@@ -35,7 +35,16 @@ class Outlook:
 
     # ── what is known ────────────────────────────────────────────────────────────────────────────────────────────
     def told(self) -> list[Observation]:
-        """What an optimiser is told: values, and failures with their cause. What was lost says nothing."""
+        """What an optimiser is told: all results, and what virtual cells say."""
+        virtual = [
+            Observation(one["point"], one["values"], one["failed"], one["cause"], fidelity=fidelity)
+            for fidelity, ones in self.record.simulated.items()
+            for one in ones
+        ]
+        return [*self.results(), *virtual]
+
+    def results(self) -> list[Observation]:
+        """Values, and failures with their cause. What was lost says nothing."""
         return [self.observation(one) for one in self.record.of("observed", "failed")]
 
     def observation(self, one: Experiment) -> Observation:
@@ -43,14 +52,14 @@ class Outlook:
 
     def score(self, one: Experiment) -> float | None:
         """How good one is; greater is better, None where it has no values."""
-        return score(self.plan.problem(), self.observation(one), self.told()) if one.status == "observed" else None
+        return score(self.plan.problem(), self.observation(one), self.results()) if one.status == "observed" else None
 
     def best(self) -> Experiment | None:
         """The best so far; of equal ones the first."""
         return self._best_of(self.record.of("observed"))
 
     def _best_of(self, ones: Sequence[Experiment]) -> Experiment | None:
-        told, problem = self.told(), self.plan.problem()
+        told, problem = self.results(), self.plan.problem()
         scored = [(found, one) for one in ones if (found := score(problem, self.observation(one), told)) is not None]
         return max(scored, key=lambda pair: pair[0])[1] if scored else None
 

@@ -104,7 +104,13 @@ def problem_told(plan: Plan) -> dict[str, Any]:
 
 
 def observation_told(one: Observation) -> dict[str, Any]:
-    return {"point": dict(one.point), "values": dict(one.values), "failed": one.failed, "cause": one.cause}
+    return {
+        "point": dict(one.point),
+        "values": dict(one.values),
+        "failed": one.failed,
+        "cause": one.cause,
+        "fidelity": one.fidelity,
+    }
 
 
 def ask_told(record: Record, plan: Plan) -> CampaignAsk:

@@ -104,7 +104,7 @@ _ASK: dict[str, Any] = {
         "objectives": [{"name": "mass", "goal": "target", "unit": "g", "target": 0.9, "weight": 1}],
         "combine": "desirability",
     },
-    "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": ""}],
+    "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": "", "fidelity": "lab"}],
     "pending": [],
 }
 _ARGUMENTS: dict[str, dict[str, Any]] = {
