@@ -38,6 +38,10 @@ from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
 from labd.run.shipped import find_protocol, library
 from labd.sdk import units
 
+_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122"})
+"""What is told of a whole file only: part of it may follow from what is wrong elsewhere."""
+_OF_THE_SPACE = frozenset({"C112", "C113", "C116"})
+"""What may follow from something that cannot be chosen, since nobody knows what it is."""
 _OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
 """What is said of all values that parameters may have: the queue looks at those of each sample."""
 SAMPLES = 400
@@ -64,10 +68,14 @@ def check_campaign(
         facts: of the lab that it is to run in.
         texts: its protocol; without them it is looked for beside the file and among the shipped ones.
     """
+    base = source.parent if isinstance(source, FilePath) else None
     try:
-        file, findings = loader.read(source, name)
-        checker = _Checker(file, findings, facts, texts, source.parent if isinstance(source, FilePath) else None)
-        plan = checker.plan()
+        loaded = loader.read(source, name)
+        findings = Findings(loaded.findings.source, [*loaded.findings.problems])
+        plan = _Checker(loaded.file, findings, facts, texts, base).plan()
+        follows = _OF_THE_WHOLE if loaded.lacks else frozenset()
+        follows |= _OF_THE_SPACE if "space" in loaded.lacks else frozenset()
+        findings.problems = [one for one in findings.problems if one.code not in follows]
         problems = findings.settle()
     except InputErrors as errors:
         return None, errors.problems
