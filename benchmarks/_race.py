@@ -29,6 +29,7 @@ class Method:
     name: str
     optimiser: str
     law: str = ""
+    design: str = ""
     watched: int = WATCHED  # experiments that are made in any case
     longest: int = LONGEST
 
@@ -40,6 +41,7 @@ METHODS = {
         Method("latin", "latin"),
         Method("one_factor", "ofat"),
         Method("gp", "gp"),
+        Method("gp_by_chance", "gp", design="random"),  # its first five points by chance, not by a Latin hypercube
         Method("physics", "gp", "law"),
         Method("physics_shuffled", "gp", "shuffled"),
         Method("law_alone", "ranked", "law"),
@@ -124,7 +126,7 @@ def race(method: Method, pool: Pool, batch: int, seed: int) -> Run:
 def _asker(method: Method) -> Optimiser:
     if method.optimiser == "ranked":
         return Ranked()
-    return optimiser(method.optimiser)
+    return optimiser(method.optimiser, **({"design": method.design} if method.design else {}))
 
 
 class Ranked:

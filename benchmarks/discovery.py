@@ -46,7 +46,9 @@ def run(smoke: bool, figures: Figures, data: Path = DATA, methods: list[str] | N
         for batch in (1, BATCH):
             some = range(FIRST, FIRST + (2 if smoke else seeds))
             tell(figures, method, batch, pool, [race(method, pool, batch, seed) for seed in some])
-    for name in [] if smoke else [one for one in ("gp", "physics", "physics_shuffled") if one in (methods or METHODS)]:
+    for name in (
+        [] if smoke else [one for one in ("latin", "gp", "physics", "physics_shuffled") if one in (methods or METHODS)]
+    ):
         for batch in (1, BATCH):
             halves(figures, METHODS[name], batch, pool, seeds)
 
