@@ -44,6 +44,7 @@ from labd.lab.bus import Happening, RunState
 from labd.lab.config import LabConfig
 from labd.records import Analyst
 from labd.records import export as write_files
+from labd.records.pictures import gather, save_plots
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError, State
 from labd.version import VERSION
@@ -265,7 +266,11 @@ def _order_routes(api: APIRouter, services: Services) -> None:
         if not directory.is_absolute():
             raise RefusedError(422, "invalid_request", f"directory: {directory} is not absolute")
         try:
-            files = await write_files(run_id, request.to, directory, engine.signals, engine.journal)
+            if request.to == "plots":
+                (read,) = await gather([run_id], engine.journal, engine.signals, services.analyst)
+                files = await asyncio.to_thread(save_plots, read, directory)
+            else:
+                files = await write_files(run_id, request.to, directory, engine.signals, engine.journal)
         except OSError as error:
             said = f"{directory} cannot be written: {error.strerror}; name another, or none for the daemon's own"
             raise RefusedError(409, "refused", said) from error

@@ -19,6 +19,7 @@ from labd.lab.inventory import StockError, UnknownPlaceError
 from labd.lab.samples import SampleError, UnknownSampleError
 from labd.protocol import InputErrors
 from labd.records import ExportError
+from labd.records.drawing import PlotError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.orders import OrderRefusedError
@@ -55,6 +56,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     CommandRefusedError: (409, "refused"),
     EngineError: (409, "refused"),
     ExportError: (409, "refused"),
+    PlotError: (409, "refused"),
     UnknownNameError: (404, "unknown_name"),
     GuardError: (409, "refused"),
     OrderRefusedError: (422, "invalid_order"),

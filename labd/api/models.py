@@ -76,7 +76,7 @@ class AnswerRequest(_Model):
 class ExportRequest(_Model):
     """Writes a run's data as files; `directory` is the daemon's (default: `exports/<run>` of its store)."""
 
-    to: Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"]
+    to: Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf", "plots"]
     directory: Path | None = None
 
 

@@ -326,7 +326,8 @@ def export(
     run: RunId,
     *,
     to: Annotated[
-        Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"], typer.Option(help="The form of the files.")
+        Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf", "plots"],
+        typer.Option(help="The form of the files."),
     ] = "csv",
     directory: Annotated[Path | None, typer.Option(help="Where to (default: the daemon's store).")] = None,
     socket: Socket = None,

@@ -13,8 +13,7 @@ import csv
 import json
 import math
 from array import array
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from labd import clock
 from labd.journal import Journal, SeriesInfo, SignalStore
 from labd.records import bdf
 from labd.records.errors import ExportError
+from labd.records.joined import Read, one_test
 from labd.records.record import run_record
 
 To = Literal["csv", "parquet", "arrow", "bdf", "bdf-parquet", "netcdf"]
@@ -168,38 +168,6 @@ def _write_arrow(file: Path, series: SeriesInfo, columns: Columns, record: Mappi
 
 
 # ── of a whole run ───────────────────────────────────────────────────────────────────────────────────────────────────
-Read = Sequence[tuple[SeriesInfo, Columns]]
-
-
-def one_test(read: Read) -> dict[str, array[float]]:
-    """All rows of time, voltage and current of a run as one test, in the columns of `labd.records.bdf`.
-
-    The time counts from the beginning of the first series; steps are the actions, from 1; cycles count on over them.
-
-    Raises:
-        ExportError: the run has no such rows.
-    """
-    names = ("time", "voltage", "current", "unix", "cycle", "step")
-    found = {name: array("d") for name in names}
-    cycle = 0.0
-    own = [(series, columns) for series, columns in read if {"time", "voltage", "current"} <= columns.keys()]
-    for step, (series, columns) in enumerate(own, 1):
-        began = datetime.fromisoformat(series.started).timestamp()
-        first = datetime.fromisoformat(own[0][0].started).timestamp()
-        rows = len(columns["time"])
-        counted = columns.get("cycle", array("d", [0.0]) * rows)
-        found["time"].extend(began - first + time for time in columns["time"])
-        found["unix"].extend(began + time for time in columns["time"])
-        found["voltage"].extend(columns["voltage"])
-        found["current"].extend(columns["current"])
-        found["cycle"].extend(cycle + number for number in counted)
-        found["step"].extend([float(step)] * rows)
-        cycle = max(found["cycle"], default=0.0)
-    if not found["time"]:
-        raise ExportError("the run has no rows of time, voltage and current; export it to csv")
-    return found
-
-
 def _write_bdf(file: Path, read: Read, record: Mapping[str, Any]) -> None:
     del record  # run.json beside it
     try:

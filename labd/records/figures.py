@@ -17,7 +17,8 @@
 | `dose`, `peak_force`, `electrolyte_to_crimp` | µL, kN, s | as in the table of cells |
 | `STATE.RESULT` | its own | what an action gave in a state, `form.capacity`; of a list `form.capacities_1` and so on |
 
-Cycles count on over all `cycle` actions of a run, each from its own rows. A figure that could not be measured is not
+Cycles count on over all `cycle` actions of a run, each from its own rows; where a run has none, steps of
+`constant_current` and `constant_voltage` are cycles, all rows as one test. A figure that could not be measured is not
 there, and never zero: `why` says what kept it. A cycle that was broken off gives none, nor does a spectrum that breaks
 Kramers and Kronig.
 """
@@ -32,7 +33,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labd.journal import Analysis, Event, SeriesInfo, SignalStore
+from labd.records.analysis import analyse
 from labd.records.analyst import Analyst
+from labd.records.joined import stepped
 from labd.records.record import run_record
 from labd.records.results import cell_rows, value_of
 
@@ -134,13 +137,29 @@ async def figures(events: Iterable[Event], store: SignalStore, analyst: Analyst 
         SignalError: the store cannot be read.
     """
     own = list(events)
-    analyst = analyst or Analyst(store)
     run = own[0].run if own else None
-    read = [(series, await analyst.result(series.id)) for series in await store.series(run=run)] if run else []
-    return await asyncio.to_thread(figures_of, own, read)
+    if run is None:
+        return Figures("None", "None")
+    return await asyncio.to_thread(figures_of, own, await read_run(run, store, analyst or Analyst(store)))
 
 
-def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> Figures:
+@dataclass(frozen=True, slots=True)
+class RunRead:
+    """What the series of a run say: each with its analysis; and that of its single steps as one test, see `stepped`."""
+
+    series: tuple[tuple[SeriesInfo, Analysis], ...]
+    steps: Mapping[str, Any] | None = None
+
+
+async def read_run(run: str, store: SignalStore, analyst: Analyst) -> RunRead:
+    """Reads, and analyses what is not yet. Raises SignalError."""
+    found = await store.series(run=run)
+    series = [(info, await analyst.result(info.id)) for info in found]
+    joined = await stepped(found, store)
+    return RunRead(tuple(series), None if joined is None else await asyncio.to_thread(analyse, joined))
+
+
+def figures_of(events: Sequence[Event], read: RunRead) -> Figures:
     """The figures of a run from its events and from what its series say. Pure."""
     record = run_record(events)
     found = Figures(str(record["run"]), str(record["sample"]), record["outcome"], _failure(record))
@@ -153,7 +172,10 @@ def figures_of(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysi
         found.put("peak_force", row.peak_force, "kN")
         found.put("electrolyte_to_crimp", row.electrolyte_to_crimp, "s")
     seen = _Seen(_cell_constant(record))
-    for series, kept in read:
+    driven = [series.id for series, _ in read.series if series.action == "constant_current"]
+    for series, kept in read.series:
+        if read.steps is not None and series.id == driven[0]:
+            seen.take(found, driven[-1], "cycle", read.steps, done=driven[-1] in done)
         seen.take(found, series.id, series.action, kept.result, done=series.id in done)
     seen.close(found)
     return found

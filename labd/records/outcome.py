@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labd.journal import Analysis, Event, Journal, SeriesInfo, SignalStore
+from labd.journal import Event, Journal, SignalStore
 from labd.records.analyst import Analyst
-from labd.records.figures import figures_of
+from labd.records.figures import RunRead, figures_of, read_run
 from labd.records.record import run_record
 
 _ABOUT = ("run", "sample", "protocol", "version", "parameters", "by", "started", "ended", "outcome")
@@ -25,15 +25,14 @@ async def outcome(run: str, journal: Journal, store: SignalStore, analyst: Analy
         SignalError, JournalError: a store cannot be read.
     """
     events = await journal.events(run=run)
-    read = [(info, await analyst.result(info.id)) for info in await store.series(run=run)]
-    return await asyncio.to_thread(_told, events, read)
+    return await asyncio.to_thread(_told, events, await read_run(run, store, analyst))
 
 
-def _told(events: Sequence[Event], read: Sequence[tuple[SeriesInfo, Analysis]]) -> dict[str, Any]:
+def _told(events: Sequence[Event], read: RunRead) -> dict[str, Any]:
     record = run_record(events)
     found = figures_of(events, read)
     series = []
-    for info, kept in read:
+    for info, kept in read.series:
         about = {"series": info.id, "device": info.device, "unit": info.unit, "action": info.action}
         more = {"started": info.started, "ended": info.ended, "analysed": kept.at}
         series.append({**about, **more, "version": kept.version, "input": kept.input, "analysis": kept.result})
@@ -61,3 +60,8 @@ def cycle_rows(told: Mapping[str, Any]) -> list[dict[str, float | None]]:
         for cycle in range(1, last + 1)
         if f"capacity_{cycle}" in told["figures"]
     ]
+
+
+def spectra(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The spectra of a run, in their order: series and analysis."""
+    return [(one["series"], one["analysis"]) for one in told["series"] if one["analysis"]["kind"] == "impedance"]

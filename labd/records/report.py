@@ -1,23 +1,22 @@
 """A report as one HTML file that needs nothing else: no network, no scripts, plots as SVG in it.
 
 What a plot shows stands in a table as well, so that it is read without images. Without matplotlib there are no plots,
-and the page says so. Pure but for `gather`.
+and the page says so. Pure: what it is made of is gathered by `labd.records.pictures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from labd.journal import Journal, SignalStore
 from labd.records import charts
-from labd.records.analysis import AnalysisError, Curve, Curves, Slope, curves
-from labd.records.analyst import Analyst
 from labd.records.drawing import PlotError, inline
-from labd.records.outcome import cycle_rows, outcome, value
+from labd.records.outcome import cycle_rows, spectra, value
+from labd.records.pictures import Read, gather, plots_of, verdict
 from labd.sdk.units import plain
+
+__all__ = ["Read", "gather", "page"]
 
 SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
 """The figures that have a column in a batch's table, where a cell has them."""
@@ -41,49 +40,6 @@ border-bottom:1px solid #e5e7eb;vertical-align:top}td.n,th.n{text-align:right}fi
 svg{max-width:100%;height:auto}figcaption,.faint{color:#6b7280;font-size:.9em}.bad{color:#b3261e;font-weight:600}
 .wide{overflow-x:auto}code{font-size:.9em}@media print{figure,table{break-inside:avoid}}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What a report needs of a run: its results (see `labd.records.outcome`), its curves, and measured spectra."""
-
-    told: Mapping[str, Any]
-    profiles: tuple[Curve, ...] = ()
-    incremental: tuple[Slope, ...] = ()
-    spectra: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
-
-
-async def gather(runs: Sequence[str], journal: Journal, store: SignalStore, analyst: Analyst) -> list[Read]:
-    """Reads what a report on these runs needs.
-
-    Raises:
-        SignalError, JournalError: a store cannot be read.
-    """
-    import asyncio
-
-    found = []
-    for run in runs:
-        told = await outcome(run, journal, store, analyst)
-        drawn, measured, cycle = Curves(), {}, 0
-        for one in told["series"]:
-            analysis = one["analysis"]
-            if analysis["kind"] == "impedance":
-                columns = await store.read(one["series"])
-                measured[one["series"]] = (list(columns["z_real"]), list(columns["z_imag"]))
-            elif one["action"] == "cycle" and analysis.get("cycles"):
-                columns = await store.read(one["series"])
-                more = await asyncio.to_thread(_curves, columns, cycle)
-                drawn = Curves(drawn.profiles + more.profiles, drawn.incremental + more.incremental)
-                cycle += len(analysis["cycles"])
-        found.append(Read(told, drawn.profiles, drawn.incremental, measured))
-    return found
-
-
-def _curves(columns: Mapping[str, Sequence[float]], after: int) -> Curves:
-    try:
-        return curves(columns, after)
-    except AnalysisError:  # the analysis of the series says so already
-        return Curves()
 
 
 def page(name: str, kind: str, runs: Sequence[Read], about: Mapping[str, Any]) -> str:
@@ -178,37 +134,32 @@ def _run(read: Read) -> Iterator[str]:
     rows = cycle_rows(told)
     if rows:
         headers = [_head(name, unit) for name, unit in _CYCLE_HEADERS]
-        cells = [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows]
-        yield _table("Cycles", headers, cells)
-        yield from _plot("Capacity and coulombic efficiency by cycle", charts.capacity_by_cycle(rows))
-    if read.profiles:
-        yield from _plot("Voltage profiles", charts.voltage_profile(read.profiles))
-    if read.incremental:
-        smoothing = next(o["analysis"]["dqdv"]["smoothing"] for o in told["series"] if "dqdv" in o["analysis"])
-        yield from _plot(f"Incremental capacity; {smoothing}", charts.incremental(read.incremental))
-        peaks = [
-            [str(slope.cycle), slope.way, _number(at), _number(high)]
-            for slope in read.incremental
-            for at, high in slope.peaks()
-        ]
+        yield _table("Cycles", headers, [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows])
+    peaks = [
+        [str(slope.cycle), slope.way, _number(at), _number(high)]
+        for slope in read.incremental
+        for at, high in slope.peaks()
+    ]
+    if peaks:
         yield _table("Peaks of dQ/dV", ["cycle", "half", "voltage / V", "height / (mAh/V)"], peaks)
-    yield from _impedance(read)
+    yield from _impedance(told)
+    for caption, draw in plots_of(read).values():
+        yield from _plot(caption, draw)
     yield from _figures(told)
     yield from _series(told)
 
 
-def _impedance(read: Read) -> Iterator[str]:
-    rows = []
-    for one in read.told["series"]:
-        found = one["analysis"]
-        if found["kind"] != "impedance":
-            continue
-        test = found.get("test") or {"verdict": "not tested", "rms": None}
-        verdict = test["verdict"] + (f", {test['rms']:.2%} of |Z|" if test["rms"] is not None else "")
-        ohmic, arcs = _number(found.get("r_ohmic")), _number(found.get("r_polarisation"))
-        rows.append([one["series"], verdict, found.get("circuit") or found.get("problem") or "", ohmic, arcs])
-        title = f"{one['series']}; Kramers-Kronig: {verdict}"
-        yield from _plot(f"Impedance, {title}", charts.nyquist(read.spectra[one["series"]], found.get("fitted"), title))
+def _impedance(told: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [
+            series,
+            verdict(found),
+            found.get("circuit") or found.get("problem") or "",
+            _number(found.get("r_ohmic")),
+            _number(found.get("r_polarisation")),
+        ]
+        for series, found in spectra(told)
+    ]
     if rows:
         headers = ["spectrum", "Kramers-Kronig", "circuit", "R ohmic / Ω", "R polarisation / Ω"]
         yield _table("Impedance", headers, rows)

@@ -70,3 +70,10 @@ async def test_a_name_that_means_nothing_is_told(served: Served, path: str) -> N
         answer = await lab.client.get(f"/{path}/run-9999")
         assert answer.status_code == 404
         assert "there is no run, batch or sample 'run-9999'" in answer.json()["error"]["message"]
+
+
+async def test_plots_of_a_run_are_written_where_its_exports_lie(served: Served) -> None:
+    async with served() as lab:
+        run = await pressed(lab)
+        found = (await lab.client.post(f"/runs/{run}/export", json={"to": "plots"})).json()
+        assert f"/exports/{run}/{run}_capacity.png" in found["files"][0]

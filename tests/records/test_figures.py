@@ -68,6 +68,24 @@ async def test_cycles_count_on_over_several_actions(store: SignalStore) -> None:
     assert found["retention_2"].value == pytest.approx(100 * 1.7 / 1.8)
 
 
+async def test_steps_of_constant_current_are_cycles_where_a_run_has_no_other(store: SignalStore) -> None:
+    rows = cycled([(2.0, 1.8)])
+    turn = next(index for index, row in enumerate(rows) if row[2] < 0)
+    for number, part, at in ((1, rows[:turn], "08:00:00"), (2, rows[turn:], "10:01:00")):
+        began = 0.0 if number == 1 else 7260.0
+        info = SeriesInfo(f"{RUN}-00{number}", "stat1", "", RUN, "constant_current", f"2026-01-01T{at}Z", CYCLING[:3])
+        store.create(info)
+        for t, v, i, _ in part:
+            store.append(info.id, (t - began, v, i))
+    rest = SeriesInfo(f"{RUN}-003", "stat1", "", RUN, "open_circuit", "2026-01-01T13:00:00Z", CYCLING[:3])
+    store.create(rest)
+    store.append(rest.id, (0.0, 3.1, 0.0))
+    steps = [("charge", "constant_current"), ("empty", "constant_current"), ("rest", "open_circuit")]
+    found = await figures(run(*((state, action, {}) for state, action in steps)), store)
+    assert (found["capacity_1"].value, found["ce_1"].value) == pytest.approx((1.8, 90.0))
+    assert "ocv" not in found  # a rest after the first cycle
+
+
 async def test_a_spectrum_gives_resistance_and_with_a_cell_constant_conductivity(store: SignalStore) -> None:
     put(store, 1, "impedance", IMPEDANCE, spectrum(100.0, 50.0))
     events = run(("probe", "impedance", {}), parameters={"cell_constant_per_cm": 1.0})

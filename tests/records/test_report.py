@@ -15,7 +15,8 @@ from labd.journal import Journal, NewEvent, SeriesInfo, SignalStore
 from labd.records import Analyst, charts
 from labd.records.analysis import curves
 from labd.records.drawing import inline, save
-from labd.records.report import Read, gather, page
+from labd.records.pictures import Read, gather, save_plots
+from labd.records.report import page
 from tests.records.cell import columns, cycled, spectrum
 
 STARTED = "2026-01-01T08:00:00.000000Z"
@@ -163,6 +164,13 @@ def test_plots_are_saved_as_png_and_svg(tmp_path: Path) -> None:
     files = save(drawn()["capacity"], tmp_path / "plots" / "cell-1")
     assert [file.name for file in files] == ["cell-1.png", "cell-1.svg"]
     assert files[0].read_bytes()[:4] == b"\x89PNG"
+
+
+async def test_the_plots_of_a_run_are_files_of_its_name(runs: list[Read], tmp_path: Path) -> None:
+    files = save_plots(runs[0], tmp_path / "plots")
+    plots = ("capacity", "voltage_profiles", "dqdv", "impedance_run-0001-002")
+    assert {file.name for file in files} == {f"run-0001_{plot}.{form}" for plot in plots for form in ("png", "svg")}
+    assert save_plots(runs[1], tmp_path / "none") == []
 
 
 def test_many_cycles_are_thinned_to_a_few_with_the_first_and_the_last() -> None:

@@ -24,6 +24,7 @@ from labd.records.analysis.differential import SMOOTHING, Slope, slopes
 from labd.records.analysis.spectra import KramersKronig, Spectrum, spectrum
 
 __all__ = [
+    "SMOOTHING",
     "AnalysisError",
     "Curve",
     "Curves",

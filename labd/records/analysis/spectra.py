@@ -20,7 +20,7 @@ VALID, DOUBTFUL = 0.01, 0.03  # root mean square of the residuals, of |Z|: up to
 A_DECADE = 5  # RC elements a decade of frequency at most: more follow the noise
 CIRCUITS = ("R0", "R0-p(R1,CPE1)", "R0-p(R1,CPE1)-CPE2", "R0-p(R1,CPE1)-p(R2,CPE2)-CPE3")
 GAIN = 0.9  # a circuit with more elements must bring the error below this share of the simpler one's
-ENOUGH = 0.001  # of |Z|; what is left is below what instruments can tell: no more elements are tried
+ENOUGH = 0.002  # of |Z|; less than that hardly any instrument tells: no more elements are tried
 _FIT: dict[str, Any] = {"x_scale": "jac", "ftol": 1e-8, "xtol": 1e-8, "maxfev": 300}  # sizes from 1e-6 to 1e3
 Verdict = Literal["valid", "doubtful", "invalid", "too few points"]
 
