@@ -131,9 +131,10 @@ class CampaignDetailModel(CampaignModel):
 
 
 class ProposalsModel(_Model):
-    """Proposals, each with its story."""
+    """Proposals, each with its story; `units` are those of the numbers of their points."""
 
     proposals: list[dict[str, JsonValue]]
+    units: dict[str, str]
 
 
 class AskModel(_Model):

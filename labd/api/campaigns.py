@@ -33,7 +33,8 @@ def campaign_routes(api: APIRouter, campaigns: Campaigns) -> None:
 
 
 def _told(campaign: Campaign, *ones: Experiment) -> ProposalsModel:
-    return ProposalsModel(proposals=[experiment_told(one, campaign.plan) for one in ones])
+    units = dict(campaign.plan.dimensions) if campaign.plan is not None else {}
+    return ProposalsModel(proposals=[experiment_told(one, campaign.plan) for one in ones], units=units)
 
 
 def _looking(api: APIRouter, campaigns: Campaigns) -> None:

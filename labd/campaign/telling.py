@@ -45,6 +45,7 @@ def best_told(one: Experiment, plan: Plan) -> dict[str, Any]:
         "sample": one.sample,
         "run": one.run,
         "point": point_told(one, plan),
+        "units": {name: unit for name, unit in plan.dimensions.items() if unit},
         "values": quantities(one.values, plan),
     }
 

@@ -55,7 +55,8 @@ def show_state(one: Mapping[str, Any]) -> None:
         say(f"  used: {', '.join(_used(name, told) for name, told in one['budget'].items())}")
     if one["best"]:
         best = one["best"]
-        say(f"  best: {_values(best['values'])} at {_point(best['point'])} ({best['proposal']}, {best['run']})", "bold")
+        point = _point(best["point"], best["units"])
+        say(f"  best: {_values(best['values'])} at {point} ({best['proposal']}, {best['run']})", "bold")
 
 
 def show_detail(one: Mapping[str, Any]) -> None:
@@ -64,7 +65,7 @@ def show_detail(one: Mapping[str, Any]) -> None:
     show_proposals(one["proposals"], one["units"])
 
 
-def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, str] | None = None) -> None:
+def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> None:
     """Proposals, a line each, and what people said of them."""
     if not proposals:
         return
@@ -145,8 +146,8 @@ def _expected(name: str, told: Mapping[str, float], unit: str) -> str:
     return f"{name} {told['mean']:.4g} ± {told['std']:.2g}{f' {unit}' if unit else ''}"
 
 
-def _point(point: Mapping[str, Any], units: Mapping[str, str] | None = None) -> str:
-    return ", ".join(f"{name} {_quantity(value, (units or {}).get(name, ''))}" for name, value in point.items())
+def _point(point: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {_quantity(value, units.get(name, ''))}" for name, value in point.items())
 
 
 def _quantity(value: Any, unit: str) -> str:

@@ -323,7 +323,7 @@ def _show_proposals(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         views.show_json(found)
     else:
-        campaign_views.show_proposals(found["proposals"])
+        campaign_views.show_proposals(found["proposals"], found["units"])
 
 
 def _point(client: Client, name: str, given: list[str]) -> dict[str, float | str]:

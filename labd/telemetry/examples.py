@@ -90,6 +90,7 @@ _CAMPAIGN: dict[str, Any] = {
         "sample": "carbonate_screening-p0003",
         "run": "run-0003",
         "point": _POINT,
+        "units": {"volume": "µL"},
         "values": {"mass": {"v": 0.671, "u": "g"}},
     },
     "budget": {"cells": {"used": 4, "of": 16, "unit": ""}},
