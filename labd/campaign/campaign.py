@@ -55,6 +55,11 @@ class Campaign:
         return self.record.id
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended, and all of it is known."""
+        return self.record.ended is not None and not self.record.open
+
+    @property
     def outlook(self) -> Outlook | None:
         """What is known, spent and wanted now; None without a plan."""
         return None if self.plan is None else Outlook(self.plan, self.record)
@@ -365,10 +370,15 @@ class Campaign:
 
     def _check(self, point: Point) -> None:
         if self.plan is None:
-            raise CommandRefusedError(f"{self.id} does not hold in this lab any more: {self.record.paused}")
+            raise CommandRefusedError(self.unread)
         wrong = self.plan.wrong(point)
         if wrong is not None:
             raise CommandRefusedError(wrong)
+
+    @property
+    def unread(self) -> str:
+        """Why it has no plan."""
+        return f"{self.id}: {self.record.paused or 'its file is being read; give it again in a moment'}"
 
     def _not_begun(self, proposal: str) -> Experiment:
         one = self.record.experiments.get(proposal)
