@@ -116,13 +116,17 @@ class CampaignModel(_Model):
 
 
 class CampaignDetailModel(CampaignModel):
-    """The same with its problem, all its proposals, and how the best came on, experiment by experiment."""
+    """The same with its problem, all its proposals, and how the best came on, experiment by experiment.
+
+    `front` are the proposals that no other one beats in all objectives.
+    """
 
     summary: str
     units: dict[str, str]
     problem: dict[str, JsonValue]
     proposals: list[dict[str, JsonValue]]
     course: list[dict[str, JsonValue]]
+    front: list[str]
 
     @classmethod
     def of(cls, campaign: Campaign) -> CampaignDetailModel:

@@ -169,6 +169,7 @@ def detail_told(record: Record, plan: Plan | None) -> dict[str, Any]:
         "summary": plan.summary if plan is not None else "",
         "proposals": [experiment_told(one, plan) for one in record.all],
         "course": course_told(Outlook(plan, record)) if plan is not None else [],
+        "front": [one.id for one in Outlook(plan, record).front()] if plan is not None else [],
     }
 
 
@@ -176,9 +177,9 @@ def course_told(outlook: Outlook) -> list[dict[str, Any]]:
     """Experiment by experiment, as they ended: which was the best until then."""
     course: list[dict[str, Any]] = []
     best: Experiment | None = None
+    scores = outlook.scores()
     for number, one in enumerate(outlook.ended_in_order(), 1):
-        mine, before = outlook.score(one), outlook.score(best) if best is not None else None
-        if mine is not None and (before is None or mine > before):
+        if one.id in scores and (best is None or scores[one.id] > scores[best.id]):
             best = one
         values = quantities(best.values, outlook.plan) if best is not None else None
         course.append({"number": number, "proposal": one.id, "best": best.id if best else None, "values": values})

@@ -124,6 +124,8 @@ def show_report(one: Mapping[str, Any]) -> None:
             Text(_values(step["values"]) if step["values"] else "", style="green" if better else "dim"),
         )
     console().print(table)
+    if len(wanted) > 1 and one["front"]:
+        say(f"beaten by none in all objectives: {', '.join(one['front'])}")
     for told in one["proposals"]:
         for note in told["notes"]:
             say(f"  {told['proposal']} {note['word']} by {note['by']}: {note['why']}")

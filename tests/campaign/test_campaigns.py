@@ -160,6 +160,15 @@ def test_campaigns_go_on_side_by_side_each_with_its_own_samples(here: Lab) -> No
     assert samples == {f"{name}-p000{number}" for name in ("pressing", "other") for number in (1, 2, 3)}
 
 
+def test_of_several_objectives_the_front_is_told(here: Lab, asked: Asked) -> None:
+    asked.forces = [[7.0, 6.0], [5.0]]
+    two = "  off: {goal: minimise, unit: N}\n  low: {goal: minimise, value: =results.off * 0 + force, unit: kN}\n"
+    here.start(FILE.replace("  off: {goal: minimise, unit: N}\n", two))
+    campaign = here.until_over()
+    assert campaign.outlook is not None
+    assert {one.id for one in campaign.outlook.front()} == {"p0001", "p0002", "p0003"}
+
+
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def waiting(here: Lab, asked: Asked) -> Lab:
