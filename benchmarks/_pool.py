@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +18,19 @@ from labd.campaign.problem import Mixture, Point, Range, Space
 DOI = "10.1038/s41597-024-03575-8"
 SOLVENTS = ("EC", "PC", "DMC", "EMC", "DEC")
 LEFT_OUT = {"10.1007/s10008-002-0300-9", "10.1016/S0378-7753(01)00697-8"}  # look mis-scaled: the data's README
+LAWS_OWN = "10.1149/2.0571912jes"
 _OTHERS = slice(8, None)  # columns: no, doi, k, T, c, salt, c units, solvent ratio type, then all solvents
 _BASIS = {"w": "mass", "v": "volume", "mol": "mole"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """Formulations with their measured conductivities in mS/cm, and how many of them were the law's own."""
+    """Formulations with their measured conductivities in mS/cm."""
 
     points: tuple[Point, ...]
     values: tuple[float, ...]
     top: frozenset[int]  # the best hundredth
-    own: int  # formulations from the paper to which the law's constants were fitted
+    own: frozenset[int]  # from the paper whose measurements the law's constants were fitted to
 
     def space(self) -> Space:
         salt = [float(point["molality"]) for point in self.points]
@@ -65,9 +67,21 @@ def read(folder: Path, salt: str = "LiPF6", kelvin: tuple[float, float] = (293.0
                 same[(*parts, round(float(row[4]), 4), row[6], row[7])].append((float(row[2]), float(row[3]), row[1]))
     points = [_point(name, sum(kelvin for _, kelvin, _ in rows) / len(rows)) for name, rows in same.items()]
     values = [sum(value for value, _, _ in rows) / len(rows) for rows in same.values()]
+    own = {at for at, rows in enumerate(same.values()) if any(doi == LAWS_OWN for _, _, doi in rows)}
+    return Pool(tuple(points), tuple(values), best(values), frozenset(own))
+
+
+def best(values: Sequence[float]) -> frozenset[int]:
+    """The places of the best hundredth."""
     order = sorted(range(len(values)), key=lambda at: -values[at])
-    own = sum(any(doi == "10.1149/2.0571912jes" for _, _, doi in rows) for rows in same.values())
-    return Pool(tuple(points), tuple(values), frozenset(order[: max(1, round(len(order) / 100))]), own)
+    return frozenset(order[: max(1, round(len(order) / 100))])
+
+
+def part(pool: Pool, kept: Sequence[int]) -> Pool:
+    """Some of a pool, with a best hundredth of its own."""
+    values = tuple(pool.values[at] for at in kept)
+    own = frozenset(new for new, at in enumerate(kept) if at in pool.own)
+    return Pool(tuple(pool.points[at] for at in kept), values, best(values), own)
 
 
 def _wanted(row: list[str], shares: dict[str, float], salt: str, kelvin: tuple[float, float]) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks._pool import Pool, random_median
+from benchmarks._pool import Pool, part, random_median
 from labd.campaign.laws.conductivity import Conductivity
 from labd.campaign.optimisers import optimiser
 from labd.campaign.problem import Objective, Observation, Optimiser, Point, Problem, Proposal
 
 NOISE = 0.03  # of a measurement, relative
+OFF = 0.3  # of a law that is made wrong, relative
 LONGEST = 160  # experiments, after which a race is given up and counted as this long
 WATCHED = 24  # experiments that are made in any case, for the enhancement factor
 MIXING, MEASURING = 1 / 3, 1.0  # h a formulation to dose and fill, one after the other; h a round for 25 °C and EIS
@@ -24,11 +26,15 @@ _Name = tuple[tuple[str, float | str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """An optimiser, and which law it is told: none, the true one, or the same values dealt out anew."""
+    """An optimiser, and which law it is told: none, the published one, or one that is made wrong.
+
+    `shuffled`: its values are dealt out anew; `off`: each is off by a factor of its own, 30 % as a standard deviation.
+    """
 
     name: str
     optimiser: str
     law: str = ""
+    design: str = ""
     watched: int = WATCHED  # experiments that are made in any case
     longest: int = LONGEST
 
@@ -40,9 +46,12 @@ METHODS = {
         Method("latin", "latin"),
         Method("one_factor", "ofat"),
         Method("gp", "gp"),
+        Method("gp_by_chance", "gp", design="random"),  # its first five points by chance, not by a Latin hypercube
         Method("physics", "gp", "law"),
         Method("physics_shuffled", "gp", "shuffled"),
+        Method("physics_off", "gp", "off"),
         Method("law_alone", "ranked", "law"),
+        Method("law_off_alone", "ranked", "off"),
         Method("baybe", "baybe", watched=0, longest=80),  # each question takes seconds
     )
 }
@@ -68,6 +77,15 @@ class Table:
         values = list(self.rows.values())
         random.Random(f"shuffled:{seed}").shuffle(values)
         return Table(dict(zip(self.rows, values, strict=True)), self.stds)
+
+    def off(self, seed: int) -> Table:
+        dice = random.Random(f"off:{seed}")
+        factors = [math.exp(dice.gauss(0, OFF)) for _ in self.rows]
+        rows = {
+            name: tuple(factor * one for one in row)
+            for (name, row), factor in zip(self.rows.items(), factors, strict=True)
+        }
+        return Table(rows, self.stds)
 
 
 @functools.lru_cache(maxsize=4)
@@ -100,12 +118,13 @@ def race(method: Method, pool: Pool, batch: int, seed: int) -> Run:
     dice = random.Random(f"noise:{seed}")
     noises = [dice.gauss(0, NOISE) for _ in pool.points]
     number = {tuple(point.items()): at for at, point in enumerate(pool.points)}
-    prior = {"": None, "law": table(pool), "shuffled": table(pool).shuffled(seed)}[method.law]
+    true = table(pool)
+    prior = {"": None, "law": true, "shuffled": true.shuffled(seed), "off": true.off(seed)}[method.law]
     problem = Problem(pool.space(), OBJECTIVE, {} if prior is None else {"conductivity": prior})
     asker = _asker(method)
     told: list[Observation] = []
-    run = Run()
-    while len(told) < (method.watched if run.hit < LONGEST else method.longest):
+    run = Run(method.longest, method.longest, -(-method.longest // batch))
+    while len(told) < (method.watched if run.hit < method.longest else method.longest):
         proposals = asker.ask(problem, told, [], batch, seed)
         if not proposals:
             break
@@ -114,9 +133,9 @@ def race(method: Method, pool: Pool, batch: int, seed: int) -> Run:
             value = pool.values[at] * (1 + noises[at])
             told.append(Observation(proposal.point, {"conductivity": value}))
             run.found += at in pool.top and len(told) <= WATCHED
-            if at in pool.top and run.hit == LONGEST:
+            if at in pool.top and run.hit == method.longest:
                 run.hit = len(told)
-        if run.hit < LONGEST and run.made == LONGEST:
+        if run.hit < method.longest and run.made == method.longest:
             run.made, run.rounds = len(told), -(-len(told) // batch)
     return run
 
@@ -124,7 +143,7 @@ def race(method: Method, pool: Pool, batch: int, seed: int) -> Run:
 def _asker(method: Method) -> Optimiser:
     if method.optimiser == "ranked":
         return Ranked()
-    return optimiser(method.optimiser)
+    return optimiser(method.optimiser, **({"design": method.design} if method.design else {}))
 
 
 class Ranked:
@@ -146,11 +165,7 @@ class Ranked:
 def halved(pool: Pool, seed: int) -> Pool:
     """Half of a pool by chance, with its own best hundredth."""
     dice = random.Random(f"half:{seed}")
-    kept = sorted(dice.sample(range(len(pool.points)), len(pool.points) // 2))
-    values = tuple(pool.values[at] for at in kept)
-    order = sorted(range(len(kept)), key=lambda at: -values[at])
-    top = frozenset(order[: max(1, round(len(order) / 100))])
-    return Pool(tuple(pool.points[at] for at in kept), values, top, pool.own)
+    return part(pool, sorted(dice.sample(range(len(pool.points)), len(pool.points) // 2)))
 
 
 def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> tuple[float, float]:

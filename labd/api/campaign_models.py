@@ -72,9 +72,21 @@ class AnswerAskRequest(_Model):
 
 
 class CandidatesRequest(_Model):
-    """Asks what a campaign's optimiser would propose now; nothing is queued."""
+    """Asks what a campaign's optimiser would propose now, or what has the properties that are wished for.
+
+    `want`: `conductivity >= 10 mS/cm, viscosity <= 3 mPa*s`. Nothing is queued.
+    """
 
     count: Annotated[int, Field(ge=1, le=100)] = 5
+    want: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+
+
+class CandidatesModel(_Model):
+    """Candidates, the best first. Of a wish, `verdict` says in words how far it can be met; `possible`, whether."""
+
+    proposals: list[dict[str, JsonValue]]
+    verdict: str | None = None
+    possible: bool | None = None
 
 
 class CampaignModel(_Model):
@@ -104,13 +116,17 @@ class CampaignModel(_Model):
 
 
 class CampaignDetailModel(CampaignModel):
-    """The same with its problem, all its proposals, and how the best came on, experiment by experiment."""
+    """The same with its problem, all its proposals, and how the best came on, experiment by experiment.
+
+    `front` are the proposals that no other one beats in all objectives.
+    """
 
     summary: str
     units: dict[str, str]
     problem: dict[str, JsonValue]
     proposals: list[dict[str, JsonValue]]
     course: list[dict[str, JsonValue]]
+    front: list[str]
 
     @classmethod
     def of(cls, campaign: Campaign) -> CampaignDetailModel:
@@ -119,9 +135,10 @@ class CampaignDetailModel(CampaignModel):
 
 
 class ProposalsModel(_Model):
-    """Proposals, each with its story."""
+    """Proposals, each with its story; `units` are those of the numbers of their points."""
 
     proposals: list[dict[str, JsonValue]]
+    units: dict[str, str]
 
 
 class AskModel(_Model):

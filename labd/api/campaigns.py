@@ -11,6 +11,7 @@ from labd.api.campaign_models import (
     CampaignDetailModel,
     CampaignModel,
     CampaignRequest,
+    CandidatesModel,
     CandidatesRequest,
     EditRequest,
     ProposalsModel,
@@ -20,7 +21,7 @@ from labd.api.campaign_models import (
 from labd.campaign.campaign import Campaign
 from labd.campaign.engine import Campaigns
 from labd.campaign.state import Experiment
-from labd.campaign.telling import experiment_told
+from labd.campaign.telling import candidate_told, experiment_told, proposal_told
 
 
 def campaign_routes(api: APIRouter, campaigns: Campaigns) -> None:
@@ -32,7 +33,8 @@ def campaign_routes(api: APIRouter, campaigns: Campaigns) -> None:
 
 
 def _told(campaign: Campaign, *ones: Experiment) -> ProposalsModel:
-    return ProposalsModel(proposals=[experiment_told(one, campaign.plan) for one in ones])
+    units = dict(campaign.plan.dimensions) if campaign.plan is not None else {}
+    return ProposalsModel(proposals=[experiment_told(one, campaign.plan) for one in ones], units=units)
 
 
 def _looking(api: APIRouter, campaigns: Campaigns) -> None:
@@ -82,18 +84,16 @@ def _orders(api: APIRouter, campaigns: Campaigns) -> None:
 
 def _proposals(api: APIRouter, campaigns: Campaigns) -> None:
     @api.post("/campaigns/{campaign}/candidates")
-    async def candidates(campaign: str, request: CandidatesRequest) -> ProposalsModel:
-        """What its optimiser would propose now, with what is expected and why; nothing is queued."""
-        found = await campaigns.candidates(campaign, request.count)
-        told = [
-            {
-                "point": dict(one.point),
-                "predicted": {name: {"mean": told.mean, "std": told.std} for name, told in one.predicted.items()},
-                "why": one.why,
-            }
-            for one in found
-        ]
-        return ProposalsModel.model_validate({"proposals": told})
+    async def candidates(campaign: str, request: CandidatesRequest) -> CandidatesModel:
+        """What its optimiser would propose now, or what meets a wish, with what is expected and why."""
+        if request.want is None:
+            found = await campaigns.candidates(campaign, request.count)
+            return CandidatesModel.model_validate({"proposals": [proposal_told(one) for one in found]})
+        answer = await campaigns.wish(campaign, request.want, request.count)
+        told = [candidate_told(one) for one in answer.candidates]
+        return CandidatesModel.model_validate(
+            {"proposals": told, "verdict": answer.verdict, "possible": answer.possible}
+        )
 
     @api.post("/campaigns/{campaign}/proposals", status_code=201)
     async def add(campaign: str, request: AddRequest) -> ProposalsModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,8 @@ class Bayesian:
     Args:
         candidates: points by chance of which the best are drawn together.
         samples: functions that are drawn.
-        start: points by a Latin hypercube before the first model, where nothing is known beforehand.
+        start: points by a design before the first model, where nothing is known beforehand.
+        design: of these, `latin` or `random`.
         trust: probability before the first result that the law is worth more than none.
         noise: of a measurement, as a part of the objective's spread; learnt, and told ones hold.
     """
@@ -45,6 +47,7 @@ class Bayesian:
     candidates: int = 1000
     samples: int = 256
     start: int = 5
+    design: Literal["latin", "random"] = "latin"
     trust: float = 0.8
     noise: float = 0.05
 
@@ -57,7 +60,8 @@ class Bayesian:
         taken = {points.key(space, point) for point in (*(one.point for one in lab), *pending)}
         blind = not problem.prior and all(one.fidelity == "lab" for one in told)
         first = min(count, self.start - len(taken)) if blind else 0
-        proposals = designs.Latin(max(self.start, count)).ask(problem, told, pending, first, seed) if first > 0 else []
+        design = designs.Latin(max(self.start, count)) if self.design == "latin" else designs.Random()
+        proposals = design.ask(problem, told, pending, first, seed) if first > 0 else []
         if blind and not any(not one.failed for one in lab):
             first = count - len(proposals)
             return proposals + designs.Random().ask(

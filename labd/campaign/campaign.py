@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from labd import clock
+from labd.campaign.modelled import Modelled, simulated
 from labd.campaign.outcomes import came_of
 from labd.campaign.outlook import Outlook
 from labd.campaign.problem import CampaignError, Point, Proposal
@@ -28,6 +27,7 @@ from labd.run.lifecycle import CommandRefusedError
 from labd.run.queue import Submission, UnknownJobError
 
 if TYPE_CHECKING:
+    from labd.campaign.inverse import Answer
     from labd.campaign.plan import Plan
     from labd.run.engine import Engine
 
@@ -55,6 +55,11 @@ class Campaign:
         return self.record.id
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended, and all of it is known."""
+        return self.record.ended is not None and not self.record.open
+
+    @property
     def outlook(self) -> Outlook | None:
         """What is known, spent and wanted now; None without a plan."""
         return None if self.plan is None else Outlook(self.plan, self.record)
@@ -71,10 +76,14 @@ class Campaign:
                 if self.record.state != "working" or await self._over():
                     return
                 count = self._wanted()
-                if count <= 0 or self.plan.external:
+                missing = next((one for one in self.plan.virtual if one.name not in self.record.simulated), None)
+                if count <= 0 or (self.plan.external and missing is None):
                     return
                 version, number = self.record.version, self.record.asks + 1
                 told, pending = Outlook(self.plan, self.record).told(), self.record.pending()
+            if missing is not None:
+                await self._simulate(missing)
+                continue
             proposals = await self._ask(told, pending, count, number)
             async with self.changing:
                 if self.record.version != version:
@@ -139,6 +148,25 @@ class Campaign:
             why = f"the optimiser {plan.optimiser} failed: {error!r}; labd's log says where"
         await self.pause(by="labd", why=why)
         return None
+
+    async def _simulate(self, one: Modelled) -> None:
+        """Lets virtual cells answer, and keeps what they say; a campaign whose model fails is paused for it."""
+        assert self.plan is not None
+        try:
+            found = await asyncio.to_thread(simulated, self.plan, one)
+        except CampaignError as error:
+            await self.pause(by="labd", why=str(error))
+            return
+        except Exception as error:
+            log.exception("virtual cells failed", campaign=self.id)
+            await self.pause(by="labd", why=f"virtual cells {one.name} failed: {error!r}; labd's log says where")
+            return
+        told = [
+            {"point": dict(seen.point), "values": dict(seen.values), "failed": seen.failed, "cause": seen.cause}
+            for seen in found
+        ]
+        data = {"campaign": self.id, "fidelity": one.name, "observations": told}
+        await self._journal.append(NewEvent("campaign.simulated", data))
 
     async def _propose(self, proposals: Sequence[Proposal], by: str, number: int) -> list[Experiment]:
         """Makes proposals durable, as far as the budget goes."""
@@ -342,10 +370,15 @@ class Campaign:
 
     def _check(self, point: Point) -> None:
         if self.plan is None:
-            raise CommandRefusedError(f"{self.id} does not hold in this lab any more: {self.record.paused}")
+            raise CommandRefusedError(self.unread)
         wrong = self.plan.wrong(point)
         if wrong is not None:
             raise CommandRefusedError(wrong)
+
+    @property
+    def unread(self) -> str:
+        """Why it has no plan."""
+        return f"{self.id}: {self.record.paused or 'its file is being read; give it again in a moment'}"
 
     def _not_begun(self, proposal: str) -> Experiment:
         one = self.record.experiments.get(proposal)
@@ -376,6 +409,10 @@ def asked(plan: Plan, told: Any, pending: list[Point], count: int, seed: int) ->
     return optimiser(plan.optimiser, **plan.optimiser_settings).ask(plan.problem(), told, pending, count, seed)
 
 
-def seconds_since(at: str) -> float:
-    """Lab time since a moment, in s."""
-    return (clock.now() - datetime.fromisoformat(at)).total_seconds()
+def wished(plan: Plan, told: Any, want: str, count: int) -> Answer:
+    """In a thread: the points that have the properties which are wished for. Raises CampaignError."""
+    try:
+        from labd.campaign.inverse import propose
+    except ImportError as error:
+        raise CampaignError(f"wishes need {error.name}: pip install 'labd[bo]'") from error
+    return propose(plan.problem(), told, want, count, plan.seed)

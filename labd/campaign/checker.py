@@ -11,6 +11,7 @@ from typing import Any
 from labd.campaign import loader
 from labd.campaign.compiling import Compiler
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
+from labd.campaign.modelled import read as read_virtual
 from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, quantity
@@ -37,6 +38,10 @@ from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
 from labd.run.shipped import find_protocol, library
 from labd.sdk import units
 
+_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122"})
+"""What is told of a whole file only: part of it may follow from what is wrong elsewhere."""
+_OF_THE_SPACE = frozenset({"C112", "C113", "C116"})
+"""What may follow from something that cannot be chosen, since nobody knows what it is."""
 _OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
 """What is said of all values that parameters may have: the queue looks at those of each sample."""
 SAMPLES = 400
@@ -63,10 +68,14 @@ def check_campaign(
         facts: of the lab that it is to run in.
         texts: its protocol; without them it is looked for beside the file and among the shipped ones.
     """
+    base = source.parent if isinstance(source, FilePath) else None
     try:
-        file, findings = loader.read(source, name)
-        checker = _Checker(file, findings, facts, texts, source.parent if isinstance(source, FilePath) else None)
-        plan = checker.plan()
+        loaded = loader.read(source, name)
+        findings = Findings(loaded.findings.source, [*loaded.findings.problems])
+        plan = _Checker(loaded.file, findings, facts, texts, base).plan()
+        follows = _OF_THE_WHOLE if loaded.lacks else frozenset()
+        follows |= _OF_THE_SPACE if "space" in loaded.lacks else frozenset()
+        findings.problems = [one for one in findings.problems if one.code not in follows]
         problems = findings.settle()
     except InputErrors as errors:
         return None, errors.problems
@@ -117,6 +126,10 @@ class _Checker:
         stop = self._stop(objectives)
         optimiser, own = self._optimiser()
         prior = self._prior(objectives)
+        virtual = tuple(
+            read_virtual(name, spec, self.spaces.types, self.compiler, self.findings)
+            for name, spec in file.virtual.items()
+        )
         self._unused()
         if not self.findings.hold or protocol is None:
             return None
@@ -146,6 +159,7 @@ class _Checker:
             optimiser_settings=own,
             prior=prior,
             seed=file.seed,
+            virtual=virtual,
         )
         self._something_allowed(plan)
         return plan

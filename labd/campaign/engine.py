@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from labd.campaign.campaign import Campaign
+from labd.campaign.campaign import Campaign, wished
 from labd.campaign.problem import Point, Proposal
 from labd.campaign.state import KINDS, OPEN, Record, Records
 from labd.files import InputErrors
@@ -20,6 +20,7 @@ from labd.run.facts import facts_of
 from labd.run.lifecycle import CommandRefusedError
 
 if TYPE_CHECKING:
+    from labd.campaign.inverse import Answer
     from labd.campaign.plan import Plan
     from labd.run.engine import Engine
 
@@ -48,6 +49,7 @@ class Campaigns:
         self._asked: dict[str, tuple[int, int]] = {}
         self._early: list[Event] | None = []  # of the journal, before it was taken up
         self._starting = asyncio.Lock()
+        self._reading = asyncio.Lock()  # one file at a time
         self._group: asyncio.TaskGroup | None = None
         self.ready = asyncio.Event()
 
@@ -58,7 +60,7 @@ class Campaigns:
             await self._engine.ready.wait()
             forget.append(await self._take_up())
             async with asyncio.TaskGroup() as self._group:
-                for campaign in list(self._campaigns.values()):
+                for campaign in sorted(self._campaigns.values(), key=lambda one: one.over):
                     self._begin(campaign)
                 self.ready.set()
                 await asyncio.Event().wait()
@@ -75,7 +77,7 @@ class Campaigns:
         for event in [*before, *(event for event in early if event.seq > last)]:
             self._records.apply(event)
         for record in self._records.records.values():
-            self._campaigns[record.id] = Campaign(record, await self._plan(record), self._engine)
+            self._campaigns[record.id] = Campaign(record, None, self._engine)
         self._engine.lab.barriers.on_change(self._wake_all)
         return self._bus.subscribe(self._heard, RunState)
 
@@ -133,8 +135,12 @@ class Campaigns:
         self._tell(campaign.id)
 
     async def _live(self, campaign: Campaign) -> None:
-        """Steps whenever something has happened, or its time is over."""
+        """Steps whenever something has happened, or its time is over; until it is over, and all of it is known."""
         wake = self._wakes[campaign.id]
+        if campaign.plan is None:  # it takes up to a second: the daemon's start does not wait for it
+            async with self._reading:
+                campaign.plan = await self._plan(campaign.record)
+            self._tell(campaign.id)
         while True:
             try:
                 async with asyncio.timeout(self._left(campaign)):
@@ -153,6 +159,8 @@ class Campaigns:
                 if campaign.record.state == "working":
                     await campaign.pause(by="labd", why=f"labd failed: {error!r}; its log says where")
             self._tell(campaign.id)
+            if campaign.over:  # and what it had queued is cancelled
+                return
 
     def _left(self, campaign: Campaign) -> float | None:
         """Seconds of lab time until its time is over; None: it has no end, or stands still."""
@@ -284,6 +292,14 @@ class Campaigns:
             asked, plan, outlook.told(), campaign.record.pending(), count, plan.seed_of(campaign.record.asks + 1)
         )
         return await asyncio.to_thread(work)
+
+    async def wish(self, name: str, want: str, count: int) -> Answer:
+        """Which points have the properties that are wished for. Raises CampaignError, CommandRefusedError."""
+        campaign = self.find(name)
+        plan, outlook = campaign.plan, campaign.outlook
+        if plan is None or outlook is None:
+            raise CommandRefusedError(campaign.unread)
+        return await asyncio.to_thread(wished, plan, outlook.told(), want, count)
 
     def ask(self, name: str) -> CampaignAsk:
         """What a campaign asks of an optimiser outside now. Raises UnknownCampaignError, CommandRefusedError."""

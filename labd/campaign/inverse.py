@@ -151,6 +151,15 @@ class _Search:
                 total = total + log_ndtr((min(highs) - mean) / std)
         return np.asarray(total)
 
+    def shortfall(self, some: Sequence[Point], wishes: Sequence[Wish]) -> Array:
+        """How much is missing of these wishes by what is expected, over the properties' spreads; below 0 to spare."""
+        missing: list[Array] = []
+        for wish in wishes:
+            belief = self.beliefs[wish.name]
+            mean, _ = belief.predict(some)
+            missing.append((wish.limit - mean if wish.at_least else mean - wish.limit) / belief.scale)
+        return np.asarray(np.max(np.stack(missing), axis=0))
+
     def refined(self, score: Callable[[Sequence[Point]], Array]) -> list[Made]:
         """All candidates, and more around the best of them, the best first."""
         found = list(self.free)
@@ -162,8 +171,10 @@ class _Search:
         return [found[at] for at in np.argsort(-score(found), kind="stable")]
 
     def best(self, count: int) -> list[tuple[Made, float]]:
-        """The likeliest points that are not nearly the same."""
+        """The likeliest points that are not nearly the same; where none is likely, those that fall short least."""
         ranked = self.refined(lambda some: self.chances(some, self.wishes))
+        if float(np.exp(self.chances(ranked[:1], self.wishes)[0])) < NEVER:
+            ranked = self.refined(lambda some: -self.shortfall(some, self.wishes))
         chosen: list[Made] = []
         for point in ranked:
             if len(chosen) == count:
@@ -184,7 +195,7 @@ class _Search:
         told = []
         for wish, point in alone.items():
             if float(np.exp(self.chances([point], [wish])[0])) < NEVER:
-                most = self._told(wish.name, point)
+                most = self._value(wish.name, self.refined(lambda some, wish=wish: -self.shortfall(some, [wish]))[0])  # type: ignore[misc]
                 told.append(f"nothing in the space has {wish}: the {'most' if wish.at_least else 'least'} is {most}")
         if not told:
             told.append(f"nothing in the space has {' and '.join(map(str, self.wishes))} together, though each alone")
@@ -193,13 +204,18 @@ class _Search:
                     self._told(one, point) for one in dict.fromkeys(w.name for w in self.wishes) if one != wish.name
                 )
                 told.append(f"where {wish} is likeliest: {others}")
-        nearest = ", ".join(self._told(one, first.point) for one in dict.fromkeys(w.name for w in self.wishes))
-        return "; ".join([*told, f"the nearest has {nearest}"])
+        if len(self.wishes) > 1:
+            nearest = ", ".join(self._told(one, first.point) for one in dict.fromkeys(w.name for w in self.wishes))
+            told.append(f"the nearest has {nearest}")
+        return "; ".join(told)
 
     def _told(self, name: str, point: Point) -> str:
+        return f"{name} {self._value(name, point)}"
+
+    def _value(self, name: str, point: Point) -> str:
         unit = next(one.unit for one in self.problem.objectives if one.name == name)
         found = self.beliefs[name].prediction(point)
-        return f"{name} {found.mean:.3g} ± {found.std:.2g} {unit}".rstrip()
+        return f"{found.mean:.3g} ± {found.std:.2g} {unit}".rstrip()
 
     def why(self, point: Made, most: int = 4) -> tuple[str, ...]:
         """What changes the wished properties most, from this point on."""

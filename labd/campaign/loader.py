@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ _MISSING = {
     "type": "say what kind it is: `quantity`, `number`, `integer`, `choice` or `mixture`",
     "use": "name the optimiser: `use: gp`",
 }
+_NAMED = ("space", "objectives", "parameters", "prior", "virtual")
+"""Keys whose entries are looked at one by one."""
 _CAMPAIGN = re.compile(r"""^(campaign|"campaign"|'campaign')\s*:""", re.MULTILINE)
 
 
@@ -35,15 +37,29 @@ def is_campaign(text: str) -> bool:
     return _CAMPAIGN.search(text) is not None
 
 
-def read(source: Path | str, name: str | None = None) -> tuple[CampaignFile, Findings]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
     """A campaign's file in its shape, and where further findings go.
+
+    Args:
+        file: all of it; or, where its shape is wrong, what is left without the parts that are.
+        lacks: the keys that something was left away of.
+    """
+
+    file: CampaignFile
+    findings: Findings
+    lacks: frozenset[str] = frozenset()
+
+
+def read(source: Path | str, name: str | None = None) -> Loaded:
+    """Reads a campaign's file.
 
     Args:
         source: the file's path, or its text.
         name: what messages call it.
 
     Raises:
-        InputErrors: with everything that is wrong with its shape.
+        InputErrors: its shape is so wrong that nothing is left to look at; with everything that is.
     """
     text = read_file(source) if isinstance(source, Path) else source
     origin = Source(name or (str(source) if isinstance(source, Path) else "campaign"), text)
@@ -59,8 +75,31 @@ def read(source: Path | str, name: str | None = None) -> tuple[CampaignFile, Fin
             found = Findings(origin)
             found.tell(flaw.code, flaw.message, flaw.path, flaw.mend, key=flaw.key)
             findings.add(one for one in found.problems if (one.line, one.column) not in told)
-        raise InputErrors(findings.problems) from None
-    return file, findings
+        rest = _rest(tree, error)
+        if rest is None:
+            raise InputErrors(findings.problems) from None
+        lacks = frozenset(str(flaw["loc"][0]) for flaw in error.errors())
+        return Loaded(rest, findings, lacks)
+    return Loaded(file, findings)
+
+
+def _rest(tree: dict[str, Any], error: ValidationError) -> CampaignFile | None:
+    """What is left of a file without the parts whose shape is wrong; None where that is too little."""
+    left = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
+    for flaw in error.errors():
+        key, *inner = (part for part in flaw["loc"] if not str(part).startswith("@"))
+        if key in _NAMED and inner and isinstance(left.get(str(key)), dict):
+            left[str(key)].pop(inner[0], None)
+            if key == "objectives":
+                left[str(key)][str(inner[0])] = {"goal": "minimise"}
+        else:
+            left.pop(str(key), None)
+    if "budget" not in left:
+        left["budget"] = {"cells": 1}
+    try:
+        return CampaignFile.model_validate(left)
+    except ValidationError:
+        return None
 
 
 def _flaws(error: ValidationError, tree: Any) -> Iterator[Flaw]:

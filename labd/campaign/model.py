@@ -154,6 +154,26 @@ class LawSpec(Part):
     settings: dict[Name, Any] = Field(default_factory=dict)
 
 
+class VirtualSpec(Part):
+    """Virtual cells: a model answers for points that nobody makes. They teach where to look, and are no results.
+
+    Args:
+        function: `simulators.cells.virtual:outcome`, or the name of an entry point of the group `labd.virtual`.
+        with: what it is called with: values and expressions over the point (in default units), also within a mapping.
+        figures: which of what it gives is which objective, where their names differ; numbers in the objective's unit.
+        count: how many virtual cells, before the first proposal.
+        processes: how many at once.
+        cluster: address of a dask scheduler instead, `tcp://10.0.0.2:8786`.
+    """
+
+    function: Text
+    with_: dict[Name, Value] = Field(alias="with")
+    figures: dict[Name, Name] = Field(default_factory=dict)
+    count: Annotated[StrictInt, Field(ge=1, le=2000)] = 48
+    processes: Annotated[StrictInt, Field(ge=1, le=256)] = 2
+    cluster: Text = ""
+
+
 class CampaignFile(Part):
     """A search for the best: what may be chosen, what is wanted, how one experiment is made, and when it is enough.
 
@@ -176,6 +196,7 @@ class CampaignFile(Part):
         optimiser: who proposes: a name, or `{use: name, settings: {…}}`.
         prior: what is known before, by objective: an expression over the point (`=…`), or a law: its name, or
             `{law: name, settings: {…}}`.
+        virtual: virtual cells that inform the real ones, by the name of their fidelity.
         seed: of all that is done by chance.
     """
 
@@ -205,4 +226,5 @@ class CampaignFile(Part):
             Discriminator(lambda given: "@law" if isinstance(given, (dict, LawSpec)) else "@text"),
         ],
     ] = Field(default_factory=dict)
+    virtual: dict[Name, VirtualSpec] = Field(default_factory=dict)
     seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = 1

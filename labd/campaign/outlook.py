@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from labd import clock
-from labd.campaign.goals import score
+from labd.campaign.goals import desirability, front, gain, spans
 from labd.campaign.plan import Plan
 from labd.campaign.problem import Observation, Proposal
 from labd.campaign.state import UNMADE, Experiment, Record
@@ -35,24 +35,43 @@ class Outlook:
 
     # ── what is known ────────────────────────────────────────────────────────────────────────────────────────────
     def told(self) -> list[Observation]:
-        """What an optimiser is told: values, and failures with their cause. What was lost says nothing."""
+        """What an optimiser is told: all results, and what virtual cells say."""
+        virtual = [
+            Observation(one["point"], one["values"], one["failed"], one["cause"], fidelity=fidelity)
+            for fidelity, ones in self.record.simulated.items()
+            for one in ones
+        ]
+        return [*self.results(), *virtual]
+
+    def results(self) -> list[Observation]:
+        """Values, and failures with their cause. What was lost says nothing."""
         return [self.observation(one) for one in self.record.of("observed", "failed")]
 
     def observation(self, one: Experiment) -> Observation:
         return Observation(one.point, one.values, failed=one.status == "failed", cause=one.cause)
 
-    def score(self, one: Experiment) -> float | None:
-        """How good one is; greater is better, None where it has no values."""
-        return score(self.plan.problem(), self.observation(one), self.told()) if one.status == "observed" else None
+    def scores(self) -> dict[str, float]:
+        """How good each one with values is, by proposal; greater is better."""
+        problem, results = self.plan.problem(), self.results()
+        between = spans(problem, results)
+        found: dict[str, float] = {}
+        for one in self.record.of("observed"):
+            gains = {wanted.name: gain(wanted, one.values[wanted.name]) for wanted in problem.objectives}
+            alone = len(gains) == 1
+            found[one.id] = next(iter(gains.values())) if alone else desirability(problem, gains, between)
+        return found
 
     def best(self) -> Experiment | None:
         """The best so far; of equal ones the first."""
-        return self._best_of(self.record.of("observed"))
+        scores = self.scores()
+        best = max(scores, key=lambda one: scores[one], default=None)
+        return self.record.experiments[best] if best is not None else None
 
-    def _best_of(self, ones: Sequence[Experiment]) -> Experiment | None:
-        told, problem = self.told(), self.plan.problem()
-        scored = [(found, one) for one in ones if (found := score(problem, self.observation(one), told)) is not None]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    def front(self) -> list[Experiment]:
+        """Those that no other one beats in all objectives."""
+        by_values = {id(told := self.observation(one)): (told, one) for one in self.record.of("observed")}
+        kept = front(self.plan.problem(), [told for told, _ in by_values.values()])
+        return [by_values[id(told)][1] for told in kept]
 
     def ended_in_order(self) -> list[Experiment]:
         """Those of which all is known, as they ended."""

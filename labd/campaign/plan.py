@@ -77,6 +77,7 @@ class Plan:
         results: the types of the protocol's results, by name.
         constraints: those of the file.
         prior: laws by objective: point -> value in the objective's unit.
+        virtual: fidelities of virtual cells (`labd.campaign.modelled.Modelled`).
     """
 
     name: str
@@ -103,6 +104,7 @@ class Plan:
     optimiser_settings: Mapping[str, Any]
     prior: Mapping[str, Callable[[Point], float]]
     seed: int
+    virtual: tuple[Any, ...] = ()
 
     @property
     def external(self) -> bool:

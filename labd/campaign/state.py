@@ -18,6 +18,7 @@ KINDS = frozenset(
         "campaign.vetoed",
         "campaign.refused",
         "campaign.observed",
+        "campaign.simulated",
         "campaign.paused",
         "campaign.resumed",
         "campaign.ended",
@@ -119,6 +120,7 @@ class Record:
     ended_at: str | None = None
     version: int = 0  # of all that an ask depends on
     since: str = ""
+    simulated: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)  # what virtual cells say, by fidelity
 
     @property
     def all(self) -> list[Experiment]:
@@ -175,6 +177,8 @@ class Records:
                 record.since = event.at
                 if data.get("refilled"):
                     record.refilled = len(record.experiments)
+            case "campaign.simulated":
+                record.simulated[data["fidelity"]] = list(data["observations"])
             case "campaign.ended":
                 record.ended, record.ended_at, record.since = data["why"], event.at, event.at
             case _:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labd.campaign.outlook import Outlook
 from labd.campaign.plan import Plan
-from labd.campaign.problem import Choice, Mixture, Observation, Range
+from labd.campaign.problem import Choice, Mixture, Observation, Prediction, Proposal, Range
 from labd.campaign.state import Experiment, Record
 from labd.lab.bus import CampaignAsk, CampaignState
+
+if TYPE_CHECKING:
+    from labd.campaign.inverse import Candidate
 
 
 def state_told(record: Record, plan: Plan | None) -> CampaignState:
@@ -42,6 +45,7 @@ def best_told(one: Experiment, plan: Plan) -> dict[str, Any]:
         "sample": one.sample,
         "run": one.run,
         "point": point_told(one, plan),
+        "units": {name: unit for name, unit in plan.dimensions.items() if unit},
         "values": quantities(one.values, plan),
     }
 
@@ -101,7 +105,13 @@ def problem_told(plan: Plan) -> dict[str, Any]:
 
 
 def observation_told(one: Observation) -> dict[str, Any]:
-    return {"point": dict(one.point), "values": dict(one.values), "failed": one.failed, "cause": one.cause}
+    return {
+        "point": dict(one.point),
+        "values": dict(one.values),
+        "failed": one.failed,
+        "cause": one.cause,
+        "fidelity": one.fidelity,
+    }
 
 
 def ask_told(record: Record, plan: Plan) -> CampaignAsk:
@@ -113,6 +123,21 @@ def ask_told(record: Record, plan: Plan) -> CampaignAsk:
     told = tuple(observation_told(one) for one in outlook.told())
     pending = tuple(dict(point) for point in record.pending())
     return CampaignAsk(record.id, record.asks + 1, count, problem_told(plan), told, pending)
+
+
+def proposal_told(one: Proposal) -> dict[str, Any]:
+    """A proposal that nobody has taken yet."""
+    return {"point": dict(one.point), "predicted": predictions(one.predicted), "why": one.why, "chance": None}
+
+
+def candidate_told(one: Candidate) -> dict[str, Any]:
+    """The same of a candidate for a wish, with its chance to meet it."""
+    told = {"point": dict(one.point), "predicted": predictions(one.predicted)}
+    return {**told, "why": "; ".join(one.why), "chance": one.chance}
+
+
+def predictions(predicted: Mapping[str, Prediction]) -> dict[str, Any]:
+    return {name: {"mean": one.mean, "std": one.std} for name, one in predicted.items()}
 
 
 def experiment_told(one: Experiment, plan: Plan | None) -> dict[str, Any]:
@@ -144,6 +169,7 @@ def detail_told(record: Record, plan: Plan | None) -> dict[str, Any]:
         "summary": plan.summary if plan is not None else "",
         "proposals": [experiment_told(one, plan) for one in record.all],
         "course": course_told(Outlook(plan, record)) if plan is not None else [],
+        "front": [one.id for one in Outlook(plan, record).front()] if plan is not None else [],
     }
 
 
@@ -151,9 +177,9 @@ def course_told(outlook: Outlook) -> list[dict[str, Any]]:
     """Experiment by experiment, as they ended: which was the best until then."""
     course: list[dict[str, Any]] = []
     best: Experiment | None = None
+    scores = outlook.scores()
     for number, one in enumerate(outlook.ended_in_order(), 1):
-        mine, before = outlook.score(one), outlook.score(best) if best is not None else None
-        if mine is not None and (before is None or mine > before):
+        if one.id in scores and (best is None or scores[one.id] > scores[best.id]):
             best = one
         values = quantities(best.values, outlook.plan) if best is not None else None
         course.append({"number": number, "proposal": one.id, "best": best.id if best else None, "values": values})

@@ -55,7 +55,8 @@ def show_state(one: Mapping[str, Any]) -> None:
         say(f"  used: {', '.join(_used(name, told) for name, told in one['budget'].items())}")
     if one["best"]:
         best = one["best"]
-        say(f"  best: {_values(best['values'])} at {_point(best['point'])} ({best['proposal']}, {best['run']})", "bold")
+        point = _point(best["point"], best["units"])
+        say(f"  best: {_values(best['values'])} at {point} ({best['proposal']}, {best['run']})", "bold")
 
 
 def show_detail(one: Mapping[str, Any]) -> None:
@@ -64,7 +65,7 @@ def show_detail(one: Mapping[str, Any]) -> None:
     show_proposals(one["proposals"], one["units"])
 
 
-def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, str] | None = None) -> None:
+def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> None:
     """Proposals, a line each, and what people said of them."""
     if not proposals:
         return
@@ -88,10 +89,14 @@ def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, s
 def show_candidates(found: Mapping[str, Any], campaign: Mapping[str, Any]) -> None:
     """What an optimiser would try, best first."""
     wanted = {one["name"]: one["unit"] for one in campaign["problem"].get("objectives", ())}
-    table = table_of("", "point", "expected", "why")
+    wish = found["verdict"] is not None
+    if wish:
+        say(found["verdict"], "green" if found["possible"] else "yellow")
+    table = table_of("", "point", *(["chance"] if wish else []), "expected", "why")
     for number, one in enumerate(found["proposals"], 1):
         expected = ", ".join(_expected(name, told, wanted.get(name, "")) for name, told in one["predicted"].items())
-        table.add_row(str(number), _point(one["point"], campaign["units"]), expected, Text(one["why"]))
+        chance = [f"{one['chance']:.0%}"] if wish else []
+        table.add_row(str(number), _point(one["point"], campaign["units"]), *chance, expected, Text(one["why"]))
     console().print(table)
     say(f"nothing was queued; `labd campaign add {campaign['campaign']} KEY=VALUE… --why …` makes one of them", "dim")
 
@@ -119,6 +124,8 @@ def show_report(one: Mapping[str, Any]) -> None:
             Text(_values(step["values"]) if step["values"] else "", style="green" if better else "dim"),
         )
     console().print(table)
+    if len(wanted) > 1 and one["front"]:
+        say(f"beaten by none in all objectives: {', '.join(one['front'])}")
     for told in one["proposals"]:
         for note in told["notes"]:
             say(f"  {told['proposal']} {note['word']} by {note['by']}: {note['why']}")
@@ -141,8 +148,8 @@ def _expected(name: str, told: Mapping[str, float], unit: str) -> str:
     return f"{name} {told['mean']:.4g} ± {told['std']:.2g}{f' {unit}' if unit else ''}"
 
 
-def _point(point: Mapping[str, Any], units: Mapping[str, str] | None = None) -> str:
-    return ", ".join(f"{name} {_quantity(value, (units or {}).get(name, ''))}" for name, value in point.items())
+def _point(point: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {_quantity(value, units.get(name, ''))}" for name, value in point.items())
 
 
 def _quantity(value: Any, unit: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from labd.cli.connection import BrokenOffError, Client, login_name, quoted
-from labd.cli.errors import BAD_INPUT, CliError
+from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Json, Lab, Socket
 from labd.cli.words import parameters_of
 
@@ -210,21 +210,65 @@ def stop(campaign: File, *, why: Why, socket: Socket = None, lab: Lab = None, as
 def propose(
     campaign: File,
     *,
+    want: Annotated[
+        str | None,
+        typer.Option(help="Properties that you wish for: 'conductivity >= 10 mS/cm, viscosity <= 3 mPa*s'."),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="So many candidates.")] = 5,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what the optimiser would try now, with what it expects and why. Nothing is queued."""
+    """Tell what the optimiser would try now, or what has the properties that you want, with what is expected and why.
+
+    Nothing is queued. Of a file that was never run, only what is known before is known: its `prior`.
+    """
     from labd.cli import campaign_views, views
 
-    client = Client(socket, lab)
-    name = _id(client, campaign)
-    found = client.post(f"/campaigns/{quoted(name)}/candidates", {"count": count}, limit=ASK_LIMIT)
+    found, told = _candidates(campaign, count, want, socket, lab)
     if as_json:
         views.show_json(found)
     else:
-        campaign_views.show_candidates(found, client.get(f"/campaigns/{quoted(name)}"))
+        campaign_views.show_candidates(found, told)
+    if found["possible"] is False:
+        raise typer.Exit(REFUSED)
+
+
+def _candidates(
+    campaign: str, count: int, want: str | None, socket: Path | None, lab: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Candidates, and the campaign that they are for; of a file without its daemon, by what it says alone."""
+    try:
+        client = Client(socket, lab)
+        name = _id(client, campaign)
+    except CliError:
+        if not Path(campaign).is_file():
+            raise
+        return _alone(Path(campaign), count, want)
+    body: dict[str, object] = {"count": count, "want": want}
+    found = client.post(f"/campaigns/{quoted(name)}/candidates", body, limit=ASK_LIMIT)
+    return dict(found), dict(client.get(f"/campaigns/{quoted(name)}"))
+
+
+def _alone(path: Path, count: int, want: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same of a file that no daemon knows."""
+    from labd.campaign.campaign import asked, wished
+    from labd.campaign.checker import plan_of
+    from labd.campaign.problem import CampaignError
+    from labd.campaign.telling import candidate_told, problem_told, proposal_told
+    from labd.files import InputErrors
+
+    try:
+        plan = plan_of(path, str(path))
+        told = {"campaign": plan.name, "units": dict(plan.dimensions), "problem": problem_told(plan)}
+        if want is None:
+            found = [proposal_told(one) for one in asked(plan, [], [], count, plan.seed_of(1))]
+            return {"proposals": found, "verdict": None, "possible": None}, told
+        answer = wished(plan, [], want, count)
+    except (InputErrors, CampaignError) as error:
+        raise CliError(str(error), BAD_INPUT) from error
+    candidates = [candidate_told(one) for one in answer.candidates]
+    return {"proposals": candidates, "verdict": answer.verdict, "possible": answer.possible}, told
 
 
 @campaign_app.command()
@@ -279,7 +323,7 @@ def _show_proposals(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         views.show_json(found)
     else:
-        campaign_views.show_proposals(found["proposals"])
+        campaign_views.show_proposals(found["proposals"], found["units"])
 
 
 def _point(client: Client, name: str, given: list[str]) -> dict[str, float | str]:

@@ -90,6 +90,7 @@ _CAMPAIGN: dict[str, Any] = {
         "sample": "carbonate_screening-p0003",
         "run": "run-0003",
         "point": _POINT,
+        "units": {"volume": "µL"},
         "values": {"mass": {"v": 0.671, "u": "g"}},
     },
     "budget": {"cells": {"used": 4, "of": 16, "unit": ""}},
@@ -104,7 +105,7 @@ _ASK: dict[str, Any] = {
         "objectives": [{"name": "mass", "goal": "target", "unit": "g", "target": 0.9, "weight": 1}],
         "combine": "desirability",
     },
-    "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": ""}],
+    "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": "", "fidelity": "lab"}],
     "pending": [],
 }
 _ARGUMENTS: dict[str, dict[str, Any]] = {

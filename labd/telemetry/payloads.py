@@ -178,12 +178,13 @@ class Queue(Payload):
 
 
 class CampaignBest(Payload):
-    """The best experiment of a campaign so far; numbers of its point are in the units that its file names."""
+    """The best experiment of a campaign so far; `units` are those of the numbers of its point that have one."""
 
     proposal: Id
     sample: Id
     run: Id | None
     point: Mapping[str, float | str]
+    units: Mapping[str, str]
     values: Mapping[str, Mapping[str, Any]]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labd.campaign.problem import CampaignError
+from labd.campaign.problem import CampaignError, Observation
 from labd.run.lifecycle import Command, CommandRefusedError
 from tests.campaign.living import FILE, Lab, lab, points
 
@@ -160,6 +160,15 @@ def test_campaigns_go_on_side_by_side_each_with_its_own_samples(here: Lab) -> No
     assert samples == {f"{name}-p000{number}" for name in ("pressing", "other") for number in (1, 2, 3)}
 
 
+def test_of_several_objectives_the_front_is_told(here: Lab, asked: Asked) -> None:
+    asked.forces = [[7.0, 6.0], [5.0]]
+    two = "  off: {goal: minimise, unit: N}\n  low: {goal: minimise, value: =results.off * 0 + force, unit: kN}\n"
+    here.start(FILE.replace("  off: {goal: minimise, unit: N}\n", two))
+    campaign = here.until_over()
+    assert campaign.outlook is not None
+    assert {one.id for one in campaign.outlook.front()} == {"p0001", "p0002", "p0003"}
+
+
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def waiting(here: Lab, asked: Asked) -> Lab:
@@ -268,3 +277,29 @@ def test_after_its_end_the_same_file_starts_a_second_campaign(here: Lab) -> None
     second = here.start()
     assert (first.id, second.id) == ("pressing", "pressing-2")
     assert points(here.until_over("pressing-2").record.all) == points(first.record.all)
+
+
+# ── virtual cells ────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_what_virtual_cells_say_is_kept_and_told_with_the_first_ask_and_is_no_result(
+    here: Lab, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+
+    def observe(self: Any, some: Any, objectives: Any) -> list[Observation]:
+        called.append([self.arguments(point) for point in some])
+        return [Observation(point, {"off": 0.0}, fidelity=self.name) for point in some]
+
+    monkeypatch.setattr("labd.campaign.virtual.Virtual.observe", observe)
+    virtual = (
+        "virtual: {light: {function: simulators.cells.virtual:outcome, with: {force: =force, dose: 45}, count: 3}}"
+    )
+    asked.forces = [[3.0, 4.0, 5.0], [7.0, 6.0]]  # the first are those of the virtual cells
+    campaign = here.start(f"{MORE}{virtual}\n")
+    here.let(5.0)
+    told = asked.asks[1][0]
+    assert [(one.fidelity, one.values["off"]) for one in told] == [("light", 0.0)] * 3
+    assert called == [[{"force": force, "dose": 45} for force in (3.0, 4.0, 5.0)]]
+    assert len(here.events("campaign.simulated")) == 1
+    here.let(20.0)
+    assert campaign.outlook is not None
+    assert campaign.outlook.best() is campaign.record.experiments["p0001"]

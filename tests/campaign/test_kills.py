@@ -100,3 +100,39 @@ def killed_while_steered(path: Path, side: str, commit: int) -> bool:
 def test_what_a_person_says_holds_wherever_the_daemon_dies(tmp_path: Path, side: str) -> None:
     ends = (killed_while_steered(tmp_path / str(commit), side, commit) for commit in itertools.count(1))
     assert len(list(itertools.takewhile(bool, ends))) >= 20
+
+
+def stop_it(here: Lab) -> None:
+    """While two proposals wait, the campaign is stopped; what was not acknowledged is said again."""
+    campaign = here.start(request="once")
+    here.let(5.0)
+    if campaign.record.ended is None:
+        here.drive(campaign.stop(by="eva", why="enough"))
+    here.drive(here.site.engine.queue.resume(by="eva"))
+    here.let(60.0)
+
+
+def killed_while_stopped(path: Path, side: str, commit: int) -> bool:
+    with lab(path) as here:
+        here.drive(here.site.engine.queue.pause(by="eva"))
+        setattr(here.journal, SIDES[side], commit)
+        with contextlib.suppress(DeadError):
+            stop_it(here)
+        dead = here.journal.cut_off.is_set()
+        if dead:
+            here.kill()
+            here.up()
+            if here.site.engine.queue.paused is not None:
+                stop_it(here)
+            here.let(60.0)
+        record = here.campaigns.find("pressing").record
+        assert {one.status for one in record.all} == {"vetoed"}
+        assert WORLD.effects["press.crimp"] == 0
+        assert all(job.state == "Aborted" for job in here.site.engine.queue.jobs(ended=True))
+        return dead
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_stopped_campaign_makes_nothing_more_wherever_the_daemon_dies(tmp_path: Path, side: str) -> None:
+    ends = (killed_while_stopped(tmp_path / str(commit), side, commit) for commit in itertools.count(1))
+    assert len(list(itertools.takewhile(bool, ends))) >= 5
