@@ -17,7 +17,6 @@ from rich.table import Table
 from labd import clock
 from labd.campaign.campaign import Campaign
 from labd.campaign.crating import belongs
-from labd.campaign.outlook import Outlook
 from labd.campaign.shipped import find_campaign
 from labd.campaign.state import Experiment
 from labd.daemon import Daemon
@@ -158,22 +157,18 @@ def _judged(campaign: Campaign, lab_seconds: float, machine_seconds: float, file
     assert plan is not None
     assert outlook is not None
     rounds: list[Round] = []
+    scores = outlook.scores()
     for ask in range(1, campaign.record.asks + 1):
         own = [one for one in campaign.record.all if one.ask == ask]
         so_far = [one for one in campaign.record.all if one.ask is not None and one.ask <= ask]
-        best = _best(outlook, so_far)
-        good = (outlook.score(best) or 0.0, worth(plan, best.point)) if best is not None else (0.0, 0.0)
+        best = max((one for one in so_far if one.id in scores), key=lambda one: scores[one.id], default=None)
+        good = (scores[best.id], worth(plan, best.point)) if best is not None else (0.0, 0.0)
         rounds.append(Round(len(own), sum(one.status != "observed" for one in own), *good, _errors(own)))
     best = outlook.best()
     until = 1 + next((at for at, one in enumerate(outlook.ended_in_order()) if one is best), 0)
     chance = by_chance(plan, worth(plan, best.point), SEED) if best is not None else None
     why = campaign.record.ended or ""
     return Discovered(tuple(rounds), best, until, chance, why, lab_seconds, machine_seconds, tuple(files))
-
-
-def _best(outlook: Outlook, ones: Sequence[Experiment]) -> Experiment | None:
-    scored = [(found, one) for one in ones if (found := outlook.score(one)) is not None]
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
 def _errors(ones: Sequence[Experiment]) -> dict[str, float]:
