@@ -9,7 +9,7 @@ from labd.telemetry.limits import LARGEST
 from labd.telemetry.setup.plan import BrokerPlan
 from labd.telemetry.topics import Topics
 
-TOLD = ("status", "summary", "queue", "device/#", "run/#", "alarm/#")
+TOLD = ("status", "summary", "queue", "device/#", "run/#", "campaign/#", "alarm/#")
 """What a lab tells, below its prefix: all that is no command and no answer."""
 
 OVERHEAD = 100_000  # bytes of a packet beside the payload
