@@ -36,11 +36,7 @@ class Reconciler(Hands):
         self._tell(work, "action.unknown", intent, message=str(error))
         if isinstance(error, NoEvidence):  # the device has said what it can: a person must look
             return Unsettled("unknown", intent, str(error), error.result)
-        outcome = await self._ask_device(work.order, intent)
-        if outcome.verdict is Verdict.RUNNING:
-            outcome = await self._take_up(work, intent, rows)
-        elif outcome.verdict in (Verdict.DONE, Verdict.PARTIAL):
-            await self._catch_up(work.order, intent, rows)
+        outcome = await self._learn(work, intent, rows)
         more = {"by": "device", "why": outcome.why}
         if outcome.verdict is Verdict.NOT_DONE:
             work.unknown = False
@@ -142,17 +138,41 @@ class Reconciler(Hands):
                 break
         return outcome
 
-    async def _take_up(self, work: Work, intent: Intent, rows: Rows) -> Outcome:
-        order = work.order
+    async def _learn(self, work: Work, intent: Intent, rows: Rows) -> Outcome:
+        """What its device knows of an action; one that runs is taken up till it ends, also over broken links."""
+        order, loop = work.order, asyncio.get_running_loop()
+        outcome = await self._hear(order, intent, rows)
         seconds = order.action.time_limit(order.parameters)
+        end, taken = loop.time() + seconds, False
+        while outcome.verdict is Verdict.RUNNING:
+            if taken and loop.time() >= end:
+                return Outcome(Verdict.UNKNOWN, f"it was running, and had not ended {seconds:g} s later")
+            taken = True
+            outcome = await self._take_up(work, intent, rows, max(end - loop.time(), 0.0))
+        return outcome
+
+    async def _take_up(self, work: Work, intent: Intent, rows: Rows, seconds: float) -> Outcome:
+        device = work.order.bound.device
         try:
             call = self._call(work, intent, rows)
             call.rows_before = await rows.count()
-            result = await order.bound.device.attach(intent, call, order.run, seconds)
+            result = await device.attach(intent, call, work.order.run, seconds)
         except DeviceError as failure:
-            known = failure.result if isinstance(failure, NoEvidence) else None
-            return Outcome(Verdict.UNKNOWN, f"it was running, but {failure.message}", known)
+            why = f"it was running, but {failure.message}"
+            if not isinstance(failure, OutcomeUnknown) or isinstance(failure, NoEvidence):
+                return Outcome(Verdict.UNKNOWN, why, failure.result if isinstance(failure, NoEvidence) else None)
+            later = await self._hear(work.order, intent, rows)  # it went unheard: how it ended, its device may know
+            if later.verdict in (Verdict.UNKNOWN, Verdict.NOT_DONE):  # it ran: an order that is gone proves nothing
+                return Outcome(Verdict.UNKNOWN, f"{why}; {later.why}", later.result)
+            return later
         return Outcome(Verdict.DONE, "it was taken up again and ended", result)
+
+    async def _hear(self, order: Order, intent: Intent, rows: Rows) -> Outcome:
+        """Asks the device, and gets the rows of what has ended."""
+        outcome = await self._ask_device(order, intent)
+        if outcome.verdict in (Verdict.DONE, Verdict.PARTIAL):
+            await self._catch_up(order, intent, rows)
+        return outcome
 
     async def _catch_up(self, order: Order, intent: Intent, rows: Rows) -> None:
         """Gets the rows that the device has kept of what ended unheard; its outcome is known without them."""

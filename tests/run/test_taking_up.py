@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labd.journal import Event
 from labd.run.history import fold
 from labd.run.lifecycle import Command
-from labd.sdk import Unreachable
+from labd.sdk import Call, Intent, OutcomeUnknown, Unreachable
 from tests.run.conftest import DEVICES, Bench, BenchMaker, at_work
 from tests.run.test_recovery import WAITS, end_of, once_effects
-from tests.run.waiting import until, until_asked
+from tests.run.waiting import until, until_asked, until_busy
 from tests.run.world import REAL, World, fresh
 
 QUESTIONS = """\
@@ -45,6 +46,34 @@ states:
 @pytest.fixture
 def world() -> World:
     return fresh()
+
+
+REST = """\
+labd: 1
+protocol: rest
+version: 1.0.0
+summary: Rest on a potentiostat.
+roles: {stat: potentiostat}
+start: rest
+states:
+  rest: {do: stat.open_circuit, with: {duration: 1 h}, next: done}
+  done: {end: complete}
+"""
+
+
+class OverABrokenLink(REAL["stat"]):  # type: ignore[misc]
+    """Its link breaks ten minutes after an action was taken up, as often as `breaks` says."""
+
+    breaks = 0
+    taken_up = 0
+
+    async def attach(self, intent: Intent, call: Call) -> Any:
+        OverABrokenLink.taken_up += 1
+        if OverABrokenLink.breaks:
+            OverABrokenLink.breaks -= 1
+            await asyncio.sleep(600)
+            raise OutcomeUnknown("the link broke")
+        return await super().attach(intent, call)
 
 
 async def crimping(lab: Bench, world: World) -> None:
@@ -91,6 +120,32 @@ async def test_a_run_is_held_only_once_what_was_under_way_has_ended(tmp_path: Pa
         assert await lab.happened(run, "reconciled") == ["reconciled press.crimp"]
         await lab.engine.command(run, Command.UNHOLD, by="eva")
         assert (await end_of(lab, run)).outcome == "complete"
+
+
+async def resting_over(tmp_path: Path, breaks: int) -> str:
+    """Begins a rest of an hour, and ends its daemon; what takes it up afterwards finds a link that breaks."""
+    async with at_work(tmp_path, DEVICES, REAL) as lab:
+        run = await lab.start(REST)
+        await until_busy(lab, "stat1")
+    OverABrokenLink.breaks, OverABrokenLink.taken_up = breaks, 0
+    return run
+
+
+async def test_what_is_still_running_is_taken_up_however_often_its_link_breaks(tmp_path: Path, world: World) -> None:
+    run = await resting_over(tmp_path, breaks=3)
+    async with at_work(tmp_path, DEVICES, {**REAL, "stat": OverABrokenLink}) as lab:
+        assert (await end_of(lab, run)).outcome == "complete"
+        assert OverABrokenLink.taken_up == 4
+        assert world.effects["stat.open_circuit"] == 1
+        assert not await lab.events(run, "question.asked")
+
+
+async def test_what_ended_while_its_link_was_broken_is_settled_by_its_device(tmp_path: Path, world: World) -> None:
+    run = await resting_over(tmp_path, breaks=7)  # more than its hour has
+    async with at_work(tmp_path, DEVICES, {**REAL, "stat": OverABrokenLink}) as lab:
+        assert (await end_of(lab, run)).outcome == "complete"
+        assert OverABrokenLink.breaks > 0
+        assert not await lab.events(run, "question.asked")
 
 
 async def test_a_run_is_held_when_its_device_says_that_nothing_happened(tmp_path: Path, world: World) -> None:
