@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak systemd-test check bench bench-smoke faults faults-long mutants asyncapi docs lock clean
+.PHONY: help demo test soak systemd-test check bench bench-smoke faults faults-long mutants asyncapi strangers docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -20,8 +20,10 @@ demo: $(VENV)/.installed  ## a simulated lab makes and measures eight cells
 test: $(VENV)/.locked  ## all tests, on virtual time, on all cores (ARGS="-k arm" for some)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-soak: $(VENV)/.locked  ## 10,000 polls of every driver leave no file, task or object behind
+soak: $(VENV)/.locked  ## 10,000 polls of every driver, and in full what `make test` tries a part of
 	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/contract/test_shipped.py -k many_polls $(ARGS)
+	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/run/test_histories.py tests/run/test_recovery.py \
+		tests/run/test_any_protocol.py tests/protocol/test_partial.py -k "TestHistories or cut_at_any_event or whole or misspelt" $(ARGS)
 
 systemd-test: $(VENV)/.locked  ## the systemd unit in a Debian that is booted for it (root, mmdebstrap, systemd-nspawn)
 	$(BIN)/python -m tests.deploy.booted $(ARGS)
@@ -50,6 +52,9 @@ mutants: $(VENV)/.locked  ## mistakes made on purpose in protocols, and how many
 
 asyncapi:  ## the official AsyncAPI parser, for the tests that ask it (node, npm)
 	npm ci --prefix tests/asyncapi --no-audit --no-fund
+
+strangers:  ## other people's clients from npm, for the simulators' tests (node, npm)
+	npm ci --prefix tests/strangers --ignore-scripts --no-audit --no-fund
 
 docs: $(VENV)/.locked  ## reference pages that are generated: docs/reference/
 	$(BIN)/python docs/generate.py

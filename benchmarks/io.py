@@ -95,6 +95,10 @@ async def _beside(kind: str, address: str, others: dict[str, Way], pairs: int, f
         figures.add(f"{kind}_exchanges_{name}", statistics.median(one.rate for one in rates), "1/s")
         ratio = statistics.median(one.rate / other.rate for one, other in zip(mine, rates, strict=True))
         figures.add(f"{kind}_over_{name}", ratio, "ratio", 0.8 if name == "bare" else None)
+        cost = statistics.median(other.cost / one.cost for one, other in zip(mine, rates, strict=True))
+        figures.add(
+            f"{kind}_cost_over_{name}", cost, "ratio"
+        )  # of the processor: what else the machine does is not in it
 
 
 # ── polls ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def _shown(file: Path) -> str:
     return file.read_bytes().decode("utf-8", "backslashreplace").replace("\t", "→   ")
 
 
+@functools.cache
 def said(code: str) -> str:
     """The command and what it answers, run on the example."""
     if code in OF_A_RUN:

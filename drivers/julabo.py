@@ -138,6 +138,8 @@ class Julabo(Thermostat):
         "It never answers an OUT command: setpoint and start are read back.",
         "Remote control must be switched on at its panel.",
         "It forgets its setpoint with the power: a power cut shows as the first setpoint, switched off.",
+        "It speaks in the unit of its display, which must be °C: not every model tells which it is.",
+        "What is set is its working temperature 1 (Setpoint1), which must be the one that is chosen at its panel.",
     )
     Settings = JulaboSettings
     settings: JulaboSettings
@@ -341,8 +343,9 @@ def _switch_position(line: str) -> bool:
 
 
 def _is_version(line: str) -> bool:
-    """Whether a line is what it says to `version`: words, and no status."""
-    return len(re.findall("[A-Za-z]", line)) > 1 and _STATUS.fullmatch(line) is None
+    """Whether a line is what it says to `version`, `JULABO F25 V 1.3` or `V 1.30` alone: words, and no status."""
+    known = _VERSION.fullmatch(line) is not None or len(re.findall("[A-Za-z]", line)) > 1
+    return known and _STATUS.fullmatch(line) is None
 
 
 def _by_hand(status: Status) -> Rejected:

@@ -62,7 +62,6 @@ FAULTS = {
     5: "its activation must be completed first",
     7: "it is not activated",
     8: "it is too hot; let it cool",
-    9: "it heard nothing for a second",
     10: "its supply is below 20 V",
     11: "its automatic release is under way",
     12: "it has an internal fault; switch it off and on",
@@ -71,6 +70,7 @@ FAULTS = {
     15: "its automatic release has ended; activate it again",
 }
 _NOT_READY = frozenset({5, 7})
+_UNHEARD = 9  # it heard nothing for a second: over with its answer, and the rule where it is polled seldom
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,10 @@ class State:
 
     @classmethod
     def read(cls, registers: list[int]) -> State:
-        status, fault = registers[0] >> 8, registers[1] >> 8
+        status, fault = registers[0] >> 8, registers[1] >> 8 & 0x0F
+        fault = 0 if fault == _UNHEARD else fault
         ready = status & 0x30 == ACTIVE << 4 and bool(status & ACTIVATE)
-        return cls(ready, bool(status & GO), status >> 6, fault & 0x0F, registers[1] & 0xFF, registers[2] >> 8)
+        return cls(ready, bool(status & GO), status >> 6, fault, registers[1] & 0xFF, registers[2] >> 8)
 
     @property
     def moving(self) -> bool:
@@ -176,6 +177,8 @@ class Robotiq(Gripper):
         "It must be activated after power-up, which opens and closes the fingers.",
         "A grip is sent to 255 and to 254 by turns, so that the echo tells whether it has arrived.",
         "Its line is 115200 8N1, its unit 9.",
+        "It tells fault 9 when nobody has asked it for a second; that is none, since it answers.",
+        "Its own stops are some counts before 0 and 255: wide open it tells a width of some mm less than its stroke.",
     )
     Settings = RobotiqSettings
     settings: RobotiqSettings

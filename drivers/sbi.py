@@ -55,7 +55,7 @@ Unit = Literal["g", "kg", "mg", "ct", "lb", "oz", "ozt"]
 _LENGTHS = (14, 20)  # without CR LF
 _WEIGHT = re.compile(r"(?:[A-Za-z]\S{0,5}\s+)?([+-])\s*(\d+(?:[.,](\d*))?)\s*(\S*)\s*")
 _SPECIAL = re.compile(
-    r"(?:[A-Za-z]\w{0,5}\s+)?(High|HH?|Low|LL?|Off|Cal\S*|C|Err\s*\d*|\w+\.ERR|-\s*-|-{2,})\s*", re.IGNORECASE
+    r"(?:[A-Za-z]\w{0,5}\s+)?(High|HH?|Low|LL?|Off|Cal[.\s\w]*|C|Err\s*\d*|\w+\.ERR|-\s*-|-{2,})\s*", re.IGNORECASE
 )
 _WORDS = {
     "h": "the balance is overloaded: too much stands on the pan",

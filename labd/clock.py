@@ -200,7 +200,8 @@ def now() -> datetime:
 
 def stamp(at: datetime | None = None) -> str:
     """RFC 3339 in UTC with microseconds, as it stands in journal and payloads: `2026-01-01T08:00:00.000000Z`."""
-    return (at or now()).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime takes twice as long, and every poll has its stamp
+    return f"{(at or now()).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def is_virtual() -> bool:

@@ -28,6 +28,7 @@ from labd.lab.check import check_lab
 from labd.lab.config import LabConfig, LabError
 from labd.lab.lab import Lab
 from labd.lab.polls import PollKeeper
+from labd.lab.simulated import ports_beside
 from labd.logs import configure_logs
 from labd.run.disk import DiskWatch
 from labd.run.engine import Engine
@@ -154,7 +155,9 @@ class Daemon:
 
     async def _start_simulators(self, stack: contextlib.AsyncExitStack) -> dict[str, dict[str, Any]]:
         simulated = [name for name, device in self.config.devices.items() if device.simulator is not None]
-        if not simulated or not self._with_simulators:
+        if not self._with_simulators:
+            return dict(ports_beside(self.config))
+        if not simulated:
             return {}
         from simulators._kit.hands import Hands
         from simulators._kit.host import HostError, SimulatorHost

@@ -1,6 +1,6 @@
 """A Tecan Cavro syringe pump (XCalibur, XLP 6000), alone or with others on one line, by the DT protocol.
 
-Source: the pumps' operating manuals (Tecan 20734508, 20735126), chapters software communication and pump commands.
+Source: the pumps' operating manuals (Tecan 20734508, 734237), chapters software communication and pump commands.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ HOME_SPEED = 500.0  # pulses/s
 VALVE = 0.25  # s for a turn
 SETTLE = 0.5  # s; after it has found its zero
 PLAY = 6  # steps that the plunger moves at a turn before the liquid does
-STOCK = 50_000.0  # µL in the bottle that `liquid` names
-_TINY = 1e-6
+STOCK, _TINY = 50_000.0, 1e-6  # µL in the bottle that `liquid` names; s
 BUSY, READY = 0x40, 0x60
 OK, INVALID, OPERAND, NOT_INITIALISED, OVERLOAD, VALVE_OVERLOAD, BYPASS, OVERFLOW = 0, 2, 3, 7, 9, 10, 11, 15
 _BOUNDS = {
@@ -113,6 +112,7 @@ class CavroSimulator(Simulator):
         self.barrel = Barrel(self.world, self._memory, float(options.get("syringe_error", 0.0)))
         self.initialised = False
         self.error = NOT_INITIALISED
+        self._stalled = OK  # an overload since it was initialised
         self.valve = ""
         self.speeds = dict(SPEEDS)
         self._words: deque[_Word] = deque()
@@ -158,10 +158,11 @@ class CavroSimulator(Simulator):
 
     def _switch_on(self) -> None:
         self._terminate()
-        self.initialised, self.error, self.valve, self.speeds = False, NOT_INITIALISED, "", dict(SPEEDS)
+        self.initialised, self.error, self._stalled = False, NOT_INITIALISED, OK
+        self.valve, self.speeds = "", dict(SPEEDS)
 
     def _found_zero(self) -> None:
-        self.initialised, self.error = True, OK
+        self.initialised, self.error, self._stalled = True, OK, OK
         self.valve = self.valve or self._named("outlet")
 
     @property
@@ -205,7 +206,10 @@ class CavroSimulator(Simulator):
         """Status byte, data, and whether it was an order."""
         if text == "Q":
             busy = self._word is not None or self.faults.get("busy_stuck")
-            return (BUSY if busy else READY) | self.error, "", False
+            told = (BUSY if busy else READY) | self.error
+            if self.error in (OVERLOAD, VALVE_OVERLOAD):
+                self.error = OK  # it is told once; the next move meets it again
+            return told, "", False
         report = self._report(text)
         if report is not None:
             return READY | self.error, report, False
@@ -242,7 +246,8 @@ class CavroSimulator(Simulator):
         self._kept = []
         moves = next((word.letter for word in words if word.letter in "ZYWAPDIOB"), "")
         if not self.initialised and moves not in ("", "Z", "Y", "W"):
-            return self.error or NOT_INITIALISED
+            self.error = self._stalled or self.error or NOT_INITIALISED
+            return self.error
         self._words.extend(words)
         self._next(self._now())
         return self.error if self.initialised else OK
@@ -349,7 +354,7 @@ class CavroSimulator(Simulator):
             self.valve = port
 
     def _fail(self, error: int) -> None:
-        self.initialised, self.error = False, error
+        self.initialised, self.error, self._stalled = False, error, error
         self._words.clear()
 
     def _counted(self, fault: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,12 @@ from labd.clock import LabLoop, VirtualTimeline
 
 hypothesis.settings.register_profile("labd", deadline=None)  # nothing asserts a speed
 hypothesis.settings.load_profile("labd")
+
+
+def pytest_collection_finish() -> None:
+    """What the tests consist of stays to the end: it is not looked through again with each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def virtual_loop() -> LabLoop:

@@ -27,6 +27,9 @@ from labd.run.lifecycle import Command, CommandRefusedError
 from labd.run.starts import DEATHS, STARTS, STEADY, died
 from labd.run.urgent import order_all
 from labd.systemd import notify, watchdog
+from tests import typed
+
+LIMIT = 120.0  # s for a process to start, answer or end, on a machine that does other things too
 
 LAB = """\
 labd: 1
@@ -65,7 +68,7 @@ def write_lab(directory: Path, kind: str = "virtual") -> Path:
 def listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind(str(tmp_path / "notify"))
-    sock.settimeout(30)
+    sock.settimeout(LIMIT)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     return sock
 
@@ -139,7 +142,7 @@ def test_systemd_hears_ready_and_stopping_and_the_end_is_in_order(
             daemon.send_signal(signal.SIGTERM)
             while told[-1] != "STOPPING=1":
                 told.append(sock.recv(64).decode())
-            _, log = daemon.communicate(timeout=60)
+            _, log = daemon.communicate(timeout=LIMIT)
             assert daemon.returncode == 0, log
     lines = [json.loads(line) for line in log.splitlines()]
     assert "online" in [line["event"] for line in lines]
@@ -163,7 +166,7 @@ def test_a_loop_that_is_blocked_does_not_tell_the_watchdog_that_it_turns(
             sock.settimeout(0.3)  # ten times what systemd would wait
             with pytest.raises(TimeoutError):
                 sock.recv(64)
-            sock.settimeout(30)
+            sock.settimeout(LIMIT)
             assert await loop.run_in_executor(None, sock.recv, 64) == b"WATCHDOG=1"
 
     with listen(tmp_path, monkeypatch) as sock:
@@ -182,7 +185,7 @@ def test_a_bad_lab_ends_with_two_and_no_traceback(tmp_path: Path, text: str, tol
     path = tmp_path / "lab.yaml"
     path.write_text(text)
     command = [str(Path(sys.executable).with_name("labd")), "serve", "--lab", str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert result.returncode == 2
     assert told in result.stderr
     assert "Traceback" not in result.stderr
@@ -223,22 +226,19 @@ class Process:
     def end(self, number: int = signal.SIGTERM) -> int:
         assert self.daemon is not None
         self.daemon.send_signal(number)
-        status = self.daemon.wait(timeout=60)
+        status = self.daemon.wait(timeout=LIMIT)
         self.daemon = None
         return status
 
     def labd(self, *arguments: str) -> str:
-        code = "from labd.cli import main; main()"
-        command = [sys.executable, "-c", code, *arguments, "--lab", str(self.lab)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        return result.stdout + result.stderr
+        return typed.labd(*arguments, "--lab", self.lab).output
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.labd("status", "--json"))
         return found
 
     def until(self, holds: Callable[[], Any]) -> Any:
-        end = time.monotonic() + 60
+        end = time.monotonic() + LIMIT
         while not (found := holds()):
             assert time.monotonic() < end, (self.directory / "labd.log").read_text()
             time.sleep(0.05)

@@ -77,6 +77,7 @@ class Person:
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
         self._messages = aiter(client.messages)
+        self._asked = ""  # the command that was given last
 
     async def next(self) -> aiomqtt.Message:
         async with asyncio.timeout(ANSWER):
@@ -87,7 +88,8 @@ class Person:
         await self.next()
 
     async def answer(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(bytes(await self._of("labd/")))
+        """What is answered to the command that was given last; others, before it, may have been given up."""
+        told: dict[str, Any] = json.loads(bytes(await self._of(f"labd/1/bench/reply/bench/{self._asked}")))
         return told
 
     async def _of(self, begin: str) -> Any:
@@ -97,8 +99,9 @@ class Person:
 
     async def command(self, verb: str, arguments: dict[str, Any] | None = None) -> None:
         now = datetime.now(UTC)
+        self._asked = uuid.uuid4().hex
         told = {
-            "command_id": uuid.uuid4().hex,
+            "command_id": self._asked,
             "issued_at": now.isoformat(),
             "expires_at": (now + timedelta(seconds=20)).isoformat(),
             "verb": verb,

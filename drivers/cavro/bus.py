@@ -7,7 +7,9 @@ that missed an answer is drained and opened again before anything else is sent.
 
 Whether a pump is busy is told by `Q` alone: in every other answer that bit means nothing.
 
-Source: XCalibur Pump Operating Manual (Tecan 20734508), XLP 6000 Operating Manual (Tecan 20735126), chapter software
+`Q` clears the error of an overload as well, once it has told it.
+
+Source: XCalibur Pump Operating Manual (Tecan 20734508), XLP 6000 Operating Manual (Tecan 734237), chapter software
 communication.
 """
 

@@ -7,6 +7,7 @@ the syringe holds. That is never done unasked: `prime` does it, since it fills t
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -36,6 +37,7 @@ from labd.sdk.syringes import SPARE, Look, SyringePump
 
 HOME_LIMIT = 90.0  # s; initialising a full syringe at its slow speed
 NOT_INITIALISED = 7
+LASTING = frozenset({1, 9, 10})  # stands until it is initialised, though `Q` tells it once
 FINE = frozenset({"1", "2"})
 
 Amount = Annotated[Volume, Bounds(min=0.001)]
@@ -57,8 +59,9 @@ class Cavro(SyringePump):
     quality = Quality("simulated")
     quirks = (
         "Whether it is busy is told by `Q` alone.",
-        "`T` stops the plunger and no valve.",
+        "`T` stops the plunger and no valve, and may cost steps: after a stop initialising is recommended.",
         "It forgets its position with its power and with an overload; initialising it then empties the syringe.",
+        "One `Q` tells an overload and clears it: labd keeps it until the pump is initialised, or labd ends.",
         "Several pumps on one line have the same address and a number each.",
     )
     Settings = CavroSettings
@@ -69,6 +72,7 @@ class Cavro(SyringePump):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._bus: Bus | None = None
+        self._kept: Answer | None = None  # an error that was told once, and stands until it is initialised
         self._orders = Orders()
 
     def place_of(self, unit: str) -> str | None:
@@ -93,7 +97,7 @@ class Cavro(SyringePump):
         self._bus = await Bus.join(self.settings.address)
         self._orders.written()
         try:
-            await self._ask("Q")
+            await self._status()
             firmware = await self._ask("&")
             mode = await self._ask("?28")
         except OutcomeUnknown as error:
@@ -115,7 +119,7 @@ class Cavro(SyringePump):
 
     async def read_state(self) -> CavroSignals:
         """Position, valve and error; an error is a value, not an error of the line."""
-        state = await self._ask("Q")
+        state = await self._status()
         known = state.error != NOT_INITIALISED
         valve = await self._valve() if known else ""
         return CavroSignals(
@@ -165,7 +169,7 @@ class Cavro(SyringePump):
         Fault: plunger or valve is blocked.
         """
         try:
-            state = await self._ask("Q")
+            state = await self._status()
         except OutcomeUnknown as error:
             raise Unreachable(f"{error.message}, before the order: nothing was moved", sent=error.sent) from error
         if state.error == NOT_INITIALISED:
@@ -189,6 +193,7 @@ class Cavro(SyringePump):
 
     async def _initialise(self) -> None:
         self._orders.written()
+        self._kept = None
         with contextlib.suppress(OutcomeUnknown):  # whether it was heard shows below
             answer = await self._ask(f"{self.settings.home}R")
             if answer.problem is not None and answer.error != NOT_INITIALISED:
@@ -203,7 +208,7 @@ class Cavro(SyringePump):
     async def look(self, unit: str, port: int | None = None, action: str = "") -> Look:
         """By `Q`, which alone tells whether it is busy; plunger and valve once it is not."""
         del unit
-        state = await self._ask("Q")
+        state = await self._status()
         if not state.ready or state.error:
             return Look(state.ready, problem=_problem(state))
         position, valve = await self._position(), await self._valve()
@@ -231,6 +236,15 @@ class Cavro(SyringePump):
         if self._bus is None:
             raise Unreachable(f"{self.settings.address} is not open")
         return await self._bus.ask(self.settings.pump, command)
+
+    async def _status(self) -> Answer:
+        """By `Q`, with an error of before that it does not tell again."""
+        state = await self._ask("Q")
+        if state.error in LASTING:
+            self._kept = state
+        elif not state.error and self._kept is not None:
+            return replace(self._kept, ready=state.ready)
+        return state
 
     async def _position(self) -> int:
         answer = await self._ask("?")

@@ -11,6 +11,7 @@ Open circuit is measured with the output on, as a current source of 0 A: off, th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
@@ -291,6 +292,10 @@ class Keithley(StepPotentiostat):
             await ended(self._meter)
         except DeviceError as error:
             await self._off_after(error)
+            raise
+        except asyncio.CancelledError:  # nobody reads or ends it any more, and nobody else would switch it off
+            with contextlib.suppress(DeviceError):
+                await self._meter.switch_off()
             raise
         finally:
             self._running = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import cycle
 from typing import Any
 
 _STALE = 50  # lines that may come before the number
@@ -24,23 +23,22 @@ class Visa:
         self._manager: Any = pyvisa.ResourceManager(library)
         ends: dict[str, Any] = {"timeout": int(limit * 1000), "read_termination": "\n", "write_termination": "\n"}
         self._instrument: Any = self._manager.open_resource(resource, **ends)
-        self._numbers = cycle(range(1, 128))
 
-    def ask(self, doubtful: bool, query: str, *orders: str) -> str:
-        """Lines, and the answer to the last; when in doubt the thread is found first. Raises VISA's errors."""
-        if doubtful:
-            self._find()
+    def ask(self, query: str, *orders: str) -> str:
+        """Lines, and the answer to the last. Raises VISA's errors."""
         for order in orders:
             self._instrument.write(order)
         return str(self._instrument.query(query))
 
-    def _find(self) -> None:
+    def find(self, request: str, answer: str) -> list[str]:
+        """Reads until a line is the answer to a request; gives all that was read. Raises VISA's errors."""
         time.sleep(0.05)
-        number = str(next(self._numbers))
-        self._instrument.write(f"*CLS;*ESE {number};*ESE?")
+        self._instrument.write(request)
+        heard: list[str] = []
         for _ in range(_STALE):
-            if str(self._instrument.read()).strip() == number:
-                return
+            heard.append(str(self._instrument.read()))
+            if heard[-1].strip() == answer:
+                return heard
         raise RuntimeError("the instrument talks without end")
 
     def close(self) -> None:

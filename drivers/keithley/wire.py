@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import cycle
 
+from labd.io.tap import Tapped
 from labd.io.tcp import TcpLink, host_and_port
 from labd.io.worker import Worker, WorkerError
 from labd.sdk import OutcomeUnknown, Unreachable
@@ -85,8 +86,8 @@ class TcpWire(Wire):
         return answer
 
 
-class VisaWire(Wire):
-    """A VISA resource, by pyvisa in a process that can be killed.
+class VisaWire(Wire, Tapped):
+    """A VISA resource, by pyvisa in a process that can be killed; its tap is told lines as they are on a socket.
 
     Args:
         resource: `USB0::0x05E6::0x2450::04451117::INSTR`, `GPIB0::18::INSTR`, …
@@ -96,6 +97,7 @@ class VisaWire(Wire):
     def __init__(self, resource: str, library: str) -> None:
         self._worker = Worker("drivers.keithley.visa:Visa", resource, library, ANSWER_LIMIT)
         self._resource = resource
+        self._numbers = cycle(range(1, 128))
 
     async def open(self) -> None:
         try:
@@ -114,7 +116,11 @@ class VisaWire(Wire):
 
     async def ask(self, query: str, *orders: str) -> str:
         try:
-            answer: str = await self._worker.call("ask", self._doubtful, query, *orders, limit=HANG_LIMIT)
+            if self._doubtful:
+                await self._find()
+            self._note("out", "".join(f"{line}\n" for line in (*orders, query)).encode())
+            answer: str = await self._worker.call("ask", query, *orders, limit=HANG_LIMIT)
+            self._note("in", f"{answer.rstrip()}\n".encode())
         except WorkerError as error:
             self._doubtful = True
             raise OutcomeUnknown(f"{self._resource}: {error}", sent=query) from error
@@ -123,6 +129,13 @@ class VisaWire(Wire):
             raise
         self._doubtful = False
         return answer.strip()
+
+    async def _find(self) -> None:
+        number = str(next(self._numbers))
+        request = f"*CLS;*ESE {number};*ESE?"
+        self._note("out", f"{request}\n".encode())
+        for line in await self._worker.call("find", request, number, limit=HANG_LIMIT):
+            self._note("in", f"{line.rstrip()}\n".encode())
 
 
 @dataclass(frozen=True, slots=True)

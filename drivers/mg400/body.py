@@ -157,7 +157,7 @@ class Body:
         frame = await self.look()
         if frame.mode is Mode.ERROR:
             raise await self.stopped("the arm is in error")
-        if frame.mode is Mode.RUNNING or frame.queue_runs:
+        if frame.mode is Mode.RUNNING:
             raise Rejected("the arm moves already: by another program, or by an order of before")
         if frame.mode is not Mode.ENABLED:
             raise Rejected(f"the arm is not enabled (mode {frame.mode.name}); run `home` first")

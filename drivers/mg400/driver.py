@@ -1,8 +1,10 @@
 """The driver of the MG400 arm.
 
 Wire: text commands on the ports 29999 (dashboard) and 30003 (motion), frames of 1440 bytes on 30005 (each 200 ms) or
-30004 (each 8 ms). A motion is done when a frame that was made after its order says that the arm is at rest, has nothing
-queued and is where it was sent; so each motion is ordered by itself, and a lost link leaves one of them at most.
+30004 (each 8 ms). A motion is done when a frame that was made after its order says that the arm is at rest and is where
+it was sent; so each motion is ordered by itself, and a lost link leaves one of them at most. `RunQueuedCmd` in the
+frames is not read: Dobot's guide calls it the flag of a queue that runs, and Dobot's own client one of a queue that is
+open, which an arm at rest has as well.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ class Mg400(Arm):
         "It goes on with the motion that it has when the connection is lost, and no further.",
         "A position out of reach is taken, and then alarms: mode 9, alarm 17.",
         "Its outputs wait in the queue behind the motion before them.",
+        "An alarm closes its queue: motions are taken then and not made, until `Continue()` opens it again.",
     )
     Settings = Mg400Settings
     settings: Mg400Settings
@@ -123,25 +126,26 @@ class Mg400(Arm):
     async def safe_state(self, unit: str | None = None) -> None:
         """Stops, forgets what was queued, and switches the drives off. The gripper stays as it is: nothing falls."""
         del unit
-        await self._body.command("ResetRobot()")
+        with contextlib.suppress(Rejected, Fault):  # one in error may refuse it: without its drives it moves no more
+            await self._body.command("ResetRobot()")
         await self._body.command("DisableRobot()")
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def home(self, call: Call) -> None:
-        """Clears alarms, enables the arm, and goes to the position `home` where one is taught."""
-        mode = await self._body.mode()
-        if mode in {Mode.RUNNING, Mode.PAUSE}:
-            await self._body.command("ResetRobot()")
-        if mode is Mode.ERROR:
+        """Clears alarms and what was queued, enables the arm, and goes to the position `home` where one is taught."""
+        if await self._body.mode() is Mode.ERROR:
             await self._body.command("ClearError()")
         if not await self._body.wait_for(lambda mode: mode is not Mode.ERROR, ALARM_LIMIT):
             raise await self._body.stopped("the alarm stays")
+        await self._body.command("ResetRobot()")  # before the queue is opened: nothing of before may go on then
         if await self._body.mode() is not Mode.ENABLED:
             await self._body.command("EnableRobot()", ENABLE_LIMIT)
         if not await self._body.wait_for(lambda mode: mode is Mode.ENABLED, ENABLE_LIMIT):
             raise Fault(
                 f"the arm is not enabled after {ENABLE_LIMIT:g} s; its mode is {(await self._body.mode()).name}"
             )
+        with contextlib.suppress(Rejected):  # an older controller does not know it
+            await self._body.command("Continue()")
         frame = await self._body.ready()
         with self._under_way(call) as progress:
             await self._go_up(frame, progress)
@@ -244,7 +248,7 @@ class Mg400(Arm):
         end = clock.monotonic() + self.settings.motion_limit
         while True:
             frame = await self._body.look()
-            if (frame.mode is not Mode.RUNNING and not frame.queue_runs) or clock.monotonic() >= end:
+            if frame.mode is not Mode.RUNNING or clock.monotonic() >= end:
                 return frame
             await asyncio.sleep(LOOK)
 

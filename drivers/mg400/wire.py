@@ -143,7 +143,6 @@ class Frame:
     inputs: int
     outputs: int
     pose: Pose
-    queue_runs: bool
 
     @classmethod
     def read(cls, raw: bytes) -> Self | None:
@@ -156,12 +155,12 @@ class Frame:
         x, y, z, r = struct.unpack_from("<4d", raw, 624)
         if not all(map(math.isfinite, (x, y, z, r))):
             return None
-        return cls(Mode.of(mode), inputs, outputs, (x, y, z, r), bool(raw[1014]))
+        return cls(Mode.of(mode), inputs, outputs, (x, y, z, r))
 
     @property
     def idle(self) -> bool:
-        """Whether it is enabled, stands still, and has nothing queued."""
-        return self.mode is Mode.ENABLED and not self.queue_runs
+        """Whether it is enabled and stands still."""
+        return self.mode is Mode.ENABLED
 
     def output(self, number: int) -> bool:
         return bool(self.outputs >> (number - 1) & 1)

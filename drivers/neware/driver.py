@@ -48,6 +48,7 @@ from labd.sdk import (
     Verdict,
     Voltage,
     action,
+    each,
 )
 from labd.sdk.roles import (
     C_RATE,
@@ -143,19 +144,23 @@ class Neware(StepPotentiostat):
         return {unit: NewareSignals.of(look) for unit, look in zip(self.units, looks, strict=True)}
 
     async def safe_state(self, unit: str | None = None) -> None:
-        """Stops the test of a channel, or of all: nothing flows in a channel that is stopped."""
-        for one in self.units if unit is None else (unit,):
-            running = self._running.get(one)
-            if running is not None:
-                running.test.cancelled = True
-            await self._runner.stop(self._channel(one))
+        """Stops the test of a channel, or of all, also where one does not stop. Then nothing flows there."""
+        units = self.units if unit is None else (unit,)
+        looks = await self._bts.look([self._channel(one) for one in units])  # a dead line is told at once
+        at_work = [one for one, look in zip(units, looks, strict=True) if look.busy or one in self._running]
+        await each(self._stop, at_work)
+
+    async def _stop(self, unit: str) -> None:
+        running = self._running.get(unit)
+        if running is not None:
+            running.test.cancelled = True
+        await self._runner.stop(self._channel(unit))
 
     async def cancel(self, action_id: str) -> None:
         unit = next((unit for unit, one in self._running.items() if one.call.id == action_id), None)
         if unit is None:
             raise Rejected(f"{action_id} does not run on {self.name}")
-        self._running[unit].test.cancelled = True
-        await self._runner.stop(self._channel(unit))
+        await self._stop(unit)
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
     @action(cancellable=True)

@@ -20,6 +20,7 @@ from labd.cli.words import named_values, parameters_of
 
 WAIT = 30.0  # s of one long poll
 LOOK = 0.5  # s between two looks at a recording
+SHORTEST, LONGEST = 0.1, 86400.0  # s of a recording
 CHOICES = ("done", "not done", "scrap")
 
 
@@ -241,13 +242,28 @@ def _given(found: list[dict[str, Any]], key: str, *, as_json: bool) -> None:
 
 
 # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
+def _time(text: str) -> float:
+    """S of a time as people write it; a bare number is s."""
+    from labd.sdk import UnitError
+    from labd.sdk.units import parse
+
+    try:
+        found = parse(f"{text} s" if text.replace(".", "", 1).isdigit() else text, "s").to("s")
+    except UnitError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not SHORTEST <= found <= LONGEST:
+        raise typer.BadParameter(f"a recording takes {SHORTEST:g} s to {LONGEST / 3600:g} h")
+    return found
+
+
 @device_app.command()
 def record(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Where the transcript goes.")],
     *,
     seconds: Annotated[
-        float | None, typer.Option("--for", min=0.1, max=86400, help="So many seconds (default: until Ctrl-C).")
+        float | None,
+        typer.Option("--for", parser=_time, metavar="TIME", help="How long: '5 min' (default: until Ctrl-C)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="A file that is there is written anew.")] = False,
     socket: Socket = None,
@@ -256,7 +272,8 @@ def record(
 ) -> None:
     """Write down what goes over its links while it works: a transcript for tests, without passwords and tokens.
 
-    It can be played to the driver and to the simulator. A device of several links gives a file each: FILE, FILE-2.
+    Meanwhile the device is read as often as while it acts. The transcript can be played to the driver and to the
+    simulator. A device of several links gives a file each: FILE, FILE-2.
     Look through it before you give it away: what a device's user typed into names and comments stands in it.
     """
     client, device = _client(ctx, socket, lab)
@@ -285,7 +302,9 @@ def record(
     for one in files:
         typer.echo(str(one))
     if not files:
-        raise CliError(f"nothing went over the links of {device}: is it up?")
+        now = client.get(f"/devices/{quoted(device)}")
+        why = f": it is {now['health']}: {now['problem']}" if now["problem"] else " in that time; give it more"
+        raise CliError(f"nothing went over the links of {device}{why}")
 
 
 def _write(file: Path, transcripts: list[str]) -> list[Path]:

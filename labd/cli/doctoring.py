@@ -10,6 +10,7 @@ import typer
 from labd.cli.connection import Client, NoDaemonError, quoted
 from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.options import Json, Socket
+from labd.cli.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,5 +83,5 @@ def _show(shown: Sequence[Finding], found: Sequence[Finding]) -> None:
         if finding.mend and finding.level != "ok":
             say(f"    → {finding.mend}")
     counts = {level: sum(finding.level == level for finding in found) for level in _SIGNS}
-    told = f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} things are well"
+    told = f"{many(counts['problem'], 'problem')}, {many(counts['warning'], 'warning')}, {counts['ok']} well"
     say(told, "red" if counts["problem"] else "yellow" if counts["warning"] else "green")

@@ -46,4 +46,8 @@ def new_driver(
         raise CliError(f"{error.filename or into}: cannot be written: {error.strerror}", BAD_INPUT) from error
     for file in found.files:
         typer.echo(f"{file}: written")
-    typer.echo(f"`pytest --labd-driver {found.reference}` holds it to the contract of drivers")
+    if found.lacking:
+        typer.echo(f"\n{into / 'pyproject.toml'} is your own; so that lab.yaml finds the driver, write into it:\n")
+        typer.echo(f"{found.lacking}\nand `labd_{name}` among the packages that it builds")
+    there = f"cd {into} && " if into != Path() else ""
+    typer.echo(f"`{there}pytest --labd-driver {found.reference}` holds it to the contract of drivers")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.options import Json
+from labd.cli.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +48,9 @@ def scan(
     from labd.cli.views import show_json
     from labd.scan import Kinds, ScanError, hosts_of, propose
 
+    if re.fullmatch(r"[a-z0-9_-]{1,64}", name) is None:
+        mend = "small letters, digits, _ and -, such as `box-2`"
+        raise CliError(f"--name {name!r} is no name for a lab: it has {mend}", BAD_INPUT)
     kinds = Kinds.installed()
     try:
         wanted = hosts_of(hosts or ())
@@ -81,5 +86,9 @@ def _tell(found: Sequence[Found], hosts: list[str]) -> None:
             f"{one.where}: {one.what} — {names} ({sure})" + (f"; {one.problem}" if one.problem else ""), err=True
         )
     if not found:
-        where = f"at serial ports and on {len(hosts)} hosts" if hosts else "at serial ports; name hosts to look at them"
+        where = (
+            f"at serial ports and on {many(len(hosts), 'host')}"
+            if hosts
+            else "at serial ports; name hosts to look at them"
+        )
         typer.echo(f"nothing was found {where}", err=True)

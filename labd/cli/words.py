@@ -26,6 +26,11 @@ def short_time(stamp: str | None, near: str | None = None) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def many(count: int, what: str) -> str:
+    """`1 problem`, `2 problems`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def seconds_between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 

@@ -80,7 +80,9 @@ async def examine(
 def _lab_yaml(path: Path, checked: CheckedLab) -> list[Finding]:
     found = [_of_problem(one) for one in checked.problems]
     if checked.lab is not None:
-        found.append(ok("lab", f"{path} holds: {len(checked.lab.devices)} devices"))
+        found.append(
+            ok("lab", f"{path} holds: {len(checked.lab.devices)} device{'s' * (len(checked.lab.devices) != 1)}")
+        )
     return found
 
 

@@ -11,13 +11,13 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import httpx
 
 from labd.io.arrival import OPTIONS
-from labd.io.stream import Tap
+from labd.io.tap import Kind, Tapped
 from labd.sdk.errors import OutcomeUnknown, Unreachable
 
 DEADLINE = 10.0  # s
@@ -33,7 +33,7 @@ class Answer:
     body: Any
 
 
-class HttpLink:
+class HttpLink(Tapped):
     """A device's HTTP server.
 
     Args:
@@ -46,6 +46,9 @@ class HttpLink:
         ValueError: the address is no http or https address.
     """
 
+    kind: ClassVar[Kind] = "http"
+    """Its tap is told each request, `GET /health`, and each answer, `200 {…}`; never headers, in which logins stand."""
+
     def __init__(
         self,
         address: str,
@@ -57,8 +60,6 @@ class HttpLink:
         self.address = checked_address(address)
         self.deadline = deadline
         self.size_limit = size_limit
-        self.tap: Tap | None = None
-        """Told each request, `GET /health`, and each answer, `200 {…}`; never headers, in which logins stand."""
         self._headers = dict(headers or {})
         self._client: httpx.AsyncClient | None = None
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pymodbus import FramerType, ModbusException
@@ -24,7 +24,7 @@ from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from labd.io.arrival import bound
 from labd.io.portlock import PortLock, PortTaken
 from labd.io.serial import holder, is_pty, make_exclusive
-from labd.io.stream import Tap
+from labd.io.tap import Kind, Tapped
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 DEADLINE = 2.0  # s
@@ -129,7 +129,7 @@ class _Lost(Exception):
     """The peer closed the connection while a reply was awaited."""
 
 
-class ModbusLink:
+class ModbusLink(Tapped):
     """One Modbus server (a PLC, a relay) by one client.
 
     Every exchange raises:
@@ -144,6 +144,9 @@ class ModbusLink:
         drain: seconds to let a late reply pass by on a serial line that gave none in time.
     """
 
+    kind: ClassVar[Kind] = "modbus"
+    """Its tap is told each request and each reply: the PDU, without address and check sum, as hexadecimal digits."""
+
     def __init__(
         self, address: ModbusAddress | str, *, device_id: int = 1, deadline: float = DEADLINE, drain: float = DRAIN
     ) -> None:
@@ -151,8 +154,6 @@ class ModbusLink:
         self.device_id = device_id
         self.deadline = deadline
         self.drain = drain
-        self.tap: Tap | None = None
-        """Told each request and each reply: the PDU, without address and check sum, as hexadecimal digits."""
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._lock = asyncio.Lock()
         self._awaiting = False

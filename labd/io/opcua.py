@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from labd import clock
 from labd.io.opcua_client import Access, Policy, abort, connected, stands
+from labd.io.tap import Direction, Kind, Tapped
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -96,8 +98,8 @@ def checked_address(address: str) -> str:
     return f"opc.tcp://{host}:{PORT if port is None else port}{url.path}"
 
 
-class OpcUaLink:
-    """One OPC UA server.
+class OpcUaLink(Tapped):
+    """One OPC UA server. Its tap is told requests and answers as JSON; never logins and certificates.
 
     Nodes are named as `s=…`, `i=…` or `ns=2;s=…` (an id; without `ns` in the namespace that `namespaces` has first), or
     by their path of browse names from the folder Objects, `Box/ml:Status/0:Name`; `ml:` is a name of `namespaces`, `0:`
@@ -114,6 +116,8 @@ class OpcUaLink:
         access: who the client is.
         deadline: s for connecting, and again for each request.
     """
+
+    kind: ClassVar[Kind] = "opcua"
 
     def __init__(
         self,
@@ -144,7 +148,10 @@ class OpcUaLink:
             found = await client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
             return [_value(one) for one in found]
 
-        return await self._request(f"read {', '.join(nodes)}", read)
+        self._tell("out", {"read": list(nodes)})
+        found = await self._request(f"read {', '.join(nodes)}", read)
+        self._tell("in", found)
+        return found
 
     async def write(self, node: str, value: Any, kind: str | None = None) -> None:
         """Writes a value, as the type that the node has (or the named one, `Boolean`, `Int16`, `Double`)."""
@@ -162,7 +169,9 @@ class OpcUaLink:
             (status,) = await client.uaclient.write_attributes([at], [data], ua.AttributeIds.Value)
             status.check()
 
+        self._tell("out", {"write": [node, value, kind]})
         await self._request(f"write {node} {value!r}", write)
+        self._tell("in", None)
 
     async def call(self, method: str, arguments: Sequence[tuple[Any, str]] = ()) -> list[Any]:
         """Calls a method of the object that its path goes through, and gives what it returns.
@@ -182,7 +191,15 @@ class OpcUaLink:
             result.StatusCode.check()
             return [_plain(one.Value) for one in result.OutputArguments]
 
-        return await self._request(f"call {method}", call)
+        self._tell("out", {"call": [method, list(arguments)]})
+        found = await self._request(f"call {method}", call)
+        self._tell("in", found)
+        return found
+
+    def _tell(self, direction: Direction, said: object) -> None:
+        """Puts a request or an answer into words for whoever records."""
+        if self.tap is not None:
+            self.tap(direction, json.dumps(said, default=_in_words).encode())
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────
     async def open(self) -> None:
@@ -211,9 +228,11 @@ class OpcUaLink:
                     answer = await ask(client)
                 whole = True
             except TimeoutError as error:
+                self._tell("in", {"error": "no answer in time"})
                 raise OutcomeUnknown(f"no answer from {self.address} within {self.deadline:g} s", sent=what) from error
             except Exception as error:
                 problem = self._told(error, what)
+                self._tell("in", {"error": str(problem)})
                 whole = isinstance(problem, (Rejected, Fault))
                 raise problem from error
             finally:
@@ -341,6 +360,13 @@ def _value(found: ua.DataValue) -> Value:
     name = "Good" if status is None or status.is_good() else status.name
     value = _plain(found.Value.Value) if found.Value is not None and not name.startswith("Bad") else None
     return Value(value, name, found.SourceTimestamp, found.ServerTimestamp)
+
+
+def _in_words(value: Any) -> Any:
+    """What JSON has no word for: values and times of OPC UA."""
+    if isinstance(value, Value):
+        return asdict(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _plain(value: Any) -> Any:

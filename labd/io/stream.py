@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from typing import Literal, Protocol, Self
+from types import TracebackType
+from typing import Protocol, Self
 
 from labd import clock
 from labd.io.errors import LinkLost, failure
+from labd.io.tap import Tapped
 from labd.sdk import DeviceError, Unreachable
-
-Direction = Literal["out", "in"]
-Tap = Callable[[Direction, bytes], None]
 
 _NO_LIMIT = contextlib.nullcontext()
 
@@ -44,7 +42,7 @@ def _taken(writer: Writer) -> bool:
     return isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size() == 0
 
 
-class StreamLink(ABC):
+class StreamLink(Tapped, ABC):
     """A stream of bytes to one device. Does not connect by itself: `open()` does.
 
     Args:
@@ -69,7 +67,6 @@ class StreamLink(ABC):
     ) -> None:
         self.address = address
         self.dirty = False
-        self.tap: Tap | None = None
         self._late = late
         self._open_timeout = open_timeout
         self._write_timeout = write_timeout
@@ -179,6 +176,10 @@ class StreamLink(ABC):
             TimeoutError: the device does not take them.
         """
         self._standing()
+        await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        """Sends bytes on a stream that stands. Raises as `write`."""
         writer = self._writer
         assert writer is not None
         self._note("out", data)
@@ -253,18 +254,8 @@ class StreamLink(ABC):
             raise LinkLost(f"{self.address}: the link is lost: {cause or 'the other side closed it'}")
         return self._reader
 
-    def _note(self, direction: Direction, data: bytes) -> None:
-        if self.tap is not None:
-            self.tap(direction, data)
-
     # ── exchanges ────────────────────────────────────────────────────────────────────────────────────────────────
-    @contextlib.asynccontextmanager
-    async def exchange(
-        self,
-        timeout: float | None,  # noqa: ASYNC109
-        *,
-        reopen: bool = True,
-    ) -> AsyncIterator[Exchange]:
+    def exchange(self, timeout: float | None, *, reopen: bool = True) -> Exchange:
         """One request with its answer, alone on the link.
 
         Args:
@@ -276,24 +267,7 @@ class StreamLink(ABC):
             Unreachable: the link is down, or went down before anything was sent.
             OutcomeUnknown: something was sent, and no full answer came.
         """
-        async with self._lock:
-            if self.dirty and reopen:
-                await self.reopen()
-            exchange = Exchange(self)
-            try:
-                async with _within(timeout):
-                    yield exchange
-            except TimeoutError as error:
-                self.dirty = True
-                limit = f" within {timeout:g} s" if timeout is not None else " in time"
-                raise exchange.failure(f"{self.address}: no answer{limit}") from error
-            except LinkLost as error:
-                await self.close()
-                raise exchange.failure(str(error)) from error
-            except asyncio.CancelledError:
-                # its answer may still come, and is nobody's
-                self.dirty = self.dirty or bool(exchange.sent)
-                raise
+        return Exchange(self, timeout, reopen=reopen)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -304,18 +278,64 @@ class StreamLink(ABC):
 
 
 class Exchange:
-    """What one request sent and received so far; made by `StreamLink.exchange`."""
+    """What one request sent and received so far; made by `StreamLink.exchange`.
 
-    def __init__(self, link: StreamLink) -> None:
+    No generator under `contextlib`: that would cost a twentieth of an exchange.
+    """
+
+    def __init__(self, link: StreamLink, timeout: float | None, *, reopen: bool) -> None:
         self._link = link
+        self._timeout = timeout
+        self._reopen = reopen
+        self._deadline: contextlib.AbstractAsyncContextManager[object] = _NO_LIMIT
         self.sent = b""
         self.received = b""
 
+    async def __aenter__(self) -> Self:
+        link = self._link
+        await link._lock.acquire()  # noqa: SLF001 - the other half of a link
+        try:
+            if link.dirty and self._reopen:
+                await link.reopen()
+            self._deadline = _within(self._timeout)  # from now on
+            await self._deadline.__aenter__()
+        except BaseException:
+            link._lock.release()  # noqa: SLF001
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                await self._deadline.__aexit__(kind, error, traceback)
+            except TimeoutError as late:
+                error = late
+            if error is not None:
+                await self._failed(error)
+        finally:
+            self._link._lock.release()  # noqa: SLF001
+
+    async def _failed(self, error: BaseException) -> None:
+        """What is left of the link; raises the driver's error where it is about the link."""
+        link = self._link
+        if isinstance(error, TimeoutError):
+            link.dirty = True
+            limit = f" within {self._timeout:g} s" if self._timeout is not None else " in time"
+            raise self.failure(f"{link.address}: no answer{limit}") from error
+        if isinstance(error, LinkLost):
+            await link.close()
+            raise self.failure(str(error)) from error
+        if isinstance(error, asyncio.CancelledError):
+            # its answer may still come, and is nobody's
+            link.dirty = link.dirty or bool(self.sent)
+
     async def write(self, data: bytes) -> None:
         """Sends bytes. Raises LinkLost, TimeoutError, which the exchange turns into the driver's errors."""
-        if self._link.is_open:
-            self.sent += data  # from here on nobody can say that nothing went out
-        await self._link.write(data)
+        self._link._standing()  # noqa: SLF001
+        self.sent += data  # from here on nobody can say that nothing went out
+        await self._link._send(data)  # noqa: SLF001
 
     async def read_until(self, terminator: bytes = b"\n", timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         """The bytes up to a terminator, without it; `timeout` in s, beside the exchange's own."""

@@ -17,7 +17,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from labd import clock
-from labd.io.stream import Direction, StreamLink, Writer
+from labd.io.stream import StreamLink, Writer
+from labd.io.tap import Direction, Kind
 
 
 class Origin(BaseModel):
@@ -28,7 +29,10 @@ class Origin(BaseModel):
         source: who recorded it, on what; or the manual by which it was written.
         version: of the firmware, or of the manual.
         recorded: whether it is what a device, or its vendor's own software, really said; else it was written by hand.
-        link: what an entry is: bytes of a stream, `METHOD path body` of HTTP, or a Modbus PDU as hexadecimal digits.
+        link: what an entry is: bytes of a stream (also of VISA), `METHOD path body` of HTTP, a Modbus PDU as
+            hexadecimal digits, or of OPC UA `{"read": [node, …]}`, `{"write": [node, value, type]}`, `{"call": [method,
+            arguments]}`, and as the answer `[{"value": …, "status": …, "source": time, "server": time}, …]`, `[…]` of
+            what a method returned, or `{"error": …}`. What is of OPC UA is for reading, and is not played again.
         settings: of the driver in lab.yaml, beside its address.
         options: of the simulator.
         positions: taught ones, name -> pose.
@@ -45,7 +49,7 @@ class Origin(BaseModel):
     source: str
     version: str = ""
     recorded: bool = False
-    link: Literal["stream", "http", "modbus"] = "stream"
+    link: Kind = "stream"
     settings: dict[str, JsonValue] = {}
     options: dict[str, JsonValue] = {}
     positions: dict[str, tuple[float, float, float, float, float, float]] = {}

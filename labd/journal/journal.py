@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -25,6 +26,7 @@ from labd import clock
 from labd.journal import schema
 from labd.journal.ballast import Ballast, is_full
 from labd.journal.events import Event, JournalError, NewEvent, chain, encode
+from labd.journal.folding import Folding
 from labd.journal.opening import JournalFile, open_journal
 from labd.journal.verify import walk
 from labd.journal.waiting import Rows
@@ -52,6 +54,7 @@ class _Work:
     keep: Mapping[str, str | None] = field(default_factory=dict)
     refill: bool = False
     done: asyncio.Future[list[Event]] | None = None
+    then: Callable[[], None] | None = None
 
 
 class Journal:
@@ -61,6 +64,7 @@ class Journal:
         self.path = path
         self._file = file
         self._connection = file.writer
+        self._folding = Folding(file.writer)
         self._seq, self._hash = file.last
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._loop = asyncio.get_running_loop()
@@ -99,12 +103,15 @@ class Journal:
         return cls(path, await asyncio.to_thread(open_journal, path, ballast))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def append(self, *events: NewEvent, forget: str | None = None) -> list[Event]:
+    async def append(
+        self, *events: NewEvent, forget: str | None = None, then: Callable[[], None] | None = None
+    ) -> list[Event]:
         """Writes events, all or none, and returns when they are durable. A cancelled waiter's events are written.
 
         Args:
             events: what happened.
             forget: the name of what is not kept any more from then on.
+            then: as of `post`.
 
         Raises:
             JournalError: they could not be written; nothing is taken from then on.
@@ -113,16 +120,20 @@ class Journal:
             return []
         done: asyncio.Future[list[Event]] = self._loop.create_future()
         kept = {forget: None} if forget is not None else {}
-        self._submit(_Work([_told(event) for event in events], keep=kept, done=done))
+        self._submit(_Work([_told(event) for event in events], keep=kept, done=done, then=then))
         return await done
 
-    def post(self, event: NewEvent) -> None:
+    def post(self, event: NewEvent, then: Callable[[], None] | None = None) -> None:
         """Queues an event; it is durable with the next commit. Events keep the order in which they were handed in.
+
+        Args:
+            event: what happened.
+            then: called in the loop once it is durable, before anybody else is told; never where it is not written.
 
         Raises:
             JournalError: the journal is broken or closed.
         """
-        self._submit(_Work([_told(event)]))
+        self._submit(_Work([_told(event)], then=then))
 
     def keep(self, name: str, value: Mapping[str, Any] | None) -> None:
         """Keeps a value under a name in place of the one before (None: keeps none any more).
@@ -282,7 +293,7 @@ class Journal:
     def _drain(self) -> tuple[list[_Work], bool]:
         """All that waits, at least one; and whether the end was asked for."""
         drained: list[_Work] = []
-        works = self._queue.get()
+        works = self._folding.next_of(self._queue)
         while works is not None:
             drained += works
             try:
@@ -331,6 +342,7 @@ class Journal:
                 connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", now)
                 gone = [(name,) for name, value in kept.items() if value is None]
                 connection.executemany("DELETE FROM kept WHERE name = ?", gone)
+            self._folding.wrote(len(rows) + len(kept))
         self._seq, self._hash = seq, last
         return results
 
@@ -349,6 +361,8 @@ class Journal:
                     work.done.set_exception(JournalError(str(broken)))
         else:
             for work, written in zip(drained, results, strict=True):
+                if work.then is not None:
+                    self._call(work.then)
                 if work.done is not None and not work.done.done():
                     work.done.set_result(written)
             self._tell([event for written in results for event in written])
@@ -359,11 +373,14 @@ class Journal:
         if not events:
             return
         for listener in tuple(self._listeners):
-            try:
-                listener(events)
-            except Exception as error:  # noqa: BLE001 - one listener's error must not keep the others from hearing
-                told = {"message": f"a listener of the journal failed: {listener!r}", "exception": error}
-                self._loop.call_exception_handler(told)
+            self._call(partial(listener, events))
+
+    def _call(self, listener: Callable[[], None]) -> None:
+        try:
+            listener()
+        except Exception as error:  # noqa: BLE001 - one listener's error must not keep the others from hearing
+            told = {"message": f"a listener of the journal failed: {listener!r}", "exception": error}
+            self._loop.call_exception_handler(told)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def events(

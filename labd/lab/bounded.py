@@ -43,7 +43,7 @@ async def bounded(
     """
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task}, timeout=limit)
+        await _until_done(task, limit)
     except asyncio.CancelledError:
         await _end(task, on_left)
         raise
@@ -56,6 +56,25 @@ async def bounded(
     if task.cancelled():
         raise TimeoutError
     return task.result()  # it came in the very moment, or has an error that says more
+
+
+async def _until_done(task: asyncio.Future[Any], limit: float | None) -> None:
+    """`asyncio.wait` of one, at a third of its price: every poll of every device waits here. Ends nothing."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(limit, wake) if limit is not None else None
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        task.remove_done_callback(wake)
+        if timer is not None:
+            timer.cancel()
 
 
 async def _end(task: asyncio.Future[Any], on_left: Callable[[asyncio.Future[Any]], None]) -> bool:

@@ -8,6 +8,7 @@ from labd import clock
 
 OFTEN = 0.5  # s; devices with a shorter period each have their own moment in it
 LEAST = 0.2  # of such a period, which lies between two readings
+BEAT = 0.01  # s; moments are so far apart: what is read in the same one wakes the daemon once, and leaves in one piece
 
 
 def pause(device: str, period: float) -> float:
@@ -18,6 +19,7 @@ def pause(device: str, period: float) -> float:
     """
     if period >= OFTEN:
         return period
-    moment = zlib.crc32(device.encode()) / 2**32 * period
+    moments = max(1, int(period / BEAT))
+    moment = zlib.crc32(device.encode()) % moments * period / moments
     left = (moment - clock.monotonic()) % period
     return left if left >= LEAST * period else left + period

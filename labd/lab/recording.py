@@ -10,17 +10,14 @@ from functools import partial
 from typing import Any
 
 from labd import clock
-from labd.io.http import HttpLink
-from labd.io.modbus import ModbusLink
-from labd.io.stream import StreamLink
+from labd.io.tap import Tapped
 from labd.io.transcript import Entry, Origin
 from labd.lab.device import Device
 from labd.lab.interlocks import GuardError
 
-Link = StreamLink | HttpLink | ModbusLink
-
 LONGEST = 24 * 3600.0  # s of one recording
 MOST = 32 * 1024 * 1024  # characters of one; then it ends by itself
+_WATCH = "recording"
 DEEP = 4  # objects within objects that are looked through for a driver's links
 
 _NAMED = re.compile(
@@ -46,16 +43,16 @@ def without_secrets(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _NAMED.sub(lambda found: found["name"] + found["quote"] + "*" * len(found["secret"]), text)
 
 
-def links_of(driver: object) -> list[Link]:
+def links_of(driver: object) -> list[Tapped]:
     """The links that a driver holds, also within what it is made of, in the order in which it made them."""
-    found: list[Link] = []
+    found: list[Tapped] = []
     seen: set[int] = set()
 
     def look(thing: object, depth: int) -> None:
         if id(thing) in seen or depth > DEEP:
             return
         seen.add(id(thing))
-        if isinstance(thing, Link):
+        if isinstance(thing, Tapped):
             found.append(thing)
             return
         for value in _parts(thing):
@@ -77,19 +74,11 @@ def _parts(thing: object) -> Iterator[object]:
         yield from (getattr(thing, name) for name in slots if isinstance(name, str) and hasattr(thing, name))
 
 
-_KINDS: dict[type[Link], str] = {StreamLink: "stream", HttpLink: "http", ModbusLink: "modbus"}
-
-
-def kind_of(link: Link) -> str:
-    """What an entry of its transcript is: see `Origin`."""
-    return next(name for kind, name in _KINDS.items() if isinstance(link, kind))
-
-
 @dataclass(slots=True)
 class _Track:
     """What one link carries."""
 
-    link: Link
+    link: Tapped
     entries: list[Entry] = field(default_factory=list)
     last: float | None = None
 
@@ -123,6 +112,8 @@ class Recording:
         self._tracks = [_Track(link) for link in links]
         for track in self._tracks:
             track.link.tap = partial(self._note, track)
+        # an idle device is read seldom, and there would be little to see
+        device.watch(_WATCH, on=True, look=self._follow)
         self._timer = asyncio.get_running_loop().call_later(clock.of_machine(seconds), self.stop)
 
     @property
@@ -134,6 +125,16 @@ class Recording:
     def on(self) -> bool:
         """Whether it goes on."""
         return any(track.link.tap is not None for track in self._tracks)
+
+    def _follow(self) -> None:
+        """Some drivers connect with a new link each time: it takes the place of the one before."""
+        held = links_of(self.device.driver)
+        for track in self._tracks:
+            if not any(track.link is link for link in held):
+                new = next((link for link in held if link.kind == track.link.kind and link.tap is None), None)
+                if new is not None:
+                    track.link.tap = None
+                    track.link, new.tap = new, partial(self._note, track)
 
     def _note(self, track: _Track, direction: str, data: bytes) -> None:
         now = clock.monotonic()
@@ -149,6 +150,7 @@ class Recording:
     def stop(self) -> None:
         """Ends it. Harmless when ended."""
         self._timer.cancel()
+        self.device.watch(_WATCH, on=False)
         for track in self._tracks:
             track.link.tap = None
 
@@ -160,12 +162,12 @@ class Recording:
         about = self.device.describe()
         told: dict[str, Any] = {
             "device": about.model or self.device.kind,
-            "source": f"recorded by {self.by} on {self.begun[:10]}: {self.device.kind}, {kind_of(track.link)}",
+            "source": f"recorded by {self.by} on {self.begun[:10]}: {self.device.kind}, {track.link.kind}",
             "version": about.firmware,
         }
-        told |= {"link": kind_of(track.link), "recorded": not self.simulated, "settings": self._settings()}
+        told |= {"link": track.link.kind, "recorded": not self.simulated, "settings": self._settings()}
         lines = [Origin.model_validate(told).model_dump_json(exclude_defaults=True)]
-        for entry in _whole(track.entries) if kind_of(track.link) == "stream" else track.entries:
+        for entry in _whole(track.entries) if track.link.kind == "stream" else track.entries:
             clean = entry.model_copy(update={"data": self._clean(track.link, entry.data)})
             lines.append(clean.model_dump_json())
         return "\n".join(lines) + "\n"
@@ -176,8 +178,8 @@ class Recording:
         plain = {name: value for name, value in said.items() if name not in ("address", "port", "monitor")}
         return {name: value for name, value in plain.items() if not _SECRET_SETTING.search(name)}
 
-    def _clean(self, link: Link, text: str) -> str:
-        return text if isinstance(link, ModbusLink) else without_secrets(text, self._secrets)
+    def _clean(self, link: Tapped, text: str) -> str:
+        return text if link.kind == "modbus" else without_secrets(text, self._secrets)
 
 
 def _whole(entries: list[Entry]) -> list[Entry]:

@@ -262,11 +262,11 @@ class Supervised:
 
     async def _until_next_poll(self) -> None:
         self._wake.clear()
-        try:
-            async with asyncio.timeout(pause(self.id, self._period)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        timer = asyncio.get_running_loop().call_later(pause(self.id, self._period), self._wake.set)
+        try:  # `asyncio.timeout` ends what waits by an exception: thousands of times a second, that is dear
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _take(self, read: Mapping[str, Signals], values: dict[str, Value]) -> None:
         for unit, signals in read.items():

@@ -82,9 +82,10 @@ def last_try(events: list[Event]) -> Tried | None:
 
 def value_of(value: Any, declared: Any, name: str) -> Argument:
     """A parameter as typed. Raises OrderRefusedError: no quantity, or none with a unit."""
-    if not isinstance(value, str) or unit_of(declared) is None:
+    unit = unit_of(declared)
+    if not isinstance(value, str) or unit is None:
         return value  # type: ignore[no-any-return]
     try:
-        return parse(value)
+        return parse(value, unit)
     except UnitError as error:
-        raise OrderRefusedError(f"{name}: {error}; write one like `1 {unit_of(declared)}`") from error
+        raise OrderRefusedError(f"{name}: {error}") from error

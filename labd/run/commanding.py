@@ -97,12 +97,22 @@ class Commanding(Roll):
             raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
 
     async def answer(
-        self, run_id: str, choice: str, *, value: object = None, by: str, which: str | None = None
+        self,
+        run_id: str,
+        choice: str,
+        *,
+        value: object = None,
+        by: str,
+        which: str | None = None,
+        accepted: Callable[[], None] = lambda: None,
     ) -> RunState:
-        """Answers a run's question, the one with the id `which`; durable when this returns. Raises as `command`."""
+        """Answers a run's question, the one with the id `which`; durable when this returns.
+
+        `accepted` is called, and raised what, as by `command`.
+        """
         await self._settled.wait()
         self._live(run_id).answer(choice, value, by, which)
-        await self._accept(run_id, {"command": "answer", "by": by, "choice": choice})
+        await self._accept(run_id, {"command": "answer", "by": by, "choice": choice}, accepted)
         return await self.state(run_id)
 
     async def command_all(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
-
-from transitions import Machine
 
 
 class State(StrEnum):
@@ -66,7 +63,7 @@ _DONE: dict[State, State] = {
 _UNSTOPPABLE = {State.STOPPING, State.STOPPED, State.ABORTING, State.ABORTED, State.CLEARING, State.COMPLETE}
 
 
-def _table() -> list[dict[str, Any]]:
+def _table() -> dict[State, dict[Command, State]]:
     moves: list[tuple[Command, list[State], State]] = [
         (Command.START, [State.IDLE], State.STARTING),
         (
@@ -86,12 +83,12 @@ def _table() -> list[dict[str, Any]]:
         ),
         (Command.CLEAR, [State.ABORTED], State.CLEARING),
         (Command.RESET, [State.COMPLETE, State.STOPPED], State.RESETTING),
+        *((Command.DONE, [source], target) for source, target in _DONE.items()),
     ]
-    table = [
-        {"trigger": command.value, "source": [s.value for s in sources], "dest": target.value}
-        for command, sources, target in moves
-    ]
-    table += [{"trigger": Command.DONE.value, "source": s.value, "dest": t.value} for s, t in _DONE.items()]
+    table: dict[State, dict[Command, State]] = {state: {} for state in State}
+    for command, sources, target in moves:
+        for source in sources:
+            table[source][command] = target
     return table
 
 
@@ -106,28 +103,19 @@ class Lifecycle:
     """One run's PackML state."""
 
     def __init__(self, initial: State = State.IDLE) -> None:
-        self.state: str = initial.value
-        self._machine = Machine(
-            model=self,
-            states=[state.value for state in State],
-            transitions=_TABLE,
-            initial=initial.value,
-            auto_transitions=False,
-            model_attribute="state",
-            model_override=False,
-        )
+        self.at = initial
 
     @property
-    def at(self) -> State:
-        return State(self.state)
+    def state(self) -> str:
+        return self.at.value
 
     def allowed(self) -> list[Command]:
         """The commands that the present state takes."""
-        return [Command(name) for name in self._machine.get_triggers(self.state) if name in set(Command)]
+        return list(_TABLE[self.at])
 
     def check(self, command: Command) -> None:
         """Raises CommandRefusedError, with what can be given now, for a command that the state does not take."""
-        if command not in self.allowed():
+        if command not in _TABLE[self.at]:
             can = ", ".join(name.value for name in self.allowed() if name in GIVEN) or "none"
             raise CommandRefusedError(f"{command.value} is not possible in {self.state}; possible: {can}")
 
@@ -138,6 +126,5 @@ class Lifecycle:
             CommandRefusedError: not in this state.
         """
         self.check(command)
-        before = self.at
-        self.trigger(command.value)  # type: ignore[attr-defined]
+        before, self.at = self.at, _TABLE[self.at][command]
         return before, self.at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from labd.lab.config import LabError
 from labd.lab.lab import Lab
@@ -10,8 +11,8 @@ from labd.protocol.messages import Do
 from labd.run.identity import OrderRefusedError, own_capacity
 from labd.run.outcomes import Order
 from labd.run.reservations import Bound
-from labd.sdk import Quantity, UnitError
-from labd.sdk.quantities import PlaceMark, marks
+from labd.sdk import Action, Quantity, UnitError
+from labd.sdk.quantities import PlaceMark, bounds_of, marks, unit_of
 
 
 def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, command: Do) -> Order:
@@ -36,7 +37,7 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
     try:
         parameters = action.parameters.model_validate(values)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        told = "; ".join(_told(action, item) for item in error.errors())
         raise OrderRefusedError(f"{where}: {told}") from error
     problem = lab.check_limits(bound.device.id, action, parameters)
     if problem:
@@ -46,6 +47,18 @@ def make_order(lab: Lab, run: str, sample: str, state: str, bound: Bound, comman
         if there is not None and there != sample:
             raise OrderRefusedError(f"{where}: {there} is there; move it away first")
     return Order(run, sample, state, command.step_id, bound, action, parameters, command.within)
+
+
+def _told(action: Action, item: ErrorDetails) -> str:
+    """What is wrong with a parameter, in words and with its unit."""
+    name = ".".join(map(str, item["loc"]))
+    if item["type"] == "missing":
+        return f"`{name}` is missing"
+    field = action.parameters.model_fields.get(str(item["loc"][0])) if item["loc"] else None
+    if item["type"] == "bounds" and field is not None:
+        return f"{name}: {bounds_of(field).problem(item['ctx']['value'], unit_of(field) or '')}"
+    text = item["msg"].removeprefix("Value error, ")
+    return f"{name}: {text}" if name else text
 
 
 def _volume(given: object) -> float:

@@ -94,6 +94,15 @@ testpaths = ["tests"]
 """
 
 
+ENTRIES = """\
+[project.entry-points."labd.drivers"]
+«NAME» = "labd_«NAME»:DRIVER"
+
+[project.entry-points."labd.simulators"]
+«NAME» = "labd_«NAME».simulator:SIMULATOR"
+"""
+
+
 def template(name: str) -> str:
     """A template by its name."""
     return files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from labd.scaffold.layout import fitted, imports, literal, table, used
 from labd.scaffold.links import LINKS as KINDS
 from labd.scaffold.links import Link
 from labd.scaffold.roles import PLACES, THINGS, Layout, actions, layout, physics
-from labd.scaffold.texts import HOMES, PYPROJECT, SIMULATOR_HOMES, TEST, template
+from labd.scaffold.texts import ENTRIES, HOMES, PYPROJECT, SIMULATOR_HOMES, TEST, template
 from labd.sdk import ROLES, Driver
 from labd.sdk import __all__ as sdk_names
 from labd.sdk.roles import __all__ as role_names
@@ -34,16 +34,18 @@ class Written:
     """What was written.
 
     Args:
-        files: the four of the driver; with the package's own pyproject.toml where there was none.
+        files: the four of the driver; with the package's own pyproject.toml where that was written too.
         kind: what lab.yaml calls it.
         reference: what `pytest --labd-driver` calls it.
         address: an example for lab.yaml.
+        lacking: what the package's pyproject.toml, which was there, still needs so that lab.yaml finds the driver.
     """
 
     files: tuple[Path, ...]
     kind: str
     reference: str
     address: str
+    lacking: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class _Plan:
     simulator_module: str
     own: bool
     pyproject: Path | None = None
+    """Of the package, written or not yet."""
 
     @property
     def first_party(self) -> tuple[str, ...]:
@@ -88,8 +91,11 @@ def new_driver(name: str, link: str, role: str, into: Path) -> Written:
         plan.simulator: _simulator(name, KINDS[link], link, ROLES[role], plan),
         plan.test: _test(name, plan),
     }
+    lacking = ""
     if plan.pyproject is not None:
-        texts[plan.pyproject] = PYPROJECT.replace("«NAME»", name)
+        project = _project(plan.pyproject, name)
+        lacking = "" if project is not None else ENTRIES.replace("«NAME»", name)
+        texts |= {plan.pyproject: project} if project is not None else {}
         texts[plan.driver.parent / "py.typed"] = ""
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +103,25 @@ def new_driver(name: str, link: str, role: str, into: Path) -> Written:
     plan.transcript.parent.mkdir(parents=True, exist_ok=True)
     plan.transcript.write_text(recorded(plan.driver, plan.simulator, link), encoding="utf-8")
     files = (plan.driver, plan.simulator, plan.test, plan.transcript)
-    more = (plan.pyproject,) if plan.pyproject is not None else ()
+    more = (plan.pyproject,) if plan.pyproject is not None and not lacking else ()
     reference = f"{plan.driver_module}:DRIVER" if plan.own else name
-    return Written((*files, *more), name, reference, KINDS[link].example)
+    return Written((*files, *more), name, reference, KINDS[link].example, lacking)
+
+
+def _project(file: Path, name: str) -> str | None:
+    """The package's pyproject.toml with the driver's entries; None where it is one that no `labd new driver` wrote."""
+    if not file.exists():
+        return PYPROJECT.replace("«NAME»", name)
+    text = file.read_text(encoding="utf-8")
+    for head, line in (
+        ('[project.entry-points."labd.drivers"]\n', f'{name} = "labd_{name}:DRIVER"\n'),
+        ('[project.entry-points."labd.simulators"]\n', f'{name} = "labd_{name}.simulator:SIMULATOR"\n'),
+        ("[tool.hatch.build.targets.wheel]\npackages = [", f'"labd_{name}", '),
+    ):
+        if head not in text:
+            return None
+        text = text.replace(head, head + line)
+    return text
 
 
 def _check(name: str, link: str, role: str) -> None:
@@ -137,7 +159,6 @@ def _planned(name: str, into: Path) -> _Plan:
             own=False,
         )
     package = f"labd_{name}"
-    pyproject = into / "pyproject.toml"
     return _Plan(
         into / package / "__init__.py",
         into / package / "simulator.py",
@@ -146,7 +167,7 @@ def _planned(name: str, into: Path) -> _Plan:
         package,
         f"{package}.simulator",
         own=True,
-        pyproject=None if pyproject.exists() else pyproject,
+        pyproject=into / "pyproject.toml",
     )
 
 

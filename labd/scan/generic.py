@@ -16,17 +16,20 @@ MODBUS, OPC_UA = 502, 4840
 HTTP = (80, 8080)
 GENERIC = (MODBUS, OPC_UA, *HTTP)
 
+_SAYS_NOTHING = (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError, struct.error, IndexError)
 _MBAP = struct.Struct(">HHHB")
 
 
-async def describe(host: str, port: int) -> str:
-    """What is there, in words."""
-    asking = {MODBUS: modbus, OPC_UA: opc_ua}.get(port, http)
-    try:
-        async with asyncio.timeout(ASK_LIMIT):
-            return await asking(host, port) or "something listens"
-    except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError, struct.error):
-        return "something listens, and does not say what it is"
+async def describe(host: str, port: int) -> tuple[str, str]:
+    """What is there: the scheme of its addresses (`modbus`, `opc.tcp`, `http`; empty: not known), and in words."""
+    asked = {"http": http, "modbus": modbus, "opc.tcp": opc_ua}
+    usual = {MODBUS: "modbus", OPC_UA: "opc.tcp", **dict.fromkeys(HTTP, "http")}
+    for scheme in [usual[port]] if port in usual else asked:  # at another port any of them may be
+        with contextlib.suppress(*_SAYS_NOTHING):
+            async with asyncio.timeout(ASK_LIMIT):
+                if told := await asked[scheme](host, port):
+                    return scheme, told
+    return "", "something listens, and does not say what it is"
 
 
 async def _exchange(host: str, port: int, request: bytes) -> bytes:

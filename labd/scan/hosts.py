@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from labd.scan.found import Candidate, Found
 from labd.scan.generic import GENERIC, describe
@@ -24,7 +26,7 @@ def hosts_of(words: Iterable[str]) -> list[str]:
     """Hosts by name, address, or network (`192.168.0.0/28`), each once.
 
     Raises:
-        ScanError: no such network, or more hosts than one scan takes.
+        ScanError: no such network or host, or more hosts than one scan takes.
     """
     found: dict[str, None] = {}
     for word in words:
@@ -37,10 +39,23 @@ def hosts_of(words: Iterable[str]) -> list[str]:
                 raise ScanError(f"{word} has {network.num_addresses} addresses; one scan takes {MOST} hosts")
             found |= dict.fromkeys(str(host) for host in network.hosts())
         else:
-            found[word.strip("[]")] = None
+            host = word[1:-1] if word.startswith("[") and word.endswith("]") else word
+            _look_up(host)
+            found[host] = None
     if len(found) > MOST:
         raise ScanError(f"these are {len(found)} hosts; one scan takes {MOST}")
     return list(found)
+
+
+def _look_up(host: str) -> None:
+    """Raises ScanError where there is no such host."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdecimal() and ":" not in name:
+        raise ScanError(f"{host!r}: a host stands without its port; write `{name} --port {port}`")
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        raise ScanError(f"{host!r} is no known host: {error}; write its address, such as 192.168.0.10") from error
 
 
 async def scan_hosts(kinds: Kinds, hosts: Sequence[str], ports: Sequence[int] = ()) -> list[Found]:
@@ -79,9 +94,20 @@ async def _listens(host: str, port: int) -> bool:
 
 async def _identified(kinds: Kinds, host: str, port: int) -> Found:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    candidates = tuple(Candidate(name, address) for name, address in kinds.at(host, port).items())
+    found = await _asked(kinds, where, kinds.at(host, port))
+    if found.about is not None:
+        return found
+    scheme, words = await describe(host, port)
+    if not found.candidates and scheme:  # a device at another port than the usual one of its kind
+        found = await _asked(kinds, where, kinds.speaking(scheme, host, port))
+    return found if found.about is not None else replace(found, what=words)
+
+
+async def _asked(kinds: Kinds, where: str, addresses: Mapping[str, str]) -> Found:
+    """The first driver that knows the device as its own; or all that it may be for."""
+    candidates = tuple(Candidate(name, address) for name, address in addresses.items())
     for one in candidates:
         about = await kinds.ask(one.driver, one.address)
         if about is not None:
             return Found(where, f"{about.model or one.driver}", (one,), about)
-    return Found(where, await describe(host, port), candidates)
+    return Found(where, "", candidates)

@@ -48,6 +48,16 @@ class Kinds:
             if own == port
         }
 
+    def speaking(self, scheme: str, host: str, port: int) -> dict[str, str]:
+        """The addresses for what speaks a protocol (`modbus`, `http`) at a port that is not the usual one."""
+        shown = f"[{host}]" if ":" in host else host
+        return {
+            name: template.replace("{host}", shown).replace(f":{own}", f":{port}")
+            for name, cls in self.drivers.items()
+            for template, own in cls.found_at.items()
+            if template.startswith(f"{scheme}://") and template.endswith(f":{own}")
+        }
+
     def serial(self, path: str) -> dict[str, str]:
         """The addresses that drivers of serial devices would get for a port, by the driver's name."""
         return {

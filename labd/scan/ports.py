@@ -14,6 +14,8 @@ from labd.scan.found import Candidate, Found
 from labd.scan.kinds import Kinds
 from labd.sdk import About
 
+_NO_PORT = "there is no such port"
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -63,6 +65,8 @@ async def _look(kinds: Kinds, port: Port, *, may_ask: bool) -> Found:
     names = certain or tuple(addresses)
     candidates = tuple(Candidate(name, addresses.get(name, port.path)) for name in names)
     problem = await asyncio.to_thread(_problem, port.path)
+    if problem == _NO_PORT:
+        return Found(port.path, port.words, (), None, problem)
     about: About | None = None
     if problem is None and (certain or may_ask):
         for one in candidates:
@@ -73,6 +77,8 @@ async def _look(kinds: Kinds, port: Port, *, may_ask: bool) -> Found:
 
 
 def _problem(path: str) -> str | None:
+    if not Path(path).exists():
+        return _NO_PORT
     if not os.access(path, os.R_OK | os.W_OK):
         return "you may not open it; `labd doctor` tells the command that mends that"
     who = holder(path)

@@ -15,6 +15,7 @@ from labd.sdk.driver import (
     TipRange,
     Verdict,
 )
+from labd.sdk.each import each
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
 from labd.sdk.evidence import Evidence, Seen
 from labd.sdk.quality import Grade, Quality
@@ -127,6 +128,7 @@ __all__ = [
     "Volume",
     "action",
     "cycling_current",
+    "each",
     "with_units",
     "without_units",
 ]

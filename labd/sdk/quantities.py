@@ -33,7 +33,7 @@ class In:
         """A text, a Quantity or a `{"v", "u"}` becomes a float in this unit; the rest is pydantic's."""
         try:
             if isinstance(value, str):
-                quantity = units.parse(value)
+                quantity = units.parse(value, self.unit)
             elif isinstance(value, Quantity):
                 quantity = value
             elif isinstance(value, Mapping) and set(value) >= {"v", "u"}:
@@ -88,7 +88,7 @@ class Bounds:
         def check(value: float) -> float:
             problem = self.problem(value)
             if problem:
-                raise PydanticCustomError("bounds", "{reason}", {"reason": problem})
+                raise PydanticCustomError("bounds", "{reason}", {"reason": problem, "value": value})
             return value
 
         return core_schema.no_info_after_validator_function(check, handler(source))

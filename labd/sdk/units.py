@@ -176,8 +176,12 @@ def convert(value: float, source: str, target: str) -> float:
     return (value * have.factor + have.offset - want.offset) / want.factor
 
 
-def parse(text: str) -> Quantity:
+def parse(text: str, like: str = "µL") -> Quantity:
     """Reads `35 µL`, `7.8 kN`, `1e-3 mol/L`, `25 degC`; gives the value in the dimension's default unit.
+
+    Args:
+        text: as people write it.
+        like: the unit that an error gives as an example.
 
     Raises:
         UnitError: no number, no unit, an unknown unit, or a number that is not finite.
@@ -185,8 +189,8 @@ def parse(text: str) -> Quantity:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         if re.fullmatch(rf"\s*{_NUMBER}\s*", text):
-            raise UnitError(f"{text.strip()} needs a unit, such as `{text.strip()} µL`")
-        raise UnitError(f"{text!r} is no quantity; write a number and a unit, such as `35 µL`")
+            raise UnitError(f"{text.strip()} needs a unit, such as `{text.strip()} {like}`")
+        raise UnitError(f"{text!r} is no quantity; write a number and a unit, such as `35 {like}`")
     found = unit(match[2])
     value = float(match[1]) * found.factor + found.offset
     if not math.isfinite(value):

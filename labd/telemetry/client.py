@@ -40,6 +40,7 @@ from labd.telemetry.wire import Gathered, Written, packet_of, size_of
 
 KEEPALIVE = 30  # s
 ANSWER_LIMIT = 10.0  # s of the machine; for the broker's CONNACK
+ACK_WAIT = 0.002  # s of the machine; the longest that the broker waits for PUBACK
 GOODBYE_LIMIT = 2.0  # s of the machine
 REACH_LIMIT = 5.0  # s of the machine; for the TCP (and TLS) connection, made in a thread
 ENDS = {141: Unanswered, 142: TakenOver}  # reason codes of DISCONNECT: keep-alive timeout, session taken over
@@ -147,6 +148,8 @@ class _Client(aiomqtt.Client):
         self._written: set[Written] = set()  # at QoS 0, and not yet taken by the socket
         self._home = threading.get_ident()
         self._blocked = False  # the socket takes no more, and is watched until it does
+        self._acks: asyncio.TimerHandle | None = None  # acknowledgements wait for something to leave with
+        self._ack_wait = 0.0 if clock.is_virtual() else clock.of_machine(ACK_WAIT)
         self._reaching: asyncio.Future[None] | None = None
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
@@ -200,6 +203,10 @@ class _Client(aiomqtt.Client):
         # paho takes them for one message; no packet id is given to it, and none is used up.
         self._client._packet_queue(MessageType.PUBLISH, packets, 0, 0, written)  # type: ignore[arg-type]  # noqa: SLF001
         return written.future
+
+    def flush(self) -> None:
+        if self._client.socket() is not None:
+            self._write()
 
     def _is_too_large(self, message: Message) -> bool:
         """A broker ends the connection over what is larger than it has said that it takes."""
@@ -267,6 +274,8 @@ class _Client(aiomqtt.Client):
     async def abandon(self) -> None:
         """Closes the socket as it is. A thread that is still reaching for the broker is waited for: up to 5 s."""
         self._abandoned = True
+        if self._acks is not None:
+            self._acks.cancel()
         if self._reaching is not None:
             await asyncio.wait([self._reaching])
         self._client._sock_close()  # noqa: SLF001  (disconnect() would write first, and may not come to its end)
@@ -299,10 +308,19 @@ class _Client(aiomqtt.Client):
 
     def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002
         """Paho has something to write: it does so at the end of this turn of the loop, with all that comes before."""
-        if threading.get_ident() == self._home:
-            self._loop.call_soon(self._write)
-        else:
+        if threading.get_ident() != self._home:
             self._loop.call_soon_threadsafe(self._write)
+        elif self._ack_wait and {packet["command"] for packet in client._out_packet} == {MessageType.PUBACK}:  # noqa: SLF001
+            # An acknowledgement can leave with the answer: by itself it would be a call of the system before that.
+            client._registered_write = False  # noqa: SLF001 - paho calls this again for what comes next
+            if self._acks is None:
+                self._acks = self._loop.call_later(self._ack_wait, self._acknowledge)
+        else:
+            self._loop.call_soon(self._write)
+
+    def _acknowledge(self) -> None:
+        self._acks = None
+        self.flush()
 
     def _write(self) -> None:
         gathered: Any = self._client.socket()

@@ -10,7 +10,7 @@ that it may be sent again; hold, stop and abort are counted by themselves and do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -212,7 +212,7 @@ class Commands:
         self._memory.keep(known)
         self._journal.post(self._event("command.taken", known, verb=asked.verb, arguments=_brief(given)))
         accepted = _reply(known, "accepted")
-        tell = partial(self._keep, known, accepted)
+        tell = partial(self._answer_with_next, known, asked, accepted)
         try:
             taken = await begin(Given(self._engine, self._group, known.user, asked.verb, tell), arguments)
         except REFUSALS as error:
@@ -225,11 +225,10 @@ class Commands:
             state = "failed" if known.replies else "rejected"
             await self._reply(known, asked, state, f"labd failed: {error!r}; its log says where")
             return None
-        done = [_reply(known, "done", None, taken.result)] if isinstance(taken, Over) else []
-        kept = [] if known.replies else [accepted]  # else it is durable with what was done
-        await self._answer(known, *kept, *done)
-        for reply in (accepted, *done):
-            self._send(reply, asked)
+        told = [] if known.replies else [accepted]  # else it was durable, and told, with what was done
+        if isinstance(taken, Over):
+            told.append(_reply(known, "done", None, taken.result))
+        await self._answer(known, asked, *told)
         return None if isinstance(taken, Over) else taken
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -241,9 +240,7 @@ class Commands:
         reason: str | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        reply = _reply(known, state, reason, result)
-        await self._answer(known, reply)
-        self._send(reply, asked)
+        await self._answer(known, asked, _reply(known, state, reason, result))
 
     async def _take_up(self, group: asyncio.TaskGroup, known: Known) -> None:
         """For a command whose end an earlier life of the daemon has not told any more: waits for it, or says so."""
@@ -258,19 +255,32 @@ class Commands:
         await self._engine.ready.wait()
         return await held_or_ended(self._engine, run, Command(verb))
 
-    async def _answer(self, known: Known, *replies: payloads.Reply) -> None:
-        """Keeps answers; they, and all that they speak of, are durable when this returns."""
+    async def _answer(self, known: Known, asked: Asked, *replies: payloads.Reply) -> None:
+        """Answers; the answers, and all that they speak of, are durable when this returns."""
         if replies:
-            known.replies = [*known.replies, *(reply.model_dump(mode="json") for reply in replies)]
-            self._memory.keep(known)
-            await self._journal.append(*(self._answered(known, reply) for reply in replies))
-        known.durable = len(known.replies)
+            told = self._keep(known, asked, *replies)
+            await self._journal.append(*(self._answered(known, reply) for reply in replies), then=told)
 
-    def _keep(self, known: Known, reply: payloads.Reply) -> None:
-        """Keeps an answer; it is durable with whatever is next."""
-        known.replies = [*known.replies, reply.model_dump(mode="json")]
+    def _answer_with_next(self, known: Known, asked: Asked, reply: payloads.Reply) -> None:
+        """Answers with whatever is durable next."""
+        self._journal.post(self._answered(known, reply), self._keep(known, asked, reply))
+
+    def _keep(self, known: Known, asked: Asked, *replies: payloads.Reply) -> Callable[[], None]:
+        """Keeps answers; what is given sends them. It is to be called in the moment in which they are durable.
+
+        So an answer goes before all else that is told of the same commit, and before the next one is written.
+        """
+        known.replies = [*known.replies, *(reply.model_dump(mode="json") for reply in replies)]
+        durable = len(known.replies)
         self._memory.keep(known)
-        self._journal.post(self._answered(known, reply))
+
+        def tell() -> None:
+            known.durable = durable
+            for reply in replies:
+                self._send(reply, asked)
+            self._replies.leave()
+
+        return tell
 
     def _answered(self, known: Known, reply: payloads.Reply) -> NewEvent:
         return self._event("command.answered", known, state=reply.state, reason=reply.reason)

@@ -90,6 +90,10 @@ class Session(Protocol):
         """Hands over many of QoS 0 at once; the future ends when the socket has taken the last. Raises as `send`'s."""
         ...
 
+    def flush(self) -> None:
+        """Has what was handed over leave now, and not at the end of this turn of the loop."""
+        ...
+
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         """Asks for the messages of these topics, at QoS 1, or 0 for what stands there.
 

@@ -78,6 +78,11 @@ class Replies:
             self._hand_over()
         self._filled.set()
 
+    def leave(self) -> None:
+        """Has what was put in leave now, before all else that has come of the same commit."""
+        if self._direct and self._session is not None:
+            self._session.flush()
+
     def allowed(self, topic: str, user: str) -> bool:
         """Whether answers to a user may go there; below his own reply topic, always where it is a topic."""
         if len(topic.encode(errors="replace")) > MOST_BYTES or topic.count("/") >= MOST_LEVELS:

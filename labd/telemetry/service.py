@@ -97,7 +97,7 @@ class Telemetry:
         self._refusals = Refusals(self._topics.status, self._retained, told, self.tell_status)
         self._too_large: set[str] = set()  # signals that were told of
         self._unheard: set[str] = set()
-        self._wanted: Callable[[str], bool] = lambda _: True
+        self._wanted: Callable[[str], bool] | None = None  # of a topic, whether anybody listens; None: nobody can tell
         self._forget = bus.subscribe(self.take)
         self.connected = self._link.connected
 
@@ -127,7 +127,7 @@ class Telemetry:
         if isinstance(happening, Alarm) and happening.id == AWAY_ALARM:
             return  # who could hear it here can see that it is not so
         if isinstance(happening, SignalsRead):
-            if self._wanted(self._topics.device_signal(happening.device)):
+            if self._wanted is None or self._wanted(self._topics.device_signal(happening.device)):
                 self._signals.put(happening)
         else:
             self._presence.take(happening)
@@ -141,11 +141,11 @@ class Telemetry:
     def _signals_of(self, reads: Iterable[SignalsRead]) -> Iterator[Message]:
         for read in reads:
             try:
-                payload = signals.encode(read, self._boot_id)
-            except ValueError:  # the others go on without this one
+                topic, payload = self._topics.device_signal(read.device), signals.encode(read, self._boot_id)
+            except (TopicError, ValueError):  # the others go on without this one
                 log.exception("cannot be told over MQTT", happening=read)
             else:
-                yield Message(self._topics.device_signal(read.device), payload, qos=0)
+                yield Message(topic, payload, qos=0)
 
     def _take_what_holds(self) -> None:
         for happening in self._snapshot():

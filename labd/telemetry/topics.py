@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 VERSION = 1
 ID = re.compile(r"[a-z0-9_-]{1,64}")
@@ -54,6 +55,7 @@ class Topics:
     def device_state(self, device: str) -> str:
         return f"{self.prefix}/device/{_id(device)}/state"
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - one a lab, and asked for with every poll
     def device_signal(self, device: str) -> str:
         return f"{self.prefix}/device/{_id(device)}/signal"
 

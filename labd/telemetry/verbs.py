@@ -104,7 +104,12 @@ async def held_or_ended(engine: Engine, run: str, command: Command) -> Result:
 
 async def _unhold(given: Given, arguments: payloads.UnholdOrder) -> Over:
     state = await given.engine.command(
-        arguments.run, Command(given.verb), by=given.user, cause=arguments.cause, at=arguments.at
+        arguments.run,
+        Command(given.verb),
+        by=given.user,
+        cause=arguments.cause,
+        at=arguments.at,
+        accepted=given.accepted,
     )
     return Over({"run": arguments.run, "state": state.state})
 
@@ -125,7 +130,9 @@ async def _acknowledge(given: Given, arguments: payloads.AcknowledgeOrder) -> Ov
 
 async def _answer(given: Given, arguments: payloads.AnswerOrder) -> Over:
     choice, value, which = arguments.choice, arguments.value, arguments.question
-    state = await given.engine.answer(arguments.run, choice, value=value, by=given.user, which=which)
+    state = await given.engine.answer(
+        arguments.run, choice, value=value, by=given.user, which=which, accepted=given.accepted
+    )
     return Over({"run": arguments.run, "state": state.state})
 
 

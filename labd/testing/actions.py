@@ -57,6 +57,31 @@ class Plain:
     orders: tuple[bytes, ...]
 
 
+class Shown:
+    """Whether what ONCE actions do can be seen at all: where it cannot, a clause about it would hold of anything."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._names: list[str] = []
+        self._effects = 0
+
+    def of(self, action: Action, plain: Plain) -> None:
+        """Takes an action as it goes undisturbed. Raises AssertionError where no order of it was heard."""
+        assert plain.orders, (
+            f"{action.name} is a ONCE action, and no order of it was heard on the wire: all that it sends is sent to "
+            "read, too, or stands in the simulator's `trial.reads`"
+        )
+        self._names.append(action.name)
+        self._effects += bool(plain.effect)
+
+    def judge(self) -> None:
+        """Raises AssertionError where not one of them shows."""
+        assert self._effects or not self._names, (
+            f"what {', '.join(self._names)} does shows nowhere, so nobody could tell that it was done twice: "
+            f"name numbers by which it is seen in `trial.effect` of the simulator of {self._subject}"
+        )
+
+
 async def every_action_can_be_done(subject: Subject, directory: Path) -> None:
     """One after another, each within its time limit, with a result of its model; then a poll is still answered."""
     async with stage(subject, directory) as bench:
@@ -90,12 +115,15 @@ async def a_cancelled_action_leaves_link_and_device_known(subject: Subject, dire
 
 async def a_once_frame_goes_out_once_when_its_reply_is_lost(subject: Subject, directory: Path) -> None:
     """The reply to an order of a ONCE action is lost: the order is not sent again, and its effect not had twice."""
+    seen = Shown(subject)
     for number, action, parameters in _once(subject):
         plain = await _plain(subject, directory / f"{number}", number)
+        seen.of(action, plain)
         for place in _spread(len(plain.orders)):
             async with stage(subject, directory / f"{number}-{place}") as bench:
                 await bench.act_before(number)
                 await _reply_lost(bench, action, parameters, plain, place)
+    seen.judge()
 
 
 async def outcome_tells_done_from_not_done(subject: Subject, directory: Path) -> None:
@@ -103,14 +131,17 @@ async def outcome_tells_done_from_not_done(subject: Subject, directory: Path) ->
 
     Where it says running, `attach` gives the result. Unknown is always allowed, and asks a person.
     """
+    seen = Shown(subject)
     for number, action, parameters in _once(subject):
         plain = await _plain(subject, directory / f"{number}", number)
+        seen.of(action, plain)
         for place in _spread(len(plain.orders)):
             for arrives in (False, True):
                 later = (plain.takes + SETTLING) * (place % 2)
                 async with stage(subject, directory / f"{number}-{place}-{arrives:d}") as bench:
                     await bench.act_before(number)
                     await _killed(bench, action, parameters, plain, place, arrives=arrives, later=later)
+    seen.judge()
 
 
 def _once(subject: Subject) -> Iterator[tuple[int, Action, Parameters]]:

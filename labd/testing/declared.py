@@ -95,8 +95,13 @@ async def its_quality_is_as_it_says(subject: Subject, directory: Path) -> None:
         assert subject.simulator is not None, f"it says `{quality}`, and there is no simulator of its device"
     if quality.at_least(Grade.RECORDED):
         origins = [Transcript.read(path).origin for path in subject.recordings()]
-        assert any(one.recorded and one.source and one.version for one in origins), (
+        real = [one for one in origins if one.recorded and one.source and one.version]
+        assert real, (
             f"it says `{quality}`, and no transcript is of a recording (`recorded: true`, with source and version)"
+        )
+        assert any(one.calls or one.link == "opcua" for one in real), (
+            f"it says `{quality}`, and no recording is played: say in its first line what the driver was told "
+            'meanwhile, `"calls": [["connect"], ["read_state"]]`'
         )
 
 

@@ -35,7 +35,7 @@ async def transcripts_replay_on_the_driver(subject: Subject, directory: Path) ->
     """Told the transcript's `calls`, the driver sends what it holds, byte for byte, and to its end."""
     for number, path in enumerate(subject.recordings()):
         transcript = Transcript.read(path)
-        if not transcript.origin.calls:
+        if not transcript.origin.calls or transcript.origin.link == "opcua":
             continue
         folder = directory / f"{number}"
         folder.mkdir()
@@ -113,7 +113,7 @@ async def transcripts_replay_on_the_simulator(subject: Subject, directory: Path)
     """Sent the transcript's requests, the simulator answers in the same shape: lines, words, and numbers as numbers."""
     for number, path in enumerate(subject.recordings()):
         transcript = Transcript.read(path)
-        if not transcript.origin.calls:
+        if not transcript.origin.calls or transcript.origin.link == "opcua":
             continue
         assert subject.simulator is not None
         trial = subject.trial

@@ -56,7 +56,7 @@ class SimulatorHost:
     ) -> None:
         self._lab = lab
         self._base = base
-        self._directory = directory
+        self.directory = directory
         self.machines: dict[str, Machine] = {}
         self.plan: Plan
         self._faults = faults
@@ -76,7 +76,7 @@ class SimulatorHost:
     def _make_world(self) -> World:
         options = [self._entries[name]["simulator"] for name in self.devices]
         seed = self._lab.get("seed", next((option["seed"] for option in options if "seed" in option), 1))
-        path = self._directory / "world.json"
+        path = self.directory / "world.json"
         if not isinstance(seed, int):
             raise HostError(f"seed: {seed!r} is no whole number")
         try:
@@ -112,7 +112,7 @@ class SimulatorHost:
             options=dict(entry["simulator"]),
             positions=positions,
             deck=deck,
-            directory=self._directory,
+            directory=self.directory,
         )
 
     async def start(self) -> dict[str, dict[str, Any]]:
@@ -122,7 +122,7 @@ class SimulatorHost:
             HostError: one cannot be started; those that were are stopped again.
         """
         overrides: dict[str, dict[str, Any]] = {}
-        self._started.enter_context(_alone(self._directory))
+        self._started.enter_context(_alone(self.directory))
         # On virtual time the simulators live and die with the daemon: its end is early enough.
         self.world.kept = not clock.is_virtual()
         self._started.callback(self._keep_at_last)

@@ -146,7 +146,8 @@ class HttpServer:
                 break
             if request is None:
                 return
-            await _send(connection, writer, await self._handler(request))
+            reply = await self._handler(request)
+            await _send(connection, writer, reply, bodiless=request.method == "HEAD")
             if connection.our_state is h11.MUST_CLOSE:
                 break
             connection.start_next_cycle()
@@ -190,11 +191,14 @@ def _request(head: h11.Request, body: bytes) -> Request:
     )
 
 
-async def _send(connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply) -> None:
+async def _send(
+    connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply, *, bodiless: bool = False
+) -> None:
+    """`bodiless`: the length of a body is told, and no body sent, as an answer to HEAD is."""
     content = b"" if reply.body is None else json.dumps(reply.body, ensure_ascii=False).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content)), **reply.headers}
     events: list[h11.Event] = [h11.Response(status_code=reply.status, headers=list(headers.items()))]
-    if content:
+    if content and not bodiless:
         events.append(h11.Data(data=content))
     events.append(h11.EndOfMessage())
     for event in events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from datetime import datetime
 from pathlib import Path
@@ -33,17 +33,48 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # clients that go and f
 _standard: dict[Any, NodeData] | None = None
 
 
-def _copied(nodes: Mapping[Any, NodeData]) -> dict[Any, NodeData]:
-    """The nodes of OPC UA itself, for one more server: making them takes a second, copying them a twentieth."""
-    made = {}
-    for key, node in nodes.items():
-        new = made[key] = NodeData(node.nodeid)
-        new.attributes = {name: copy(value) for name, value in node.attributes.items()}
-        for value in new.attributes.values():
-            value.datachange_callbacks = {}
-        new.references = list(node.references)
-        new.call = node.call
-    return made
+class _Copies(MutableMapping[Any, NodeData]):
+    """The nodes of OPC UA itself, for one more server: each is copied when it is first asked for, which few are."""
+
+    def __init__(self, standard: Mapping[Any, NodeData]) -> None:
+        self._standard = standard
+        self._own: dict[Any, NodeData] = {}
+        self._gone: set[Any] = set()
+
+    def __getitem__(self, key: Any) -> NodeData:
+        if key not in self._own:
+            if key in self._gone:
+                raise KeyError(key)
+            self._own[key] = _copied(self._standard[key])
+        return self._own[key]
+
+    def __setitem__(self, key: Any, node: NodeData) -> None:
+        self._own[key] = node
+
+    def __delitem__(self, key: Any) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._own.pop(key, None)
+        self._gone.add(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._own or (key in self._standard and key not in self._gone)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from [*self._own, *(key for key in self._standard if key not in self._own and key not in self._gone)]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _copied(node: NodeData) -> NodeData:
+    new = NodeData(node.nodeid)
+    new.attributes = {name: copy(value) for name, value in node.attributes.items()}
+    for value in new.attributes.values():
+        value.datachange_callbacks = {}
+    new.references = list(node.references)
+    new.call = node.call
+    return new
 
 
 class _Inner(InternalServer):  # type: ignore[misc]
@@ -51,9 +82,10 @@ class _Inner(InternalServer):  # type: ignore[misc]
         global _standard  # noqa: PLW0603 - one copy a process
         if _standard is None:
             await super().load_standard_address_space(shelf_file)
-            _standard = _copied(self.aspace._nodes)  # noqa: SLF001 - the library has no way to copy it
+            found = self.aspace._nodes  # noqa: SLF001 - the library has no way to copy it
+            _standard = {key: _copied(node) for key, node in found.items()}
         else:
-            self.aspace._nodes = _copied(_standard)  # noqa: SLF001
+            self.aspace._nodes = _Copies(_standard)  # noqa: SLF001
 
 
 class _Users:

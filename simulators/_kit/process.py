@@ -109,7 +109,7 @@ async def _serve(host: SimulatorHost, lab: Mapping[str, Any], control: Control, 
             port = await control.start(listen)
         except OSError as error:
             raise HostError(f"the control cannot listen: {error.strerror or error}") from error
-        for line in table(host.simulators, overrides, lab):
+        for line in table(host.simulators, overrides, lab, host.directory):
             sys.stdout.write(f"{line}\n")
         if port is not None and listen is not None:
             sys.stdout.write(f"control: curl -s http://{listen[0]}:{port}/v1/devices\n")
@@ -122,7 +122,10 @@ async def _serve(host: SimulatorHost, lab: Mapping[str, Any], control: Control, 
 
 
 def table(
-    simulators: Mapping[str, Simulator], overrides: Mapping[str, Mapping[str, Any]], lab: Mapping[str, Any]
+    simulators: Mapping[str, Simulator],
+    overrides: Mapping[str, Mapping[str, Any]],
+    lab: Mapping[str, Any],
+    directory: Path,
 ) -> list[str]:
     """What listens where, and a line with which a person reaches it."""
     rows = []
@@ -139,9 +142,20 @@ def table(
         lines += [
             f"{name}: lab.yaml says {key} {said.get(key)!r}: a daemon needs {value!r} there"
             for key, value in settings.items()
-            if said.get(key) != value
+            if said.get(key) != value and not _as_said(said.get(key), value, directory)
         ]
     return [line.rstrip() for line in lines]
+
+
+def _as_said(said: object, value: object, directory: Path) -> bool:
+    """Whether a daemon of the same lab.yaml finds a port by its relative path (`labd serve --without-simulators`)."""
+    return (
+        isinstance(said, str) and "/" in said and str(value) == said.replace(path := _path(said), str(directory / path))
+    )
+
+
+def _path(address: str) -> str:
+    return address.rpartition("://")[2].partition("?")[0]
 
 
 def by_hand(simulator: Simulator, address: str) -> str:

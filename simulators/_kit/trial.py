@@ -19,6 +19,16 @@ def _world_alone(simulator: Any) -> Mapping[str, float]:
     return {}
 
 
+def charge_at(place: str) -> Callable[[Any], Mapping[str, float]]:
+    """An `effect`: C on the cell at a place, without what it loses by itself in a minute."""
+
+    def charge(simulator: Any) -> Mapping[str, float]:
+        cell = simulator.world.cell(place)
+        return {"charge": round(float(cell.physics.get("q", 0.0)), 5) if cell is not None else 0.0}
+
+    return charge
+
+
 @dataclass(frozen=True)
 class Trial:
     """One bench with one device on it. A simulator names its own as `trial`.
@@ -34,7 +44,8 @@ class Trial:
         acts: actions with their parameters, in the words of a protocol, in an order in which they can be done; each
             is tried after those before it were done. Parameters of actions that are left out are made up from their
             bounds.
-        effect: what of its doing the world does not show, as numbers by name: a count, a charge, a position.
+        effect: what of its doing the world does not show, as numbers by name: a count, a charge, a position. One
+            of its ONCE actions at least must show somewhere: else nobody could tell that it was done twice.
         age: seconds that it has been switched on when it is tried.
         reads: requests, as bytes that stand in them, that change nothing though they are sent in an action only.
     """

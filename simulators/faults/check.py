@@ -17,6 +17,8 @@ from simulators.faults.words import ANYWHERE, COUNTERS, WORDS, Takes, Word
 
 Path = tuple[str | int, ...]
 
+_NO_UNIT = ("1", "text", "pattern")
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
@@ -81,6 +83,12 @@ class Spec:
     @property
     def layer(self) -> str:
         return "device" if self.knob is not None else WORDS[self.word].layer
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of the quantities among what is given."""
+        takes = Kind({self.word: self.knob} if self.knob is not None else {}).takes(self.word)
+        return {key: takes[key].unit for key in self.given if key in takes and takes[key].unit not in _NO_UNIT}
 
 
 def check(tree: object, kinds: Mapping[str, Kind]) -> Faults:

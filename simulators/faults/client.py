@@ -146,14 +146,17 @@ def _told(command: str, answer: Mapping[str, Any]) -> list[str]:
         case "fault":
             return [f"{answer['fault']} is number {answer['id']}: {_fault(answer)}"]
         case "clear":
-            return [f"{answer['cleared']} ended"]
+            count = answer["cleared"]
+            return [f"{count} fault{'s' * (count != 1)} ended"]
         case "story":
             return [f"{one['at']:>10.1f} s  {one['device']}: {one['fault']} {one['what']}" for one in answer["story"]]
     return [f"{answer['name']} is off, and will be on again"]
 
 
 def _device(one: Mapping[str, Any]) -> list[str]:
-    lines = [f"{one['name']}: {one['kind']}{'' if one['powered'] else ', without power'}"]
+    where = one.get("address") or one.get("port")
+    at = f" at {where}" if where else ""
+    lines = [f"{one['name']}: {one['kind']}{at}{'' if one['powered'] else ', without power'}"]
     lines += [f"  {fault['id']}  {fault['fault']}: {_fault(fault)}" for fault in one["faults"]]
     for word, its in one.get("knows", {}).items():
         takes = "".join(f"; {key}: {about}" for key, about in its.get("with", {}).items())
@@ -162,5 +165,23 @@ def _device(one: Mapping[str, Any]) -> list[str]:
 
 
 def _fault(one: Mapping[str, Any]) -> str:
-    said = [f"{key} {value}" for key, value in one.items() if key in ("with", "at", "after", "chance", "for", "times")]
-    return ", ".join([one["state"], *said, f"{one['happened']} times so far"])
+    """How it stands, in words."""
+    units, after = one.get("units", {}), one.get("after")
+    said = [
+        " ".join(filter(None, (key, f"{_plain(value)}", units.get(key)))) for key, value in one.get("with", {}).items()
+    ]
+    said += [f"{key} {one[key]:g} s" for key in ("at", "for") if key in one]
+    if after is not None:
+        which = f" matching {after['matching']}" if "matching" in after else ""
+        said.append(f"after {after['count']} {after['of']}{which}")
+    said += [f"{key} {one[key]:g}" for key in ("chance",) if key in one]
+    said += [f"{one['times']} times at most"] if "times" in one else []
+    return ", ".join([one["state"], *said, f"so far {_times(one['happened'])}"])
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")

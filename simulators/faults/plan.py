@@ -214,6 +214,7 @@ class Armed(Watcher):
         spec = self.spec
         said: Mapping[str, Any] = {
             "with": {key: value for key, value in spec.given.items() if value is not None and key != "amount"},
+            "units": spec.units,
             "at": spec.at,
             "after": spec.after.model_dump(exclude_none=True) if spec.after is not None else None,
             "chance": spec.chance,

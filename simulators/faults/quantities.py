@@ -53,6 +53,14 @@ class QuantityError(ValueError):
         self.mend = mend
 
 
+def _like(unit: str) -> str:
+    """The units of the same kind."""
+    kind = _taken(unit)[0]
+    if len(kind) > 1:
+        return f"write it in {unit}"
+    return f"there are {', '.join(one for one, (its, _) in _UNITS.items() if its == kind[0])}"
+
+
 def amount(given: object, unit: str) -> float:
     """A quantity as a number of `unit`; `1` is no unit at all. Raises QuantityError.
 
@@ -67,7 +75,10 @@ def amount(given: object, unit: str) -> float:
     number, written = float(found["number"]), found["unit"] or "1"
     if written == "1" and not plain:
         raise QuantityError(f"{found['number']} needs a unit", f"write `{found['number']} {unit}`")
-    kind, factor = _taken(written)
+    try:
+        kind, factor = _taken(written)
+    except QuantityError as error:
+        raise QuantityError(error.message, _like(unit)) from None
     wanted, base = _taken(unit)
     if kind != wanted:
         raise QuantityError(f"`{given}` is of another kind than {unit}", f"write it in {unit}")

@@ -57,6 +57,7 @@ _TRIAL = Trial(
         ("cycle", {"upper": "3.8 V", "lower": "3.4 V", "cycles": 1, "current": "1 mA", "half_cycle_limit": "30 s"}),
         ("cell_off", {}),
     ),
+    effect=lambda simulator: {"charges": simulator.source.charges},
 )
 
 

@@ -70,6 +70,7 @@ class Source:
         self.model = model
         self.setup = Setup()
         self.on = False
+        self.charges = 0  # how often it was switched on otherwise than to look at the cell with no current
         self.volts, self.amps = 0.0, 0.0  # at the cell
         self._holder = holder
         self._gauss = rng.gauss
@@ -85,6 +86,7 @@ class Source:
 
     def switch(self, *, on: bool) -> None:
         self.advance()
+        self.charges += on and not self.on and (self.setup.function == "VOLT" or self.setup.level["CURR"] != 0)
         self.on = on
         self.advance()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labd import clock
+from simulators._kit.arm_hand import ArmHand
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
@@ -15,10 +16,11 @@ from simulators.faults.knobs import act, of_next, switch
 from simulators.meca500.arm import Arm
 from simulators.meca500.commands import Refused, carry_out, moveable
 from simulators.meca500.gripper import TOP_FORCE
-from simulators.meca500.hand import Hand
+from simulators.meca500.kinematics import apart, frame
 
 PORT = 10000
 FIRMWARE = "8.4.3"
+_WELCOME = f"[3000][Connected to Meca500 R3 v{FIRMWARE}]"
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
 _TRIES = 50  # for two free ports in a row
 
@@ -98,7 +100,7 @@ class MecaSimulator(Simulator):
         """
         gripper = self.bench.options.get("gripper") or {}
         self.arm = Arm(
-            Hand(self.bench, self.faults),
+            ArmHand(self.bench, self.faults, frame, apart),
             self.world.memory(self.name),
             self.faults,
             self._say,
@@ -182,7 +184,7 @@ class MecaSimulator(Simulator):
             client.close()
         else:
             self._master = client
-            client.send(f"[3000][Connected to Meca500 R3 v{FIRMWARE}]")
+            client.send(_WELCOME)
 
     def _left(self, client: Client) -> None:
         if client is self._master:
@@ -196,7 +198,7 @@ class MecaSimulator(Simulator):
             self._master.send(f"[{code}][{text}]")
 
     def _commanded(self, client: Client, message: str) -> None:
-        if client is not self._master:
+        if client is not self._master or not message.strip():  # an empty one says that it is no WebSocket
             return
         assert self.arm is not None
         self._advance()
@@ -212,7 +214,7 @@ class MecaSimulator(Simulator):
 
         def when_moveable(act: Callable[[], None], *, activated: bool) -> Callable[[tuple[float, ...]], None]:
             def guarded(_: tuple[float, ...]) -> None:
-                if arm.error or activated:
+                if arm.error or (activated and not arm.activating):
                     moveable(arm, homed=False)
                 act()
 
@@ -231,6 +233,9 @@ class MecaSimulator(Simulator):
             "reseterror": lambda _: arm.reset_error(),
             "seteob": self._set_eob,
             "setmonitoringinterval": self._set_interval,
+            "getmonitoringinterval": tells(2116, lambda: f"{self._interval:g}"),
+            "getrealtimemonitoring": tells(2117, lambda: ""),  # nothing is asked for beyond what is always told
+            "setrtc": lambda _: None,  # its clock is the lab's
             "getstatusrobot": tells(2007, arm.robot_status),
             "getstatusgripper": tells(2079, arm.gripper_status),
             "getjoints": tells(2026, lambda: _numbers(arm.joints)),
@@ -273,6 +278,7 @@ class MecaSimulator(Simulator):
         if self.estopped:
             client.cut()
             return
+        client.send(_WELCOME)
         self._told = ()
         self._report()
         self._tick_later()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from simulators._kit.agenda import Agenda
+from simulators._kit.arm_hand import ArmHand
 from simulators.meca500 import kinematics
 from simulators.meca500.gripper import WEAKEST_GRIP, Fingers
-from simulators.meca500.hand import Hand
 from simulators.meca500.kinematics import Frame, Joints, OutOfReach, Pose
+from simulators.meca500.queue import Job, Queued
 
 ACTIVATING = 5.0  # s
 HOMING = 4.0  # s
@@ -33,28 +33,6 @@ DEFAULTS = {
 }
 
 
-@dataclass
-class Queued:
-    """One command of the motion queue."""
-
-    name: str
-    values: tuple[float, ...] = ()
-
-
-@dataclass
-class _Job:
-    """What the arm is doing: a way (from, to) or a delay, from start to end."""
-
-    command: Queued
-    start: float
-    end: float
-    origin: Joints
-    target: Joints
-
-    def share(self, at: float) -> float:
-        return 1.0 if self.end <= self.start else max(0.0, min(1.0, (at - self.start) / (self.end - self.start)))
-
-
 class Arm:
     """A Meca500 with its gripper. Times are lab seconds on one clock of the caller's.
 
@@ -70,7 +48,7 @@ class Arm:
 
     def __init__(
         self,
-        hand: Hand,
+        hand: ArmHand[Frame],
         memory: MutableMapping[str, Any],
         faults: MutableMapping[str, Any],
         say: Callable[[int, str], None],
@@ -99,10 +77,11 @@ class Arm:
         self._joints: Joints = (a, b, c, d, e, f)
         self._tool = self._world = HERE
         self._queue: deque[Queued] = deque()
-        self._job: _Job | None = None
+        self._job: Job | None = None
         self._block = False  # something was done since the last end of block
         self._agenda = Agenda()
         self._fingers_turn = 0
+        self._motors_on_at = 0.0
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def advance(self, now: float) -> None:
@@ -168,7 +147,13 @@ class Arm:
                 self._tool = self._world = HERE
             self._tell(2000, "Motors activated.")
 
-        self._agenda.put(self.now + (0.01 if self.activated else ACTIVATING), on)
+        self._motors_on_at = self.now + (0.01 if self.activated else ACTIVATING)
+        self._agenda.put(self._motors_on_at, on)
+
+    @property
+    def activating(self) -> bool:
+        """Whether its motors are about to be on: it takes Home by then, and moves no sooner than they are."""
+        return self.now < self._motors_on_at
 
     def deactivate(self) -> None:
         """[2004]; what was queued is lost."""
@@ -187,7 +172,7 @@ class Arm:
             self.homed = True
             self._tell(2002, "Homing done.")
 
-        self._agenda.put(self.now + (0.01 if self.homed else HOMING), done)
+        self._agenda.put(max(self.now, self._motors_on_at) + (0.01 if self.homed else HOMING), done)
 
     def pause(self) -> None:
         """[2042]; the rest of the way waits."""
@@ -232,6 +217,7 @@ class Arm:
         if self.fingers.moving:
             self.fingers.rest(self.fingers.width(self.now))
         self.activated = self.homed = self.error = self.paused = False
+        self._motors_on_at = 0.0
 
     # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────
     def enqueue(self, name: str, values: tuple[float, ...]) -> None:
@@ -255,7 +241,7 @@ class Arm:
     def _begin(self, command: Queued, at: float) -> None:
         name, values = command.name, command.values
         if name == "Delay":
-            self._start(_Job(command, at, at + values[0], self._joints, self._joints))
+            self._start(Job(command, at, at + values[0], self._joints, self._joints))
         elif name.startswith("Move") and name != "MoveGripper":
             self._move(command, at)
         elif name == "SetCheckpoint":
@@ -304,11 +290,11 @@ class Arm:
             # Joints bound a straight way too: the robot slows down rather than go faster than they can.
             time = max(linear, kinematics.joint_time(self._joints, target, 100.0, 150.0))
         time *= float(self.faults.get("slow") or 1.0)
-        job = _Job(command, at, at + time, self._joints, target)
+        job = Job(command, at, at + time, self._joints, target)
         self._start(job)
         self._may_go_wrong(job)
 
-    def _may_go_wrong(self, job: _Job) -> None:
+    def _may_go_wrong(self, job: Job) -> None:
         moves = int(self.memory.get("moves", 0)) + 1
         self.memory["moves"] = moves
         middle = (job.start + job.end) / 2
@@ -323,12 +309,12 @@ class Arm:
         elif self.hand.drops() or (self.fingers.holding and self.fingers.force < WEAKEST_GRIP):
             during(self._lose_part)
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Job) -> None:
         self._job = job
         self._agenda.put(job.end, lambda at: self._finish(job, at))
         self._changed()
 
-    def _finish(self, job: _Job, at: float) -> None:
+    def _finish(self, job: Job, at: float) -> None:
         if self._job is not job:
             return  # it was halted before
         self._job = None

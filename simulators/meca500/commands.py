@@ -30,7 +30,7 @@ QUEUED: dict[str, Signature] = {
     "GripperClose": Signature(),
     "MoveGripper": Signature(1, 0),
     "Delay": Signature(1, 0),
-    "SetCheckpoint": Signature(1, 1, 8000),
+    "SetCheckpoint": Signature(1, 1, 8191),  # people's end at 8000; those above are the maker's own client's
     "SetTRF": Signature(6),
     "SetWRF": Signature(6),
     "SetJointVel": Signature(1, 0.001, 100),

@@ -162,6 +162,11 @@ def angle_between(one: Frame, other: Frame) -> float:
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
+def apart(one: Frame, other: Frame) -> tuple[float, float]:
+    """How far two frames are from each other: mm, and °."""
+    return math.dist(one.position, other.position), angle_between(one, other)
+
+
 def between(start: Joints, end: Joints, share: float) -> Joints:
     """The joint angles a share (0 to 1) of the way on."""
     a, b, c, d, e, f = (p + (q - p) * share for p, q in zip(start, end, strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 from labd import clock
 from simulators._kit.pty import PtyServer
 from simulators._kit.simulator import Bench, Simulator
-from simulators._kit.trial import Trial
+from simulators._kit.trial import Trial, charge_at
 from simulators._kit.world import LID, Cell, World
 from simulators.faults.knobs import switch
 from simulators.methodscript import errors
@@ -49,6 +49,7 @@ _TRIAL = Trial(
         ),
         ("cell_off", {}),
     ),
+    effect=charge_at("stat1/cell"),
 )
 
 
@@ -83,6 +84,7 @@ class MethodScriptInstrument(Simulator):
         self.pty = PtyServer(port if port.is_absolute() else bench.directory / port, self._receive, self.faults)
         self.serial = f"{self.model.serial}{zlib.crc32(self.name.encode()) % 100_000:05d}"
         self._offset = 0.0
+        self._ahead = 0.0
         self.front = Potentiostat(self.model, self.world, f"{self.name}/cell", bench.random(), self._wall, self.faults)
         self._machine: Machine | None = None
         self._loaded: Program | None = None
@@ -95,7 +97,7 @@ class MethodScriptInstrument(Simulator):
         self._running = False
 
     def _wall(self) -> float:
-        return asyncio.get_running_loop().time() + self._offset
+        return asyncio.get_running_loop().time() + self._offset + self._ahead
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def start(self) -> dict[str, Any]:
@@ -123,7 +125,9 @@ class MethodScriptInstrument(Simulator):
             )
 
     def step(self, dt: float) -> None:
-        self.front.evolve(dt)
+        """Lets so many seconds pass for the cell, beside the lab's own time."""
+        self._ahead += dt
+        self.front.advance()
 
     async def _work(self) -> None:
         assert self._machine is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 from simulators._kit.world import World
 from simulators.cells import CellModel
+from simulators.holder import Holder
 from simulators.methodscript.models import OVERLOAD, OVERLOAD_WARNING, UNDERLOAD, Model
 
 GALVANOSTATIC = 6  # set_pgstat_mode
@@ -35,14 +36,10 @@ class Potentiostat:
         faults: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self._world = world
-        self._place = place
+        self._holder = Holder(world, place, rng, faults)
         self._gauss = rng.gauss
         self._wall = wall
         self._faults = faults
-        self._cell: CellModel | None = None
-        self._key: tuple[int, float | None] | None = None
-        self._at = 0.0
         self.reset()
         # The last reading.
         self.voltage = 0.0
@@ -98,57 +95,21 @@ class Potentiostat:
             self.set_potential = value
 
     # ── the cell ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def _clip(self, now: float) -> CellModel | None:
-        """The cell that is in the holder now; one that came in is brought up to date by its rest elsewhere."""
-        found = None if self._faults.get("open_circuit") else self._world.cell(self._place)
-        key = None if found is None else (id(found), found.crimped_at)
-        if key != self._key:
-            self._key = key
-            self._cell = None
-            if found is not None:
-                self._cell = CellModel(found, self._world.random(found.id))
-                rested = now - found.physics.get("at", now)
-                if rested > 0 and self._cell.live:
-                    self._cell.step(rested)
-                found.physics["at"] = now
-            self._at = now
-        return self._cell
-
     @property
     def cell(self) -> CellModel | None:
         """The model of the cell in the holder."""
-        return self._clip(self._wall())
+        return self._holder.clip(self._wall())
 
     def advance(self) -> None:
-        """Brings the physics up to now."""
-        now = self._wall()
-        self._clip(now)
-        self.evolve(now - self._at)
-        self._at = now
-        if self._cell is not None:
-            self._cell.cell.physics["at"] = now
-
-    def evolve(self, dt: float) -> None:
-        """Lets so many seconds pass under what is imposed; leaves the true values in `voltage` and `current`."""
-        cell = self._cell
-        if dt < 0:
-            dt = 0.0
+        """Brings the physics up to now under what is imposed; leaves the true values in `voltage` and `current`."""
+        now, advance = self._wall(), self._holder.advance
         if not self.on or self.mode == 0:
-            self.voltage, self.current = cell.step(dt) if cell is not None else (self._gauss(0.0, 2e-4), 0.0)
+            self.voltage, self.current = advance(now)
         elif self.galvanostatic:
-            reach = self.model.potential[1]
-            wanted = self.set_current
-            if cell is not None:
-                self.voltage, self.current = cell.step(dt, current=wanted, limit=reach)
-            else:
-                self.voltage, self.current = (math.copysign(reach, wanted) if wanted else self._gauss(0.0, 2e-4)), 0.0
+            self.voltage, self.current = advance(now, current=self.set_current, limit=self.model.potential[1])
         else:
-            wanted = self.set_potential
-            if cell is not None:
-                top = min(self.model.current, self._range[1] * self.model.headroom)
-                self.voltage, self.current = cell.step(dt, voltage=wanted, limit=top)
-            else:
-                self.voltage, self.current = wanted, 0.0
+            top = min(self.model.current, self._range[1] * self.model.headroom)
+            self.voltage, self.current = advance(now, voltage=self.set_potential, limit=top)
 
     def read(self) -> None:
         """Brings the physics up to now and reads voltage and current, with noise, status and ranges."""
@@ -176,7 +137,7 @@ class Potentiostat:
 
     def impedance(self, frequency: float) -> complex:
         """Impedance at a frequency, with a per mille of noise, Ω."""
-        cell = self._cell
+        cell = self.cell
         z = cell.impedance(frequency) if cell is not None else 1.0 / complex(1e-11, 2.0 * math.pi * frequency * 2e-12)
         size = abs(z) * 1e-3
         return z + complex(self._gauss(0.0, size), self._gauss(0.0, size))

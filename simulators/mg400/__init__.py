@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from labd import clock
+from simulators._kit.arm_hand import ArmHand
 from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.tcp import Client, TextServer, host_and_port
 from simulators._kit.trial import Trial
@@ -14,7 +15,7 @@ from simulators.faults.knobs import act, of_next, switch
 from simulators.mg400.arm import Arm
 from simulators.mg400.commands import Commands
 from simulators.mg400.feedback import FeedbackServer
-from simulators.mg400.hand import Hand
+from simulators.mg400.kinematics import apart, taught
 
 PORTS = {"dashboard": 29999, "motion": 30003, "feedback": 30005}
 _SOON = 1e-6  # s; timers fire up to one tick of the clock early
@@ -77,7 +78,7 @@ class Mg400Simulator(Simulator):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
-        self.hand = Hand(bench, self.faults)
+        self.hand = ArmHand(bench, self.faults, taught, apart)
         self.arm = Arm(
             self.hand,
             self.world.memory(self.name),

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators._kit.agenda import Agenda
+from simulators._kit.arm_hand import ArmHand
 from simulators.mg400 import kinematics
 from simulators.mg400.feedback import packed
-from simulators.mg400.hand import Hand
 from simulators.mg400.kinematics import Joints, OutOfReach, Pose
 
 ENABLING = 1.5  # s
@@ -60,7 +60,7 @@ class Arm:
 
     def __init__(
         self,
-        hand: Hand,
+        hand: ArmHand[Pose],
         memory: MutableMapping[str, Any],
         faults: MutableMapping[str, Any],
         stamp: Callable[[float], float],
@@ -72,6 +72,7 @@ class Arm:
         self.memory = memory
         self.faults = faults
         self.enabled = self.paused = self.estopped = False
+        self.closed = False  # the queue, by an alarm
         self.alarms: list[int] = []
         self.speed = 0.5  # of the greatest
         self._stamp = stamp
@@ -111,7 +112,7 @@ class Arm:
             return DISABLED
         if self.paused:
             return PAUSE
-        return RUNNING if self.busy else ENABLED
+        return RUNNING if self.busy and not (self.closed and self._job is None) else ENABLED
 
     @property
     def busy(self) -> bool:
@@ -152,7 +153,7 @@ class Arm:
             joints=self.joints,
             pose=self.pose,
             speed=self.speed * 100,
-            queue_runs=self.busy,
+            queue_open=self.enabled and not self.closed,
         )
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,6 +176,12 @@ class Arm:
         self._halt(self.now)
         self.paused = False
 
+    def resume(self) -> None:
+        """The queue goes on, after a pause or an alarm that was cleared."""
+        if not self.alarms:
+            self.paused = self.closed = False
+            self._go_on(self.now)
+
     def clear(self) -> bool:
         """Forgets the alarms whose cause is gone; whether none is left."""
         self.alarms = [ESTOP] if self.estopped else []
@@ -183,6 +190,7 @@ class Arm:
     def fail(self, alarm: int, at: float) -> None:
         """An alarm stops the arm where it is."""
         self._halt(at)
+        self.closed = True
         if alarm not in self.alarms:
             self.alarms.append(alarm)
 
@@ -199,7 +207,7 @@ class Arm:
         self._go_on(self.now)
 
     def _go_on(self, at: float) -> None:
-        while self._queue and self._job is None and self.enabled and not self.alarms and not self.paused:
+        while self._queue and self._job is None and self.enabled and not (self.alarms or self.paused or self.closed):
             command = self._queue.popleft()
             if command.kind == "output":
                 self.switch(*command.output)
@@ -256,7 +264,7 @@ class Arm:
         if self._job is not job:
             return  # it was halted before
         self._rest_at(kinematics.joints_for(job.target) if job.straight else job.target)
-        if self.hand.hits(self.pose, self._stamp(at)):
+        if self.hand.hits(self.pose, self._stamp(at)) is not None:
             self.fail(COLLISION, at)
             return
         self._go_on(at)

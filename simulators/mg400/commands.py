@@ -60,6 +60,7 @@ class Commands:
             "disablerobot": lambda _: self._plain(arm.disable),
             "clearerror": lambda _: self._plain(arm.clear),
             "resetrobot": lambda _: self._plain(arm.reset),
+            "continue": lambda _: self._plain(arm.resume),
             "speedfactor": self._speed,
             "robotmode": lambda _: str(arm.mode),
             "do": self._output,

@@ -20,7 +20,7 @@ def packed(
     joints: Sequence[float],
     pose: Sequence[float],
     speed: float,
-    queue_runs: bool,
+    queue_open: bool,
 ) -> bytes:
     """One frame: offsets as in the table of Dobot's TCP/IP guide; what is not simulated is zero."""
     raw = bytearray(SIZE)
@@ -32,7 +32,7 @@ def packed(
         struct.pack_into("<6d", raw, at, *six_joints)
     for at in (624, 768):  # actual and target pose
         struct.pack_into("<6d", raw, at, *six_pose)
-    raw[1014] = queue_runs
+    raw[1014] = queue_open
     raw[1026] = mode in (5, 7)
     raw[1028] = mode == 7
     raw[1029] = mode == 9

@@ -7,6 +7,7 @@ A parallelogram keeps the flange level: x, y, z and one angle. Lengths and joint
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 Joints = tuple[float, float, float, float]
 Pose = tuple[float, float, float, float]
@@ -86,3 +87,14 @@ def between(start: Pose, end: Pose, share: float) -> Pose:
     """Four numbers a share (0 to 1) of the way on."""
     a, b, c, d = (p + (q - p) * share for p, q in zip(start, end, strict=True))
     return a, b, c, d
+
+
+def taught(six: Sequence[float]) -> Pose:
+    """A taught position, x, y, z, 0, 0, r, as a pose of this arm."""
+    x, y, z, _, _, r = six
+    return x, y, z, r
+
+
+def apart(one: Pose, other: Pose) -> tuple[float, float]:
+    """How far two poses are from each other: mm, and °."""
+    return math.dist(one[:3], other[:3]), abs((one[3] - other[3] + 180) % 360 - 180)

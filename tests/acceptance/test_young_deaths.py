@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import Result
 
 from labd.run.engine import NOT_YET
-from tests.acceptance.test_processes import free_port
+from tests import typed
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = """\
@@ -63,19 +65,18 @@ class Site:
         self.until("the daemon", lambda: (told := self.status()) and told["daemon"]["pid"] == daemon.pid)
         return daemon
 
-    def labd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).parent / "labd"), *arguments, "--lab", str(self.lab), "--json"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    def labd(self, *arguments: str) -> Result:
+        """In this process: a young death is one within a minute of the machine, and new processes take their time."""
+        return typed.labd(*arguments, "--lab", self.lab, "--json")
 
     def told(self, *arguments: str) -> Any:
         answer = self.labd(*arguments)
-        assert answer.returncode == 0, answer.stderr + self.logs()
+        assert answer.exit_code == 0, answer.stderr + self.logs()
         return json.loads(answer.stdout)
 
     def status(self) -> Any:
         answer = self.labd("status")
-        return json.loads(answer.stdout) if answer.returncode == 0 else None
+        return json.loads(answer.stdout) if answer.exit_code == 0 else None
 
     def until(self, what: str, holds: Callable[[], Any], limit: float = 90.0) -> Any:
         end = time.monotonic() + limit
@@ -128,7 +129,7 @@ def test_after_three_young_deaths_by_sigkill_outputs_are_safe_and_nothing_is_res
     site.until("a safe press", lambda: abs(site.ram() - up) < 0.1)
     state = site.told("show", run)["run"]
     assert (state["ended"], state["cause"]) == (None, NOT_YET)
-    assert site.labd("run", str(site.directory / "down.yaml")).returncode == 1  # nothing new either
+    assert site.labd("run", str(site.directory / "down.yaml")).exit_code == 1  # nothing new either
     site.told("resume")
     site.until("the run again", lambda: site.told("show", run)["run"]["cause"] != NOT_YET)
     assert site.status()["daemon"]["safe_mode"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ async def test_an_action_by_hand_is_done_and_journaled_with_its_author(served: S
         ("pres", "crimp", {}, 404, "press"),
         ("press", "crmp", {}, 422, "did you mean `crimp`"),
         ("press", "crimp", {}, 422, "force"),
-        ("press", "crimp", {"force": "7.8"}, 422, "1 kN"),
+        ("press", "crimp", {"force": "7.8"}, 422, "7.8 kN"),
         ("press", "crimp", {"force": "7.8 mL"}, 422, "kN"),
         ("press", "crimp", {"froce": "7 kN"}, 422, "did you mean `force`"),
     ],
@@ -381,6 +382,32 @@ async def test_what_goes_over_a_link_is_recorded_without_secrets(served: Served)
         assert (await post(bench, "/devices/press/recording/end"))[0] == 409
         events = await bench.engine.journal.events(kinds={"device.recorded"})
         assert [(event.data["on"], event.data["by"]) for event in events] == [(True, "eva"), (False, "eva")]
+
+
+async def test_a_recording_goes_on_with_the_link_of_the_next_connection(served: Served) -> None:
+    async with served() as bench:
+        first, second = TcpLink("10.0.0.9", 1), TcpLink("10.0.0.9", 1)
+        toy(bench)._link = first
+        await post(bench, "/devices/press/recording", seconds=60)
+        first._note("out", b"a\n")
+        toy(bench)._link = second
+        await asyncio.sleep(5)  # it is read meanwhile
+        second._note("in", b"b\n")
+        _, recording = await post(bench, "/devices/press/recording/end")
+        (text,) = recording["transcripts"]
+        assert [json.loads(line)["data"] for line in text.splitlines()[1:]] == ["a\n", "b\n"]
+        assert (first.tap, second.tap) == (None, None)
+
+
+async def test_an_idle_device_is_read_as_often_as_in_action_while_it_is_recorded(served: Served) -> None:
+    async with served() as bench:
+        toy(bench)._link = TcpLink("10.0.0.9", 1)
+        device = bench.engine.lab.devices["press"]
+        assert device._period == device.poll.idle
+        await post(bench, "/devices/press/recording", seconds=60)
+        assert device._period == device.poll.busy
+        await post(bench, "/devices/press/recording/end")
+        assert device._period == device.poll.idle
 
 
 async def test_a_recording_ends_by_itself(served: Served) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,11 @@ STUBBORN = """\
             except asyncio.CancelledError:
                 pass
         return (await self._state()).signals"""
+GUESS = """\
+        try:
+            return (await self._state()).signals
+        except OutcomeUnknown:
+            return self.Signals(position=-1.0, busy=False)"""
 LEAK = "        self.kept = [*getattr(self, 'kept', []), object()]\n        return (await self._state()).signals\n"
 
 MISTAKES = {
@@ -64,6 +71,12 @@ MISTAKES = {
         "        return (await self._state()).signals",
         STUBBORN,
         "read_state hangs",
+    ),
+    "a guess is told where no answer comes": (
+        "read_state_stands_a_hostile_link",
+        "        return (await self._state()).signals",
+        GUESS,
+        "on a wire that is silent position is -1",
     ),
     "an action goes on though it was cancelled": (
         "a_cancelled_action_leaves_link_and_device_known",
@@ -166,3 +179,39 @@ def test_a_simulator_that_says_something_else_than_was_recorded_is_told(
     (tmp_path / "bench").mkdir()
     with pytest.raises(AssertionError, match="unlike"):
         check.hold(toy, tmp_path / "bench")
+
+
+@pytest.mark.parametrize(
+    "clause", ["a_once_frame_goes_out_once_when_its_reply_is_lost", "outcome_tells_done_from_not_done"]
+)
+def test_a_simulator_that_does_not_show_what_was_done_is_told(
+    clause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = new_driver("shy", "tcp", "pump", tmp_path)
+    simulator = written.files[1]
+    text = simulator.read_text().replace("effect=lambda simulator: simulator.thing.effect()", "effect=lambda _: {}")
+    simulator.write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    toy = subject(written.reference, "labd_shy.simulator:SIMULATOR", tmp_path / "tests" / "transcripts")
+    (check,) = (one for one in CHECKS if one.name == clause)
+    (tmp_path / "bench").mkdir()
+    with pytest.raises(AssertionError, match="shows nowhere"):
+        check.hold(toy, tmp_path / "bench")
+
+
+@pytest.mark.parametrize("problem", [None, "no recording is played"])
+def test_a_recording_that_nobody_plays_earns_no_grade(
+    problem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"graded{next(_NUMBERS)}"
+    written = new_driver(name, "tcp", "pump", tmp_path)
+    driver, _, _, transcript, *_ = written.files
+    driver.write_text(driver.read_text().replace('Quality("simulated")', 'Quality("recorded")'))
+    first, *rest = transcript.read_text().splitlines()
+    origin = {**json.loads(first), "recorded": True, "version": "1.0", **({"calls": []} if problem else {})}
+    transcript.write_text("\n".join([json.dumps(origin), *rest]))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    toy = subject(written.reference, f"labd_{name}.simulator:SIMULATOR", tmp_path / "tests" / "transcripts")
+    (check,) = (one for one in CHECKS if one.name == "its_quality_is_as_it_says")
+    with pytest.raises(AssertionError, match=problem) if problem else nullcontext():
+        check.hold(toy, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from labd.lab.equipment import known_drivers
 from labd.testing import CHECKS, Check, Subject, soak, subject
 from labd.testing.subject import NoSubject
+from tests.whole import some
 
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
-WHOLE = os.environ.get("LABD_SOAK") == "whole"  # `make soak`: all of its polls
-POLLS = 1500  # of the tests of every change
+POLLS = some(1500, soak.POLLS)
 
 
 def cases() -> Iterator[Any]:
@@ -31,6 +30,5 @@ def cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("driver", "check"), list(cases()))
 def test_contract(driver: Subject, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not WHOLE:
-        monkeypatch.setattr(soak, "POLLS", POLLS)
+    monkeypatch.setattr(soak, "POLLS", POLLS)
     check.hold(driver, tmp_path)

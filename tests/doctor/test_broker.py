@@ -14,7 +14,7 @@ from labd.doctor import worst
 from labd.doctor.broker import end_of, examine_broker
 from labd.doctor.finding import Finding
 from labd.lab.access import Mqtt
-from tests.telemetry.mosquitto import free_port
+from tests.ports import free_port
 from tests.telemetry.secured import Secured, secured
 
 

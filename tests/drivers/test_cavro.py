@@ -124,6 +124,17 @@ async def test_a_refusal_is_told_in_words(status: str, kind: type[Exception], wo
             await driver.dispense(Call("a1"), 100.0)
 
 
+async def test_an_overload_that_a_poll_was_told_is_kept_for_the_order_and_until_it_is_initialised() -> None:
+    peer = pump(Q=[IDLE, "/0i\x03", IDLE], ZR="/0@\x03")
+    async with connected(peer) as driver:
+        assert "overloaded" in ((await driver.read_state()).error or "")
+        with pytest.raises(Fault, match="plunger is overloaded"):
+            await driver.dispense(Call("a1"), 100.0)
+        assert "overloaded" in ((await driver.read_state()).error or "")
+        await driver.initialise(Call("a2"))
+        assert (await driver.read_state()).error is None
+
+
 async def test_a_refusal_in_the_midst_of_a_dose_is_no_refusal_of_the_dose() -> None:
     answers = {"?": ["/0`600\x03", "/0`3000\x03"], "V1400IA3000R": "/0@\x03", "V1400OA12R": "/0B\x03"}
     async with connected(pump(**answers)) as driver:

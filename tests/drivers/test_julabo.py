@@ -75,6 +75,20 @@ async def test_a_transcript_of_setting_reading_and_stopping() -> None:
 
 
 # ── who it is ────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("version", "model", "firmware"),
+    [
+        ("V 1.30", "Julabo", "1.30"),
+        ("JULABO FP50_HE.  VERSION 1.4", "JULABO FP50_HE.", "1.4"),
+        ("FL601 V3.0", "FL601", "3.0"),
+    ],
+)
+async def test_versions_of_older_models_are_known_as_such(version: str, model: str, firmware: str) -> None:
+    async with driver_of(Unit(version=version)) as driver:
+        about = await driver.connect()
+        assert (about.model, about.firmware) == (model, firmware)
+
+
 @pytest.mark.parametrize("told", [{"version": None}, {"status": "S S  100.00 g"}])
 async def test_silence_and_another_device_say_what_to_check(told: dict[str, object]) -> None:
     async with driver_of(Unit(**told)) as driver:

@@ -14,6 +14,7 @@ from drivers.keithley import DRIVER, Keithley
 from drivers.keithley.wire import Address, TcpWire
 from labd import clock
 from labd.io.transcript import ReplayLink, Transcript
+from labd.lab.recording import links_of
 from labd.sdk import Call, Fault, OutcomeUnknown, Setup, Unreachable
 from simulators._kit.simulator import Bench
 from simulators._kit.world import World
@@ -141,6 +142,11 @@ async def test_the_same_over_visa_in_a_process_of_its_own(tmp_path: Path) -> Non
     try:
         about = await driver.connect()
         assert about.model == "Keithley 2450"
+        (link,) = links_of(driver)
+        told: list[tuple[str, bytes]] = []
+        link.tap = lambda way, data: told.append((way, data))
+        await driver.read_state()
+        assert told == [("out", b":OUTP?\n"), ("in", b"0\n")]  # as it is on a socket
         result = await driver.constant_current(Call("a1"), 1e-3, 30.0, None, 10.0)
         assert (result.reason, result.charge) == ("time", pytest.approx(30 / 3600, rel=0.1))
         simulator.faults["lost_replies"] = 1

@@ -26,7 +26,7 @@ POSITIONS = {
 }
 
 
-def frame(mode: int, pose: tuple[float, ...], *, outputs: int = 0, inputs: int = 0, queue: int = 0) -> bytes:
+def frame(mode: int, pose: tuple[float, ...], *, outputs: int = 0, inputs: int = 0, queue: int = 1) -> bytes:
     """As the table of the feedback port has it."""
     raw = bytearray(1440)
     raw[0:2] = (1440).to_bytes(2, "little")
@@ -158,8 +158,8 @@ def test_what_is_no_reply_is_none(text: str) -> None:
 
 
 def test_a_frame_of_another_length_or_test_value_is_none() -> None:
-    good = frame(7, (1, 2, 3, 4), outputs=1, inputs=4, queue=1)
-    assert Frame.read(good) == Frame(Mode.RUNNING, 4, 1, (1, 2, 3, 4), queue_runs=True)
+    good = frame(7, (1, 2, 3, 4), outputs=1, inputs=4)
+    assert Frame.read(good) == Frame(Mode.RUNNING, 4, 1, (1, 2, 3, 4))
     assert Frame.read(good[:-1]) is None
     assert Frame.read(good[700:] + good[:700]) is None
     assert Frame.read(good[:48] + bytes(8) + good[56:]) is None
@@ -178,9 +178,25 @@ async def test_a_frame_from_before_the_order_is_not_taken_for_its_end() -> None:
     arm = Arm()
     async with connected(arm) as driver:
         old = arm.pose
-        arm.frames = [frame(5, old), frame(5, old), frame(7, (260, 10, 90, 0)), frame(5, (260, 10, 90, 0), queue=1)]
+        arm.frames = [frame(5, old), frame(5, old), frame(7, (260, 10, 90, 0)), frame(5, (260, 10, 90, 0))]
         await driver.move(Call("a"), "home")
         assert arm.frames == []
+
+
+async def test_whatever_its_queue_flag_means_a_motion_is_begun_and_ended_without_it() -> None:
+    arm = Arm()
+    arm.frames = [frame(5, arm.pose, queue=0)]
+    async with connected(arm) as driver:
+        assert (await driver.move(Call("a"), "home")).position == "home"
+
+
+async def test_home_forgets_what_was_queued_before_it_opens_the_queue() -> None:
+    arm = Arm()
+    async with connected(arm) as driver:
+        await driver.home(Call("a"))
+    orders = [command for command in arm.heard if not command.startswith("RobotMode")]
+    assert orders[:2] == ["ResetRobot()", "Continue()"]
+    assert orders[-1].startswith("MovJ")
 
 
 async def test_an_order_that_the_arm_drops_is_a_fault() -> None:
@@ -271,6 +287,15 @@ async def test_safe_state_stops_and_switches_off() -> None:
         await driver.safe_state()
         await driver.safe_state("")
     assert arm.heard[1:] == ["ResetRobot()", "DisableRobot()"] * 2
+
+
+@pytest.mark.parametrize("error", [-1, -2, -3])
+async def test_an_arm_that_refuses_to_stop_loses_its_drives_all_the_same(error: int) -> None:
+    arm = Arm()
+    arm.instead["ResetRobot"] = f"{error},{{}},ResetRobot();"
+    async with connected(arm) as driver:
+        await driver.safe_state()
+    assert arm.heard[1:] == ["ResetRobot()", "DisableRobot()"]
 
 
 async def test_an_input_that_is_off_while_a_part_is_held_is_understood() -> None:

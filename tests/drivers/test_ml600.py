@@ -15,11 +15,13 @@ from labd import clock
 from labd.sdk import Call, Fault, OutcomeUnknown, Rejected, Setup, Unreachable
 from tests.peers import Peer, Scripted, Table
 
-YES, NO, ERROR, NAK = "\x06Y", "\x06N", "\x06*", "\x15"
+YES, WAITS, BUSY, NAK = "\x06Y", "\x06N", "\x06*", "\x15"
+WELL, NEW, OVERLOADED = "\x06@@PP", "\x06AAPP", "\x06B@PP"  # one syringe; there is no right one
 
 
 def pump(**told: object) -> Table:
-    known = {"F": YES, "UR": "\x06NV01.02.a", "YQPR": "\x069600", "LQPR": "\x062", "KR": "\x06", "VR": "\x06"}
+    known = {"F": YES, "U": "\x06NV01.02.A", "E2": WELL, "YQP": "\x069600", "K": "\x06", "V": "\x06"}
+    known |= {"LQT": "\x0618", "LQP": "\x063", "Z": "\x06N", "G": "\x06N"}
     return Table("\r", {"1a": "1b", **{f"a{one}": answer for one, answer in (known | told).items()}}, out="\r")
 
 
@@ -47,9 +49,9 @@ async def test_a_transcript_of_initialising_and_giving() -> None:
         await driver.initialise(Call("a1"))
         result = await driver.dispense(Call("a2"), 200.0)
         state: Any = await driver.read_state()
-    assert (about.model, about.firmware) == ("Microlab 600", "NV01.02.a")
+    assert (about.model, about.firmware) == ("Microlab 600", "NV01.02.A")
     assert result.volume == 200.0
-    assert (state.position, state.valve, state.busy, state.error) == (4.0, "out", False, False)
+    assert (state.position, state.valve, state.busy, state.error) == (4.0, "out", False, None)
     assert not peer.player.rest
 
 
@@ -57,7 +59,7 @@ async def test_connecting_gives_the_address_twice_and_moves_nothing() -> None:
     peer = pump()
     peer.say("\x06garbage")
     async with connected(peer):
-        assert peer.heard == ["1a", "1a", "aUR"]
+        assert peer.heard == ["1a", "1a", "aU", "aLQT", "aZ", "aG"]
 
 
 @pytest.mark.parametrize("told", [None, "S S 100.00 g"])
@@ -83,23 +85,77 @@ async def test_a_refusal_is_told_and_in_the_midst_of_a_dose_it_is_none_of_the_do
     async with connected(pump(OM4800S10R=NAK)) as driver:
         with pytest.raises(Rejected, match="does not take OM4800S10R"):
             await driver.dispense(Call("a1"), 100.0)
-    answers = {"YQPR": ["\x069600", "\x0619200"], "IM19200S10R": "\x06", "OM0S10R": NAK}
+    answers = {"YQP": ["\x069600", "\x0619200"], "IM19200S10R": "\x06", "OD19200S10R": NAK}
     async with connected(pump(**answers)) as driver:
         with pytest.raises(Fault, match="in the midst of the order"):
             await driver.dispense(Call("a1"), 400.0)
 
 
-async def test_an_error_before_an_order_is_a_fault_with_its_mend_and_a_signal() -> None:
-    async with connected(pump(F=ERROR)) as driver:
-        with pytest.raises(Fault, match="give it `prime` or `initialise`"):
+async def test_one_that_was_just_switched_on_takes_no_order_and_says_what_to_give_it() -> None:
+    async with connected(pump(E2=NEW)) as driver:
+        with pytest.raises(Rejected, match="give it `prime` or `initialise`"):
             await driver.aspirate(Call("a1"), 100.0)
         state: Any = await driver.read_state()
-        assert (state.error, state.position) == (True, None)
+        assert (state.initialised, state.position, state.error) == (False, None, None)
+
+
+async def test_an_overload_that_is_told_once_is_kept_until_it_was_initialised() -> None:
+    peer = pump(E2=[OVERLOADED, WELL], XR="\x06")
+    async with connected(peer) as driver:
+        state: Any = await driver.read_state()
+        assert state.error == "its plunger is overloaded"
+        with pytest.raises(Fault, match="its plunger is overloaded: look at the pump"):
+            await driver.aspirate(Call("a1"), 100.0)
+        await driver.initialise(Call("a2"))
+        state = await driver.read_state()
+        assert state.error is None
+
+
+async def test_an_overload_of_an_earlier_life_is_told_at_the_first_order() -> None:
+    async with connected(pump(Z="\x06Y")) as driver:
+        with pytest.raises(Fault, match="a plunger was overloaded: look at the pump"):
+            await driver.dispense(Call("a1"), 100.0)
+
+
+async def test_busy_is_no_error_and_orders_that_wait_are_not_taken_for_work() -> None:
+    async with connected(pump(F=[BUSY, BUSY, YES], OM4800S10R="\x06", YQP=["\x069600"] * 2 + ["\x064800"])) as driver:
+        await driver.until_ready("", 10)
+        assert (await driver.dispense(Call("a1"), 100.0)).volume == 100
+    peer = pump(F=[WAITS], XR="\x06")
+    async with connected(peer) as driver:
+        with pytest.raises(Rejected, match="orders wait in the pump's buffer"):
+            await driver.dispense(Call("a1"), 100.0)
+        with pytest.raises(Rejected, match="orders wait"):  # this one does not drop them
+            await driver.initialise(Call("a2"))
+        assert peer.heard.index("aV") < peer.heard.index("aXR")
+
+
+async def test_no_halt_and_no_question_carries_out_what_waits_in_the_buffer() -> None:
+    peer = pump()
+    async with connected(peer) as driver:
+        await driver.read_state()
+        await driver.safe_state()
+    assert {"aK", "aV", "aF", "aE2", "aYQP", "aLQP"} <= set(peer.heard)
+    assert not [line for line in peer.heard if line.endswith("R")]
+
+
+@pytest.mark.parametrize(("type_", "unit", "words"), [
+    ("18", "left", {"1": "in", "3": "out"}), ("18", "right", {"2": "in", "1": "out"}),
+    ("19", "left", {"1": "in", "2": "out"}), ("19", "right", {"2": "in", "1": "out"}),
+    ("17", "right", {"1": "in", "3": "out"}), ("20", "right", {"1": None, "2": None}),
+])  # fmt: skip
+async def test_where_a_valve_stands_depends_on_its_type_and_side(type_: str, unit: str, words: dict[str, Any]) -> None:
+    prefix = {"left": "B", "right": "C"}[unit]
+    ways = ["\x06" + port for port in words]
+    two = {"E2": "\x06@@@@", "BLQT": "\x06" + type_, "CLQT": "\x06" + type_, "BLQP": "\x061", "CLQP": "\x061"}
+    peer = pump(**(two | {"BYQP": "\x060", "CYQP": "\x060", f"{prefix}LQP": ways}))
+    async with connected(peer, right="1 mL") as driver:
+        assert [(await driver.look(unit)).valve for _ in words] == list(words.values())
 
 
 @pytest.mark.parametrize("line", ["9600", "\x069x00", "\x06", "~"])
 async def test_what_is_no_answer_is_unknown_in_a_poll_and_costs_nothing_before_an_order(line: str) -> None:
-    peer = pump(YQPR=line)
+    peer = pump(YQP=line)
     async with connected(peer) as driver:
         with pytest.raises(OutcomeUnknown):
             await driver.read_state()
@@ -109,16 +165,16 @@ async def test_what_is_no_answer_is_unknown_in_a_poll_and_costs_nothing_before_a
 
 
 async def test_a_late_answer_is_nobodys() -> None:
-    peer = pump(F=[(1.3, ERROR), YES])
+    peer = pump(F=[(1.3, BUSY), YES])
     async with connected(peer) as driver:
         with pytest.raises(OutcomeUnknown, match="no answer within 1 s"):
             await driver.read_state()
         state: Any = await driver.read_state()
-        assert state.error is False
+        assert state.busy is False
 
 
 async def test_a_line_that_is_cut_is_told_soon_and_again() -> None:
-    peer = pump(F=[YES, NO, (0.9, NO)], OM4800S10R="\x06")
+    peer = pump(F=[YES, BUSY, (0.9, BUSY)], OM4800S10R="\x06")
     async with connected(peer) as driver:
         peer._loop.call_later(0.75, peer.unplug)
         with pytest.raises(OutcomeUnknown):
@@ -131,7 +187,7 @@ async def test_a_line_that_is_cut_is_told_soon_and_again() -> None:
 
 
 async def test_a_poll_does_not_disturb_a_stroke() -> None:
-    peer = pump(F=[YES, NO, NO, NO, YES], OM4800S10R="\x06", YQPR=["\x069600", "\x067200", "\x064800"])
+    peer = pump(F=[YES, BUSY, BUSY, BUSY, YES], OM4800S10R="\x06", YQP=["\x069600", "\x067200", "\x064800"])
     async with connected(peer) as driver:
         async with asyncio.TaskGroup() as group:
             giving = group.create_task(driver.dispense(Call("a1"), 100.0))

@@ -152,6 +152,12 @@ async def test_a_fault_is_told_in_words(fault: int, words: str) -> None:
             await driver.grip(Call("a1"))
 
 
+async def test_that_nobody_had_asked_it_for_a_second_is_no_fault() -> None:
+    async with connected(Unit(*3 * [(0x31, 9, 0, 3)], (0x39, 9, 255, 90), (0xB9, 0, 255, 176))) as driver:
+        assert (await driver.read_state()).fault is None
+        assert (await driver.grip(Call("a1"))).gripped is True
+
+
 async def test_an_activation_that_does_not_end_is_a_fault() -> None:
     peer = Unit((0, 0, 0, 3))
     async with connected(peer) as driver:

@@ -124,6 +124,7 @@ async def test_a_pan_that_does_not_come_to_rest_in_time_is_a_result() -> None:
         ("Stat       OFF       ", "in standby"),
         ("Stat     Cal.        ", "adjusts itself"),
         ("Stat     Cal.Int.    ", "adjusts itself"),
+        ("Stat     Cal. Ext.   ", "adjusts itself"),
         ("      - -     ", "no weight yet"),
     ],
 )

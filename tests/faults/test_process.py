@@ -12,11 +12,16 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import serial
 
+from simulators._kit.process import table
+from tests.ports import free_port
+
+LIMIT = 120.0  # s for a program to start, answer or end, on a machine that does other things too
 SIM = [sys.executable, "-m", "simulators._kit.host"]
 LAB = """\
 labd: 1
@@ -48,9 +53,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    with contextlib.ExitStack() as stack:
-        free = [stack.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(2)]
-        press, ot2 = (one.getsockname()[1] for one in free)
+    press, ot2 = free_port(), free_port()
     lab = tmp_path / "lab.yaml"
     lab.write_text(LAB.format(folder=tmp_path, press=press, ot2=ot2), encoding="utf-8")
     return Site(lab, press, ot2)
@@ -59,7 +62,7 @@ def site(tmp_path: Path) -> Site:
 async def run(*command: object) -> tuple[int, str]:
     """A program's end: its status and all that it said."""
     process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE, stderr=asyncio.subprocess.STDOUT)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT):
         said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()
@@ -72,7 +75,7 @@ async def simulated(site: Site, *options: object) -> AsyncIterator[tuple[Process
     assert process.stdout is not None
     try:
         said = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT):
             while not said.endswith("ready\n"):
                 line = await process.stdout.readline()
                 assert line, (await process.communicate())[1].decode()
@@ -112,7 +115,7 @@ async def test_the_lines_that_it_prints_for_modbus_work_and_so_do_faults(site: S
         for name in ("press", "rtu"):
             line = next(line for line in said.splitlines() if line.startswith(f"{name}:"))
             command = line[line.index("mbpoll") :].split()
-            status, told = await run(*command)
+            status, told = await run(*command, "-o", "10")  # it waits for a second by itself
             assert (status, "[3]: \t0" in told) == (0, True), told
             status, told = await run(*SIM, "fault", name, "drop", "--lab", site.lab)
             assert status == 0, told
@@ -120,14 +123,14 @@ async def test_the_lines_that_it_prints_for_modbus_work_and_so_do_faults(site: S
             assert status != 0
             assert "timed out" in told
             status, told = await run(*SIM, "clear", name, "--lab", site.lab)
-            assert (status, told) == (0, "1 ended\n")
-            assert (await run(*command))[0] == 0
+            assert (status, told) == (0, "1 fault ended\n")
+            assert (await run(*command, "-o", "10"))[0] == 0
 
 
 async def test_curl_reaches_the_robot_and_the_control(site: Site) -> None:
     curl = installed("curl")
     async with simulated(site, "--control", "127.0.0.1:0") as (_, said):
-        health = [curl, "-s", "-m", "20", "-H", "Opentrons-Version: *", f"http://127.0.0.1:{site.ot2}/health"]
+        health = [curl, "-s", "-m", "60", "-H", "Opentrons-Version: *", f"http://127.0.0.1:{site.ot2}/health"]
         assert '"name": "ot2"' in (await run(*health))[1]
         control = next(line for line in said.splitlines() if line.startswith("control:")).split()[-1]
         body = '{"fault": "cut", "for": "1 h"}'
@@ -140,7 +143,7 @@ async def test_curl_reaches_the_robot_and_the_control(site: Site) -> None:
 
 
 def weighed(path: Path) -> bytes:
-    with serial.Serial(str(path), 9600, timeout=5) as port:
+    with serial.Serial(str(path), 9600, timeout=60) as port:
         port.write(b"SI\r\n")
         return bytes(port.read_until(b"\r\n"))
 
@@ -149,10 +152,13 @@ async def test_pyserial_weighs_and_a_technician_lets_it_overload(site: Site) -> 
     async with simulated(site):
         assert (await asyncio.to_thread(weighed, site.folder / "scale")).endswith(b"g\r\n")
         status, told = await run(*SIM, "fault", "scale", "overload", "for=1 h", "--lab", site.lab)
-        assert (status, told.startswith("overload is number 1: on, for 3600.0")) == (0, True), told
+        assert (status, told.startswith("overload is number 1: on, for 3600 s, so far once")) == (0, True), told
         assert await asyncio.to_thread(weighed, site.folder / "scale") == b"S +\r\n"
         _, told = await run(*SIM, "devices", "--lab", site.lab)
         assert "  1  overload: on" in told
+        assert f"scale: MtSicsSimulator at {site.folder / 'scale'}" in told
+        _, told = await run(*SIM, "fault", "scale", "drift", "rate=5 mg/h", "after=3 requests", "--lab", site.lab)
+        assert told == "drift is number 2: waiting, rate 0.005 g/h, after 3 requests, so far never\n"
         assert "scale: overload begins" in (await run(*SIM, "story", "--lab", site.lab))[1]
         status, told = await run(*SIM, "power-cycle", "scale", "--off", "100 ms", "--lab", site.lab)
         assert (status, told) == (0, "scale is off, and will be on again\n")
@@ -191,3 +197,16 @@ async def test_a_port_that_is_taken_is_named_with_its_mend(site: Site) -> None:
     site.lab.write_text(site.lab.read_text().replace(f"127.0.0.1:{site.press}", "192.0.2.7:1502"))
     status, told = await run(*SIM, site.lab)
     assert (status, "is no address of this machine; write 127.0.0.1" in told) == (2, True)
+
+
+def test_an_address_is_told_where_a_daemon_of_the_same_lab_would_not_find_it(tmp_path: Path) -> None:
+    said = {"near": "ports/near", "far": "127.0.0.1:0", "line": "serial://ports/line?baudrate=9600"}
+    found = {
+        "near": f"{tmp_path}/ports/near",
+        "far": "127.0.0.1:4711",
+        "line": f"serial://{tmp_path}/ports/line?baudrate=9600",
+    }
+    lab = {"devices": {name: {"settings": {"address": address}} for name, address in said.items()}}
+    simulators: dict[str, Any] = dict.fromkeys(said, SimpleNamespace(BY_HAND={}))
+    told = table(simulators, {name: {"address": address} for name, address in found.items()}, lab, tmp_path)
+    assert told[3:] == ["far: lab.yaml says address '127.0.0.1:0': a daemon needs '127.0.0.1:4711' there"]

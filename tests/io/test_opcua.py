@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,29 @@ async def opened(access: Access | None = None, **options: Any) -> AsyncIterator[
     finally:
         await link.close()
         await bench.server.stop()
+
+
+async def test_what_goes_over_it_is_told_in_words() -> None:
+    async with opened() as (link, _):
+        told: list[tuple[str, Any]] = []
+        link.tap = lambda way, data: told.append((way, json.loads(data)))
+        await link.read(["Box/Level", "Box/ml:Status/0:Name"])
+        await link.write("Box/Setpoint", 7, "Int16")
+        assert await link.call("Box/Add", [(2, "Int32"), (3, "Int32")]) == [5]
+        with pytest.raises(Rejected):
+            await link.write("Box/Level", 2.0)
+        (_, (level, name)) = told.pop(1)
+        assert (level["value"], level["status"], name["value"]) == (1.5, "Good", "Idle")
+        assert datetime.fromisoformat(level["server"]).year > 2000
+        assert told[:-1] == [
+            ("out", {"read": ["Box/Level", "Box/ml:Status/0:Name"]}),
+            ("out", {"write": ["Box/Setpoint", 7, "Int16"]}),
+            ("in", None),
+            ("out", {"call": ["Box/Add", [[2, "Int32"], [3, "Int32"]]]}),
+            ("in", [5]),
+            ("out", {"write": ["Box/Level", 2.0, None]}),
+        ]
+        assert "refused" in told[-1][1]["error"]
 
 
 @pytest.mark.parametrize(

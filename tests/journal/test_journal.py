@@ -111,6 +111,25 @@ async def test_listeners_hear_each_commit_in_order_until_they_leave(journal: Jou
     assert [event.seq for event in heard] == list(range(1, 9))
 
 
+async def test_who_posted_an_event_hears_that_it_is_durable_before_anybody_else(journal: Journal, path: Path) -> None:
+    heard: list[str] = []
+    journal.on_commit(lambda _: heard.append("listener"))
+    journal.post(NewEvent("first", {}), lambda: heard.extend(on_disk(path)))
+    await journal.append(NewEvent("second", {}))
+    assert heard == ["first", "second", "listener"]
+
+
+async def test_who_posted_an_event_that_could_not_be_written_does_not_hear_that_it_is(journal: Journal) -> None:
+    heard: list[str] = []
+    await journal.append(NewEvent("before", {}))
+    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
+    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    journal.post(NewEvent("large", {"text": "x" * 100_000}), lambda: heard.append("durable"))
+    with pytest.raises(JournalError, match="full"):
+        await journal.append(NewEvent("after", {}))
+    assert heard == []
+
+
 async def test_events_are_selected_by_run_kind_and_position(journal: Journal) -> None:
     await journal.append(*(NewEvent(kind, {}, run) for run in ("run-1", "run-2", None) for kind in ("a", "b", "c")))
     assert [e.seq for e in await journal.events(run="run-2")] == [4, 5, 6]

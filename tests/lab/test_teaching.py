@@ -13,7 +13,7 @@ from labd.lab.calibrations import read_calibrations
 from labd.lab.check import check_lab
 from labd.lab.findings import Findings
 from labd.lab.positions import PositionFile
-from labd.lab.recording import kind_of, links_of, secrets_of, without_secrets
+from labd.lab.recording import links_of, secrets_of, without_secrets
 from labd.lab.teaching import with_entry
 
 TODAY = dt.date(2026, 3, 1)
@@ -112,4 +112,4 @@ def test_the_links_of_a_driver_are_found_within_what_it_is_made_of() -> None:
             self.self = self
 
     found = links_of(Made())
-    assert [kind_of(link) for link in found] == ["stream", "http"]
+    assert [link.kind for link in found] == ["stream", "http"]

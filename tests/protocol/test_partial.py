@@ -11,6 +11,7 @@ from labd.protocol import InputErrors, Problem, load
 from labd.protocol.partial import rest_of
 from labd.run.shipped import shipped
 from tests.protocol.sound import SOUND
+from tests.whole import some
 
 
 def rest(text: str, folder_of: Path = Path("protocols")) -> list[Problem]:
@@ -70,7 +71,7 @@ def _shipped_lines() -> list[tuple[str, str, int]]:
 def test_a_sound_file_with_one_misspelt_key_has_no_other_mistakes() -> None:
     """Nothing is made up: not of names, roles or states that only stood in what was misspelt."""
     tried = 0
-    for name, key, number in _shipped_lines():
+    for name, key, number in _shipped_lines()[:: some(4, 1)]:
         lines = shipped()[name].read_text(encoding="utf-8").splitlines()
         lines[number] = lines[number].replace(f"{key}:", f"{key}x:", 1)
         text = "\n".join(lines)
@@ -79,4 +80,4 @@ def test_a_sound_file_with_one_misspelt_key_has_no_other_mistakes() -> None:
         except InputErrors:
             assert rest(text) == [], (name, number + 1, key)
             tried += 1
-    assert tried > 100
+    assert tried > some(25, 100)

@@ -29,6 +29,7 @@ from tests.run.conftest import DEVICES
 from tests.run.living import Living
 from tests.run.rough import TROUBLES
 from tests.run.texts import WAITS, protocols
+from tests.whole import some
 
 MOST_RUNS = 4  # at work at once
 
@@ -248,7 +249,7 @@ class Histories(Living, RuleBasedStateMachine):
         self.world.safe_takes = seconds
 
 
-CI = settings(max_examples=30, stateful_step_count=40, deadline=None, derandomize=True, database=None)
+CI = settings(max_examples=some(8, 30), stateful_step_count=40, deadline=None, derandomize=True, database=None)
 """How many histories each run of the tests makes: the same each time."""
 
 

@@ -50,13 +50,9 @@ class Judge:
             _judge_actions(run, self._runs[run], self.world)
 
 
-_CYCLE = Lifecycle()  # making one takes its time
-
-
 # ── the life of a run ────────────────────────────────────────────────────────────────────────────────────────────
 def _judge_life(run: str, events: Iterable[Event]) -> None:
-    cycle, ended, cleaning = _CYCLE, False, False
-    cycle.state = State.IDLE.value
+    cycle, ended, cleaning = Lifecycle(), False, False
     for event in events:
         data: dict[str, Any] = event.data
         where = f"{run}, event {event.seq} {event.kind} {data}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from labd.cli.app import app
 from labd.lab.equipment import known_drivers
 from labd.scaffold import ScaffoldError, Written, new_driver
 from labd.scaffold.links import LINKS
@@ -50,6 +53,26 @@ def test_a_toy_of_each_role_holds_the_contract(
         place = tmp_path / check.name
         place.mkdir()
         check.hold(toy, place)
+
+
+def test_further_drivers_of_a_package_are_found_by_their_names_too(toys: dict[str, Written]) -> None:
+    project = tomllib.loads((folder_of(toys) / "pyproject.toml").read_text())
+    names = {name_of(role, link) for role, link in SAMPLE}
+    points = project["project"]["entry-points"]
+    assert points["labd.drivers"] == {name: f"labd_{name}:DRIVER" for name in names}
+    assert points["labd.simulators"] == {name: f"labd_{name}.simulator:SIMULATOR" for name in names}
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == {f"labd_{name}" for name in names}
+
+
+def test_a_project_of_somebody_else_is_left_as_it_is_and_told_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    ended = CliRunner().invoke(
+        app, ["new", "driver", "guest", "--link", "tcp", "--role", "pump", "--into", str(tmp_path)]
+    )
+    assert ended.exit_code == 0, ended.output
+    assert (tmp_path / "pyproject.toml").read_text() == "[project]\nname = 'mine'\n"
+    assert 'guest = "labd_guest:DRIVER"' in ended.stdout
+    assert f"cd {tmp_path} && pytest --labd-driver labd_guest:DRIVER" in ended.stdout
 
 
 def test_what_is_written_is_clean(toys: dict[str, Written]) -> None:
@@ -167,8 +190,9 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ScaffoldError, match="is there already"):
         new_driver("mine", "tcp", "pump", tmp_path)
     assert {path: path.read_text() for path in first.files} == before
-    second = new_driver("other", "tcp", "pump", tmp_path)
-    assert len(second.files) == 4  # the package's pyproject.toml is the owner's
+    new_driver("other", "tcp", "pump", tmp_path)
+    kept = [line for line in before[first.files[-1]].splitlines() if not line.startswith("packages")]
+    assert set(kept) <= set(first.files[-1].read_text().splitlines())  # of the package's pyproject.toml: only added to
 
 
 def test_a_link_that_lacks_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from simulators.julabo import SIMULATOR as BATH
 from simulators.meca500 import SIMULATOR as ARM
 from simulators.mg400 import SIMULATOR as MG400_ARM
 from simulators.opentrons import SIMULATOR as ROBOT
+from simulators.plc_crimper import SIMULATOR as PRESS
 from tests.peers import Peer
 from tests.toys import Toy
 
@@ -181,8 +182,7 @@ async def test_a_port_that_is_gone_or_in_use_is_told_and_not_asked(tmp_path: Pat
     (found,) = await scan_ports(
         kinds(julabo=(JULABO, {"{port}": 0})), [Port(str(tmp_path / "x"), "", "x")], ask_all=True
     )
-    assert found.problem is not None
-    assert "labd doctor" in found.problem
+    assert (found.problem, found.candidates) == ("there is no such port", ())
 
 
 # ── servers that anybody may ask ─────────────────────────────────────────────────────────────────────────────────
@@ -209,13 +209,13 @@ async def serving(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     [
         (b"HTTP/1.1 200 OK\r\nServer: lighttpd/1.4\r\n\r\n", "an HTTP server: lighttpd/1.4"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "an HTTP server"),
-        (b"SSH-2.0-OpenSSH\r\n", "something listens"),
-        (b"", "something listens"),
+        (b"SSH-2.0-OpenSSH\r\n", "something listens, and does not say what it is"),
+        (b"", "something listens, and does not say what it is"),
     ],
 )
 async def test_what_answers_to_http_is_told(answer: bytes, said: str) -> None:
     async with serving(answer) as (port, heard):
-        assert await generic.describe("127.0.0.1", port) == said
+        assert (await generic.describe("127.0.0.1", port))[1] == said
         assert heard[0].startswith(b"HEAD / ")
 
 
@@ -247,6 +247,19 @@ async def test_a_modbus_server_is_asked_for_its_names_and_nothing_is_written() -
         assert "does not say what it is" in await generic.modbus("127.0.0.1", port)
 
 
+async def test_a_device_at_another_port_is_known_by_what_it_speaks() -> None:
+    known = kinds(plc_crimper=(CRIMPER, {"modbus://{host}:502": 502}), opentrons=(OPENTRONS, {"http://{host}:1": 1}))
+    async with (
+        simulated(PRESS, {"address": "modbus://127.0.0.1:0"}) as press,
+        simulated(ROBOT, {"address": "http://127.0.0.1:0"}) as robot,
+    ):
+        ports = [port_of(press["address"]), port_of(robot["address"])]
+        first, second = sorted(await scan_hosts(known, ["127.0.0.1"], ports), key=lambda one: one.identified)
+    assert first.candidates == (Candidate("plc_crimper", press["address"]),)
+    assert "a Modbus server" in first.what
+    assert (second.identified, second.candidates) == (True, (Candidate("opentrons", robot["address"]),))
+
+
 async def test_two_that_could_be_at_one_port_are_both_told() -> None:
     async with serving(b"") as (port, _):
         where = {"{host}:" + str(port): port}
@@ -262,13 +275,18 @@ async def test_a_host_that_is_silent_costs_a_deadline_and_is_not_told() -> None:
 
 
 def test_hosts_are_named_or_a_small_network() -> None:
-    assert hosts_of(["plc.lab", "10.0.0.4/30", "10.0.0.5", "[fe80::1]"]) == [
-        "plc.lab",
+    assert hosts_of(["localhost", "10.0.0.4/30", "10.0.0.5", "[fe80::1]"]) == [
+        "localhost",
         "10.0.0.5",
         "10.0.0.6",
         "fe80::1",
     ]
-    for word, said in (("10.0.0.0/8", "one scan takes 256"), ("10.0.0.x/30", "no network")):
+    for word, said in (
+        ("10.0.0.0/8", "one scan takes 256"),
+        ("10.0.0.x/30", "no network"),
+        ("plc:502", "plc --port 502"),
+        ("no..host", "no known host"),
+    ):
         with pytest.raises(ScanError, match=said):
             hosts_of([word])
 
@@ -332,6 +350,8 @@ def test_the_command_proposes_on_stdout_and_tells_on_stderr(tmp_path: Path, bath
     assert "nothing was found" in ended.stderr
     assert checked(ended.stdout, tmp_path) == ()
     assert "lab: box-2" in ended.stdout
+    ended = CliRunner().invoke(app, ["scan", "--no-serial", "--name", "My Lab"])
+    assert (ended.exit_code, "is no name for a lab" in ended.stderr) == (2, True)
     ended = CliRunner().invoke(app, ["scan", "10.0.0.0/8"])
     assert ended.exit_code == 2
     assert "one scan takes 256" in ended.stderr

@@ -36,3 +36,64 @@ class Smu:
 
     def close(self) -> None:
         self.smu.adapter.close()
+
+
+class Meca:
+    """A Meca500 by its maker's own client, mecademicpy."""
+
+    def __init__(self, host: str, port: int) -> None:
+        from mecademicpy import _robot_base
+        from mecademicpy.robot import Robot
+
+        _robot_base.MX_ROBOT_TCP_PORT_FEED = port + 1  # it knows one monitoring port; the control port may be given
+        self.robot: Any = Robot()
+        self.robot.Connect(f"{host}:{port}", timeout=5)
+        self.watcher: Any = Robot()
+        self.watcher.Connect(f"{host}:{port + 1}", monitor_mode=True, timeout=5)
+
+    def told(self) -> tuple[str, str]:
+        """What it is, and its firmware."""
+        info = self.robot.GetRobotInfo()
+        return str(info.model), str(info.version)
+
+    def ready(self) -> tuple[bool, bool, bool]:
+        """Activates and homes it; gives its status."""
+        self.robot.ActivateAndHome()
+        self.robot.WaitHomed(timeout=10)
+        status = self.robot.GetStatusRobot(synchronous_update=True)
+        return status.activation_state, status.homing_state, status.error_status
+
+    def pick(self, above: list[float], at: list[float]) -> tuple[bool, list[float]]:
+        """Takes what lies at a pose; gives whether it holds it, and where it then stands by its monitoring port."""
+        robot = self.robot
+        robot.SetJointVel(100)
+        robot.SetCartLinVel(1000)
+        robot.GripperOpen()
+        robot.MovePose(*above)
+        robot.MoveLin(*at)
+        robot.WaitIdle(timeout=20)
+        robot.GripperClose()
+        robot.Delay(1.0)
+        robot.WaitIdle(timeout=5)
+        held = robot.GetStatusGripper(synchronous_update=True).holding_part
+        robot.MoveLin(*above)
+        reached = robot.SetCheckpoint(7)
+        reached.wait(timeout=20)
+        return held, self.watcher.GetPose()
+
+    def fail(self, out_of_reach: list[float]) -> tuple[bool, bool]:
+        """Sends it out of reach; gives its error, and the same after a reset."""
+        self.robot.MovePose(*out_of_reach)
+        self.robot.WaitForError(timeout=5)
+        before = self.robot.GetStatusRobot(synchronous_update=True).error_status
+        self.robot.ResetError()
+        self.robot.WaitErrorReset(timeout=5)
+        self.robot.ResumeMotion()
+        self.robot.WaitMotionResumed(timeout=5)
+        return before, self.robot.GetStatusRobot(synchronous_update=True).error_status
+
+    def close(self) -> None:
+        self.robot.DeactivateRobot()
+        self.robot.WaitDeactivated(timeout=5)
+        self.watcher.Disconnect()
+        self.robot.Disconnect()

@@ -200,12 +200,13 @@ async def test_two_pumps_share_a_line_and_each_hears_its_number(tmp_path: Path) 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(("fault", "status"), [("overload", b"i"), ("valve_jam", b"j")])
-async def test_what_blocks_is_told_and_kept_until_it_is_initialised(fault: str, status: bytes) -> None:
+async def test_what_blocks_is_told_once_and_met_again_until_it_is_initialised(fault: str, status: bytes) -> None:
     async with pump(faults={fault: 1}) as (simulator, client, _):
         await client.ask(b"/1IA3000OA0R\r")
-        await ready(client)
+        await asyncio.sleep(30)
         assert (await client.ask(b"/1Q\r"))[2:3] == status
         assert simulator.position == (1500 if fault == "overload" else 0)
+        assert (await client.ask(b"/1Q\r"))[2:3] == b"`"
         await client.ask(b"/1A0R\r")
         assert (await client.ask(b"/1Q\r"))[2:3] == status
         await client.ask(b"/1ZR\r")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from labd import clock
+from labd.io.worker import Worker
 from simulators._kit.simulator import Bench
 from simulators._kit.world import HALF_CELL, LID, Cell, Part, World
 from simulators.meca500 import SIMULATOR, MecaSimulator
@@ -237,7 +239,7 @@ async def test_the_monitoring_port_tells_changes_and_then_at_its_interval(make_s
     assert arm.arm is not None
     address = client.address
     monitor = await Meca.connect(address, offset=1)
-    assert (await monitor.hear())[0] == 2007
+    assert [(await monitor.hear())[0] for _ in range(2)] == [3000, 2007]
     assert (await monitor.hear()) == (2079, "1,1,0,1,0,0")
     assert [(await monitor.hear())[0] for _ in range(3)] == [2026, 2027, 2230]
     began = clock.monotonic()
@@ -299,6 +301,42 @@ async def test_lost_replies_are_lost_and_the_command_is_done(make_stand: MakeSta
     arm.faults["lost_replies"] = 1
     client.send("PauseMotion")
     assert list(await client.flags("GetStatusRobot", 2007))[4] == 1
+
+
+class TestMecademicpy:
+    """Its maker's own client, in a process of its own."""
+
+    @pytest.fixture
+    def anyio_backend(self, real_time: Any) -> Any:
+        return real_time
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("ACTIVATING", "HOMING"):
+            monkeypatch.setattr(f"simulators.meca500.arm.{name}", 0.1)
+
+    async def test_it_homes_picks_fails_and_is_well_again(self) -> None:
+        if importlib.util.find_spec("mecademicpy") is None:
+            pytest.skip("mecademicpy is not installed: pip install mecademicpy")
+        world = World(1)
+        world.put("tray/cells/A1", Cell(id="c1"))
+        arm = SIMULATOR(Bench("arm", world, {"address": "127.0.0.1:0"}, {"monitoring": 0.05}, POSITIONS))
+        port = int((await arm.start())["address"].rpartition(":")[2])
+        peer = Worker("tests.simulators.strangers:Meca", "127.0.0.1", port)
+        await peer.open()
+        try:
+            assert await peer.call("told") == ("Meca500", "8.4.3.0-simulated")
+            assert await peer.call("ready", limit=15) == (True, True, False)
+            at = [float(value) for value in POSITIONS["tray/cells/A1"]["pose"]]
+            over = [at[0], at[1], at[2] + 40, *at[3:]]
+            held, stands = await peer.call("pick", over, at, limit=30)
+            assert (held, stands[:3]) == (True, pytest.approx(over[:3], abs=0.01))
+            assert world.item("arm/gripper") is not None
+            assert await peer.call("fail", [900.0, *over[1:]], limit=20) == (True, False)
+            await peer.call("close", limit=20)
+        finally:
+            await peer.close()
+            await arm.stop()
 
 
 def test_the_zero_position_is_the_one_of_the_manual() -> None:

@@ -93,7 +93,7 @@ async def test_a_frame_has_its_length_test_value_mode_and_pose() -> None:
         assert data[48:56] == bytes.fromhex("efcdab8967452301")
         assert struct.unpack_from("<Q", data, 24) == (5,)
         assert struct.unpack_from("<4d", data, 624) == pytest.approx((250, -80, 50, 10), abs=1e-6)
-        assert data[1014] == 0
+        assert data[1014] == 1  # the queue is open
 
 
 async def test_frames_come_five_times_a_second() -> None:
@@ -164,6 +164,13 @@ async def test_a_position_out_of_reach_is_taken_and_alarms() -> None:
         assert (await wire.go("MovJ(250,0,50,0)")).startswith("-2,")
         await wire.ask("ClearError()")
         assert await wire.ask("RobotMode()") == "0,{5},RobotMode();"
+        assert (await wire.go("MovJ(250,0,50,0)")).startswith("0,")  # the queue is closed: it is taken, and waits
+        at = await wire.ask("GetPose()")
+        await asyncio.sleep(10)
+        assert await wire.ask("GetPose()") == at
+        await wire.ask("Continue()")
+        await wire.go("Sync()")
+        assert await wire.ask("GetPose()") != at
 
 
 async def test_a_straight_way_that_leaves_the_working_area_alarms() -> None:

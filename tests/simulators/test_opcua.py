@@ -15,8 +15,9 @@ from simulators._kit.simulator import Bench, Simulator
 from simulators._kit.world import World
 from simulators.opcua import SIMULATOR as MACHINE
 from simulators.opcua.machine import Machine
+from simulators.opcua_glovebox import CLOSED, OPEN, OPENING, Atmosphere
 from simulators.opcua_glovebox import SIMULATOR as GLOVEBOX
-from simulators.opcua_glovebox import Atmosphere
+from tests.simulators.npm import node
 
 
 @pytest.fixture
@@ -38,7 +39,14 @@ async def served(kind: type[Simulator], **settings: Any) -> AsyncIterator[tuple[
 async def tool(module: str, *arguments: str) -> str:
     code = f"from asyncua.tools import {module}; {module}()"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        code,
+        "--timeout",
+        "60",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
@@ -60,6 +68,19 @@ async def test_uacall_starts_a_machine() -> None:
         await tool("uacall", "-u", address, "-n", f"ns=2;s={state}", "-m", "3:Start", "-t", "guess", "[]")
         assert simulator.machine.runs == 1
         assert "Starting" in await tool("uaread", "-u", address, "-n", f"ns=2;s={state}.CurrentState")
+
+
+async def test_node_opcua_client_browses_subscribes_and_opens_the_antechamber() -> None:
+    async with served(GLOVEBOX) as (address, simulator):
+        simulator.box._lasts[OPENING] = 0.3
+        said = await node("node-opcua-client", "glovebox.js", address)
+        assert [line for line in said.splitlines() if not line[:1].isdigit()] == [  # its own log has a time before it
+            "nodes Antechamber Heartbeat Oxygen Pressure Water",
+            "oxygen Good true",
+            "write BadUserAccessDenied",
+            "call Good",
+            f"states {CLOSED} {OPENING} {OPEN}",
+        ]
 
 
 class Heard:

@@ -333,7 +333,7 @@ class TestMbpoll:
 
         async def poll(*options: str) -> str:
             process = await asyncio.create_subprocess_exec(
-                "mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-q", "-p", port, *options, "127.0.0.1",
+                "mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-q", "-o", "10", "-p", port, *options, "127.0.0.1",
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             out, _ = await process.communicate()

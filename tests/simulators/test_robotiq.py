@@ -17,6 +17,7 @@ from simulators._kit.modbus import crc
 from simulators._kit.simulator import Bench
 from simulators._kit.world import Cell, Part, World
 from simulators.robotiq import SIMULATOR, RobotiqSimulator
+from tests.simulators.npm import node
 from tests.simulators.wires import Line
 
 
@@ -193,29 +194,12 @@ class TestStrangers:
             client.line = Line(port)
 
     async def test_modbus_serial_of_npm_closes_it_over_tcp(self, tmp_path: Path) -> None:
-        found = shutil.which("node") and await run("node", "-e", SEEN)
-        if not found or "there" not in found:
-            pytest.skip("modbus-serial is not installed: npm install modbus-serial, and its folder in NODE_PATH")
         simulator = SIMULATOR(Bench("gripper", World(3), {"address": "modbus://127.0.0.1:0"}))
         simulator.world.put("gripper/jaws", Cell(id="c1"))
         port = (await simulator.start())["address"].rpartition(":")[2]
-        said = await run("node", "-e", CLOSES.replace("PORT", port))
+        said = await node("modbus-serial", "gripper.js", port)
         await simulator.stop()
         assert said.split() == ["185", "255"]  # 0xB9: met something while closing
-
-
-SEEN = "try { require('modbus-serial'); console.log('there') } catch { console.log('not') }"
-CLOSES = """
-const Modbus = require('modbus-serial'), client = new Modbus();
-client.connectTCP('127.0.0.1', {port: PORT}).then(async () => {
-  client.setID(9);
-  await client.writeRegisters(1000, [0x0900, 255, 0xFFFF]);
-  let status;
-  do { status = (await client.readInputRegisters(2000, 3)).data } while (status[0] >> 14 === 0);
-  console.log(status[0] >> 8, status[1] & 255);
-  client.close(() => process.exit(0));
-});
-"""
 
 
 async def run(*command: str) -> str:

@@ -66,6 +66,8 @@ class FakeSession:
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
         return [self.send(message) for message in messages][-1]
 
+    def flush(self) -> None: ...
+
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None: ...
 
     async def incoming(self) -> AsyncIterator[Incoming]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labd import clock
+from tests.ports import free_port
 from tests.telemetry.parts import Watcher
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
@@ -25,13 +25,6 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed: apt-get install {package}")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass
@@ -49,7 +42,7 @@ class Mosquitto:
         config.write_text("\n".join(text) + "\n")
         command = (program("mosquitto", "mosquitto"), "-c", str(config))
         self.process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
-        async with asyncio.timeout(clock.of_machine(20)):
+        async with asyncio.timeout(clock.of_machine(60)):
             while not await self._answers():
                 await asyncio.sleep(0.02)
 
@@ -101,7 +94,7 @@ async def subscribed(port: int, *options: str) -> AsyncIterator[Watcher]:
     task = asyncio.create_task(read())
     try:
         publish = program("mosquitto_pub", "mosquitto-clients")
-        async with asyncio.timeout(clock.of_machine(20)):
+        async with asyncio.timeout(clock.of_machine(60)):
             while not ready.is_set():
                 said = await asyncio.create_subprocess_exec(publish, "-p", str(port), "-t", "ready", "-m", "x")
                 await said.wait()

@@ -20,7 +20,8 @@ from labd.telemetry.client import Address, AiomqttPublisher
 from labd.telemetry.publisher import ConnectionLost, Message
 from labd.telemetry.service import Telemetry
 from labd.telemetry.setup.certificates import authority, signed
-from tests.telemetry.mosquitto import free_port, mosquitto
+from tests.ports import free_port
+from tests.telemetry.mosquitto import mosquitto
 from tests.telemetry.secured import Secured, secured
 
 

@@ -13,8 +13,9 @@ import structlog
 from labd.lab.config import Broker, Mqtt
 from labd.telemetry import replies
 from labd.telemetry.publisher import brief
+from tests.ports import free_port
 from tests.telemetry.commanding import commander, hearing
-from tests.telemetry.mosquitto import Mosquitto, free_port, mosquitto
+from tests.telemetry.mosquitto import Mosquitto, mosquitto
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ async def test_the_attributes_that_are_read_are_there() -> None:
         assert hasattr(client, name), told("aiomqtt", name)
     assert isinstance(client._client, Paho), told("aiomqtt", "_client")
     assert isinstance(client._disconnected, asyncio.Future), told("aiomqtt", "_disconnected")
-    for name in ("_sock", "connect_timeout", "max_inflight_messages"):
+    for name in ("_sock", "connect_timeout", "max_inflight_messages", "_registered_write", "_out_packet"):
         assert hasattr(client._client, name), told("paho-mqtt", name)
     packet: Any = client._client._in_packet
     assert {"command", "packet"} <= set(packet), told("paho-mqtt", "_in_packet")

@@ -407,6 +407,8 @@ class FakePublisher:
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
         return [self.send(message) for message in messages][-1]
 
+    def flush(self) -> None: ...
+
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         self.heard.append(pattern.removeprefix("labd/1/lab/"))
         self.sent_before_heard += len(self.sent)

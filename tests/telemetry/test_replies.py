@@ -45,6 +45,8 @@ class Wire:
     def send_all(self, messages: Sequence[Message]) -> asyncio.Future[None]:
         raise NotImplementedError
 
+    def flush(self) -> None: ...
+
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         raise NotImplementedError
 

@@ -74,6 +74,8 @@ class Stuck:
             future.set_result(None)
         return future
 
+    def flush(self) -> None: ...
+
     async def listen_to(self, pattern: str, *, standing: bool = False) -> None:
         """It has no commands."""
 

@@ -18,6 +18,7 @@ from labd.sdk import Call, DeviceError, Driver, Fault, Intent, Outcome, OutcomeU
 from simulators._kit.simulator import Bench
 from simulators._kit.world import Cell, World
 from simulators.cavro import SIMULATOR, CavroSimulator
+from tests.wires.acting import act, carried_out, intended
 
 Stand = tuple[Any, CavroSimulator]
 
@@ -36,19 +37,6 @@ async def pump(
     finally:
         await driver.close()
         await simulator.stop()
-
-
-async def intended(driver: Driver, name: str, **values: Any) -> Intent:
-    parameters = driver.actions[name].parameters.model_validate(values)
-    return Intent("a1", name, "", parameters, await driver.baseline(name, ""), clock.now())
-
-
-async def carried_out(driver: Driver, intent: Intent) -> Any:
-    return await driver.invoke(driver.actions[intent.action], intent.parameters, Call("a1", baseline=intent.baseline))
-
-
-async def act(driver: Driver, name: str, **values: Any) -> Any:
-    return await carried_out(driver, await intended(driver, name, **values))
 
 
 def given(simulator: CavroSimulator) -> float:
@@ -179,27 +167,6 @@ async def test_the_plungers_place_proves_what_was_done(name: str, volume: str, h
         assert (outcome.verdict, outcome.result.volume) == (Verdict.DONE, 300)  # type: ignore[union-attr]
         if name != "aspirate":
             assert given(simulator) == pytest.approx(300, abs=1)
-
-
-async def test_an_order_whose_answer_is_lost_is_seen_to_be_under_way_and_goes_out_once() -> None:
-    async with pump() as (driver, simulator):
-        await act(driver, "aspirate", volume="500 µL")
-        intent = await intended(driver, "dispense", volume="300 µL")
-        simulator.faults["reply_lost"] = 1
-        assert (await carried_out(driver, intent)).volume == 300
-        assert (await driver.outcome(intent)).verdict is Verdict.DONE
-        assert given(simulator) == pytest.approx(300, abs=1)
-
-
-async def test_an_order_that_was_not_heard_is_unknown_and_then_found_not_done() -> None:
-    async with pump() as (driver, simulator):
-        await act(driver, "aspirate", volume="500 µL")
-        intent = await intended(driver, "dispense", volume="300 µL")
-        simulator.faults["unheard"] = 1
-        with pytest.raises(OutcomeUnknown):
-            await carried_out(driver, intent)
-        assert (await driver.outcome(intent)).verdict is Verdict.NOT_DONE
-        assert given(simulator) == 0
 
 
 async def test_a_stroke_under_way_is_taken_up_by_the_next_life() -> None:

@@ -131,9 +131,9 @@ async def test_a_charge_whose_daemon_dies_ends_at_its_voltage_and_is_made_safe_b
     async with connected(tmp_path) as (driver, simulator):
         task = asyncio.ensure_future(act(driver, "constant_current", **CHARGE))
         await asyncio.sleep(600)
+        await driver.close()  # a program that is killed says nothing more
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await driver.close()
         await asyncio.sleep(24 * 3600)
         simulator.step(0)
         assert simulator.source.on
@@ -330,3 +330,16 @@ async def test_what_the_cell_does_not_bear_is_refused_before_anything_is_sent(tm
             with pytest.raises(Rejected, match=text):
                 await act(driver, name, **values)
         assert simulator.readings == []
+
+
+async def test_an_order_that_is_cut_off_leaves_the_output_off(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (driver, simulator):
+        task = asyncio.create_task(act(driver, "constant_current", current="1 mA", until_time="1 h"))
+        await asyncio.sleep(60)
+        assert simulator.source.on
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not simulator.source.on
+        result, _ = await act(driver, "open_circuit", "a2", duration="10 s")
+        assert result.final_voltage > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,25 @@ async def test_safe_state_stops_a_channel_or_all_and_may_be_asked_for_twice(tmp_
         result, _ = await task
         assert result.reason == "cancelled"
         await driver.cell_off(Call("run-1-009", UNIT))  # type: ignore[attr-defined]
+
+
+async def test_a_channel_that_does_not_stop_keeps_no_other_one_going(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cycler(tmp_path) as (driver, simulator), asyncio.TaskGroup() as group:
+        first = group.create_task(act(driver, "constant_current", **CHARGE))
+        resting = replace(await intended(driver, "open_circuit", "run-1-002", duration="1 h"), unit=OTHER)
+        other = group.create_task(order(driver, resting))
+        await asyncio.sleep(60)
+        stuck = simulator.channels[UNIT]
+        with monkeypatch.context() as patched:
+            patched.setattr(stuck, "end", lambda *_: None)
+            with pytest.raises(OutcomeUnknown, match="was stopped, and still works"):
+                await driver.safe_state()
+        assert (stuck.state, simulator.channels[OTHER].state) == ("working", "stop")
+        await other
+        await driver.safe_state()
+        await first
 
 
 async def test_a_lost_link_ends_nothing_and_every_row_comes_once(tmp_path: Path) -> None:

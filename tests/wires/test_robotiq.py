@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from drivers.robotiq import DRIVER
-from labd import clock
-from labd.sdk import Call, Driver, Fault, Intent, OutcomeUnknown, Rejected, Setup, Unreachable, Verdict
+from labd.sdk import Call, Fault, OutcomeUnknown, Rejected, Setup, Unreachable, Verdict
 from simulators._kit.simulator import Bench
 from simulators._kit.world import Cell, Part, World
 from simulators.robotiq import SIMULATOR, RobotiqSimulator
+from tests.wires.acting import act, carried_out, intended
 
 TCP = "modbus://127.0.0.1:0"
 Stand = tuple[Any, RobotiqSimulator]
@@ -38,19 +38,6 @@ async def gripper(
     finally:
         await driver.close()
         await simulator.stop()
-
-
-async def intended(driver: Driver, name: str, **values: Any) -> Intent:
-    parameters = driver.actions[name].parameters.model_validate(values)
-    return Intent("a1", name, "", parameters, await driver.baseline(name, ""), clock.now())
-
-
-async def carried_out(driver: Driver, intent: Intent) -> Any:
-    return await driver.invoke(driver.actions[intent.action], intent.parameters, Call("a1", baseline=intent.baseline))
-
-
-async def act(driver: Driver, name: str, **values: Any) -> Any:
-    return await carried_out(driver, await intended(driver, name, **values))
 
 
 @pytest.mark.parametrize("address", [TCP, "serial://ports/gripper", "serial://ports/gripper?baudrate=19200"])
