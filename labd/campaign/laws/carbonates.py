@@ -41,11 +41,12 @@ def mass_shares(shares: Mapping[str, float], basis: Basis = "mass") -> dict[str,
     Raises:
         ValueError: no share is above zero.
     """
-    factors = {
-        name: {"mass": 1.0, "volume": solvent.density, "mole": solvent.molar_mass}[basis]
-        for name, solvent in SOLVENTS.items()
-    }
-    masses = {name: float(share) * factors[name] for name, share in shares.items() if name in SOLVENTS and share > 0}
+    masses: dict[str, float] = {}
+    for name, share in shares.items():
+        if name in SOLVENTS and share > 0:
+            solvent = SOLVENTS[name]
+            factor = 1.0 if basis == "mass" else solvent.density if basis == "volume" else solvent.molar_mass
+            masses[name] = float(share) * factor
     total = sum(masses.values())
     if total <= 0:
         raise ValueError("no solvent: at least one share has to be above zero")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from labd.campaign.laws.carbonates import SOLVENTS, Basis, concentration, mass_shares, mole_shares
@@ -71,18 +72,32 @@ def _anchor(**by_mass: float) -> _Anchor:
 _FEC, _EMC, _PC, _DMC = _anchor(EMC=19, FEC=1), _anchor(EC=3, EMC=7), _anchor(PC=1), _anchor(EC=1, DMC=1)
 
 
-def _walden(cyclic: float, c: float, kelvin: float) -> float:
-    """Conductivity × viscosity in mixtures with EMC, by the share of cyclic carbonates; never below half the least."""
-    known = (
+@lru_cache(maxsize=4096)  # a law's doubts ask for the same concentration again and again
+def _known(c: float, kelvin: float) -> tuple[tuple[float, float], ...]:
+    """Shares of cyclic carbonates, with the Walden products that are known there."""
+    return (
         (_FEC.cyclic, landesfeind(EMC_FEC, c, kelvin) * _FEC.viscosity),
         (_EMC.cyclic, landesfeind(EC_EMC, c, kelvin) * _EMC.viscosity),
         (_PC.cyclic, _pc(c, kelvin) * _PC.viscosity),
     )
-    total = 0.0
-    for i, (at, value) in enumerate(known):
-        others = [other for j, (other, _) in enumerate(known) if j != i]
-        total += value * math.prod((cyclic - other) / (at - other) for other in others)
-    return max(float(total), min(value for _, value in known) / 2)
+
+
+@lru_cache(maxsize=4096)
+def _excess(c: float, kelvin: float) -> float:
+    """What EC:DMC has before a mixture with EMC of the same share of cyclic carbonates."""
+    excess = landesfeind(EC_DMC, c, kelvin) * _DMC.viscosity / _walden(_DMC.cyclic, c, kelvin)
+    return min(1.4, max(1.0, excess))
+
+
+def _walden(cyclic: float, c: float, kelvin: float) -> float:
+    """Conductivity × viscosity in mixtures with EMC, by the share of cyclic carbonates; never below half the least."""
+    (x1, y1), (x2, y2), (x3, y3) = _known(c, kelvin)
+    total = (
+        y1 * (cyclic - x2) * (cyclic - x3) / ((x1 - x2) * (x1 - x3))
+        + y2 * (cyclic - x1) * (cyclic - x3) / ((x2 - x1) * (x2 - x3))
+        + y3 * (cyclic - x1) * (cyclic - x2) / ((x3 - x1) * (x3 - x2))
+    )
+    return max(total, min(y1, y2, y3) / 2)
 
 
 def conductivity(
@@ -109,11 +124,9 @@ def conductivity(
     c = c / (1 + strength)
     moles = mole_shares(by_mass)
     linear = max(1e-9, 1 - _cyclic(moles))
-    excess = landesfeind(EC_DMC, c, kelvin) * _DMC.viscosity / _walden(_DMC.cyclic, c, kelvin)
-    excess = min(1.4, max(1.0, excess))
     slim = (moles.get("DMC", 0.0) - moles.get("DEC", 0.0)) / linear
     cyclic = min(1.0, _cyclic(moles) * (1 + parting))
-    walden = _walden(cyclic, c, kelvin) * excess ** (slim * (1 + slimness))
+    walden = _walden(cyclic, c, kelvin) * _excess(c, kelvin) ** (slim * (1 + slimness))
     return float(walden / viscosity(moles) ** (1 + thickness))
 
 
