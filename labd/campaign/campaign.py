@@ -414,5 +414,5 @@ def wished(plan: Plan, told: Any, want: str, count: int) -> Answer:
     try:
         from labd.campaign.inverse import propose
     except ImportError as error:
-        raise CampaignError(f"wishes need {error.name}: pip install 'labd[bo]'") from error
+        raise CampaignError(f"wishes need {error.name}: pip install 'labd[data]'") from error
     return propose(plan.problem(), told, want, count, plan.seed)

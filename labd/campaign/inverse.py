@@ -114,7 +114,7 @@ class _Search:
             raise CampaignError(f"wish for one of the properties that are measured: {', '.join(sorted(objectives))}")
         for wish in self.wishes:
             if wish.name not in problem.prior and not any(wish.name in one.values for one in told):
-                raise CampaignError(f"nothing is known of {wish.name} yet: tell a result, or name a law under `priors`")
+                raise CampaignError(f"nothing is known of {wish.name} yet: tell a result, or name a law under `prior`")
         self.free: list[Made] = self._within(points.candidates(problem.space, 1500, dice))
         if not self.free:
             raise CampaignError(f"no point of the space has {' and '.join(map(str, self.limits))}")
