@@ -15,14 +15,14 @@ from labd.campaign.problem import Observation, Point
 from simulators.cells.virtual import outcome
 
 STOCKS = {"rich": "2M LiPF6 in EC:EMC 3:7", "lp30": "LP30", "thin": "DMC", "coat": "10% VC in EMC"}
-CYCLES = 15
-DRAWS = 200
+CYCLES = 10
+DRAWS = 1000
 
 
 def truth(point: Point) -> dict[str, float]:
     """The objectives of the demo's campaign at a point, of a cell without luck, in %."""
     mixed = {STOCKS[name]: float(share) for name, share in point.items() if float(share) > 0}
-    figures = outcome(mixed, cycles=CYCLES, rate=1.0, hold=False)
+    figures = outcome(mixed, cycles=CYCLES, rate=2.0, hold=False)
     if f"ce_{CYCLES}" not in figures:
         return {}
     names = {"lasts": "ce", "conducts": "energy_efficiency"}
