@@ -18,6 +18,7 @@ from labd.lab.bus import RunState
 from labd.records import Analyst
 from labd.records.crate import write
 from labd.records.crate.gathering import gather
+from labd.records.crate.writing import UNFIT
 from labd.run.engine import Engine
 
 
@@ -37,11 +38,12 @@ class CrateRequest(BaseModel):
 
 
 class CrateModel(BaseModel):
-    """What was written, and of which runs."""
+    """What was written, of which runs, and what could not be: texts that the crate has as well."""
 
     path: Path
     kind: str
     runs: list[str]
+    lacks: list[str]
 
 
 def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Campaigns | None = None) -> None:
@@ -53,7 +55,7 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
         if request.to is not None and caller.client is not None:
             raise RefusedError(403, "refused", "a place can be named over the Unix socket only; leave it away")
         directory = engine.lab.config.directory
-        to = request.to or directory / "exports" / f"{request.what}.crate.zip"
+        to = request.to or directory / "exports" / f"{UNFIT.sub('_', request.what)}.crate.zip"
         if not to.is_absolute():
             raise RefusedError(422, "invalid_request", f"to: {to} is not absolute")
         every = await engine.states()
@@ -74,4 +76,4 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
             except OSError as error:
                 said = f"{to} cannot be written: {error.strerror}; name another, or none for the daemon's own"
                 raise RefusedError(409, "refused", said) from error
-        return CrateModel(path=to, kind=kind, runs=[state.run for state in runs])
+        return CrateModel(path=to, kind=kind, runs=[state.run for state in runs], lacks=contents.lacks())

@@ -64,6 +64,8 @@ def send(client: Client, what: str, to: Path | None, licence: str | None, *, as_
         views.show_json(found)
     else:
         typer.echo(found["path"])
+        for lack in found["lacks"]:
+            typer.echo(lack, err=True)
 
 
 @crate_app.command("check")

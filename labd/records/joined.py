@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,24 +22,34 @@ def one_test(read: Read) -> dict[str, array[float]]:
     Raises:
         ExportError: the run has no such rows.
     """
+    found = _joined(read)
+    if not found["time"]:
+        raise ExportError("the run has no rows of time, voltage and current; export it to csv")
+    return found
+
+
+def _joined(read: Read, *, idle: bool = True) -> dict[str, array[float]]:
+    """Without `idle` the time stands still between a series and the next."""
     names = ("time", "voltage", "current", "unix", "cycle", "step")
     found = {name: array("d") for name in names}
-    cycle = 0.0
+    cycle = cut = 0.0
     own = [(series, columns) for series, columns in read if columns.keys() >= NEEDED]
     for step, (series, columns) in enumerate(own, 1):
         began = datetime.fromisoformat(series.started).timestamp()
         first = datetime.fromisoformat(own[0][0].started).timestamp()
         rows = len(columns["time"])
+        start = began - first
+        if not idle and found["time"]:
+            cut = max(cut, start - found["time"][-1])
+            start -= cut
         counted = columns.get("cycle", array("d", [0.0]) * rows)
-        found["time"].extend(began - first + time for time in columns["time"])
+        found["time"].extend(start + time for time in columns["time"])
         found["unix"].extend(began + time for time in columns["time"])
         found["voltage"].extend(columns["voltage"])
         found["current"].extend(columns["current"])
         found["cycle"].extend(cycle + number for number in counted)
         found["step"].extend([float(step)] * rows)
         cycle = max(found["cycle"], default=0.0)
-    if not found["time"]:
-        raise ExportError("the run has no rows of time, voltage and current; export it to csv")
     return found
 
 
@@ -49,7 +60,8 @@ async def stepped(series: Sequence[SeriesInfo], store: SignalStore) -> dict[str,
         SignalError: the store cannot be read.
     """
     own = steps_of(series)
-    return steps_joined([(one, await store.read(one.id)) for one in own]) if own else None
+    read = [(one, await store.read(one.id)) for one in own]
+    return await asyncio.to_thread(steps_joined, read) if own else None
 
 
 def steps_of(series: Sequence[SeriesInfo]) -> list[SeriesInfo]:
@@ -61,6 +73,9 @@ def steps_of(series: Sequence[SeriesInfo]) -> list[SeriesInfo]:
 
 
 def steps_joined(read: Read) -> dict[str, array[float]]:
-    """Time, voltage and current of the series that `steps_of` names. Raises ExportError: there are no rows."""
-    joined = one_test(read)
+    """Time, voltage and current of the series that `steps_of` names; a step that just began may have no rows yet.
+
+    The time counts only what was measured: no current flowed while a run was held between two charges, say.
+    """
+    joined = _joined(read, idle=False)
     return {name: joined[name] for name in ("time", "voltage", "current")}

@@ -16,7 +16,7 @@ from labd.records.outcome import cycle_rows, spectra, value
 from labd.records.pictures import Read, gather, plots_of, verdict
 from labd.sdk.units import plain
 
-__all__ = ["Read", "gather", "page"]
+__all__ = ["Read", "gather", "page", "section", "svgs"]
 
 SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
 """The figures that have a column in a batch's table, where a cell has them."""
@@ -45,6 +45,14 @@ svg{max-width:100%;height:auto}figcaption,.faint{color:#6b7280;font-size:.9em}.b
 def section(read: Read) -> list[str]:
     """What a page tells of one run: its plots take most of the time that a page takes."""
     return list(_run(read))
+
+
+def svgs(read: Read, section: Sequence[str]) -> dict[str, str]:
+    """The plots of a run's section as SVG, by name, so that none is drawn twice; none where matplotlib is missing."""
+    found = [
+        text[text.index("<svg ") : text.index("</svg>") + 6] for text in section if text.startswith("<figure><svg ")
+    ]
+    return dict(zip(plots_of(read), found, strict=True)) if found else {}
 
 
 def page(

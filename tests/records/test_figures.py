@@ -86,6 +86,26 @@ async def test_steps_of_constant_current_are_cycles_where_a_run_has_no_other(sto
     assert "ocv" not in found  # a rest after the first cycle
 
 
+async def test_nothing_flows_while_a_run_is_held_between_two_charges(store: SignalStore) -> None:
+    for number, at in ((1, "08:00:00"), (2, "10:00:00")):  # half an hour at 1 mA each, and an hour and a half between
+        info = SeriesInfo(f"{RUN}-00{number}", "stat1", "", RUN, "constant_current", f"2026-01-01T{at}Z", CYCLING[:3])
+        store.create(info)
+        for index in range(181):
+            store.append(info.id, (index * 10.0, 3.0 + number / 2 + index / 1000, 0.001))
+    out = SeriesInfo(f"{RUN}-003", "stat1", "", RUN, "constant_current", "2026-01-01T10:31:00Z", CYCLING[:3])
+    store.create(out)
+    for index in range(361):
+        store.append(out.id, (index * 10.0, 4.0 - index / 1000, -0.001))
+    found = await figures(run(*((name, "constant_current", {}) for name in ("one", "two", "out"))), store)
+    assert (found["charge_1"].value, found["capacity_1"].value) == pytest.approx((1.0, 1.0), rel=1e-6)
+
+
+async def test_a_step_that_has_no_rows_yet_gives_no_capacity_and_no_error(store: SignalStore) -> None:
+    put(store, 1, "constant_current", CYCLING[:3], [])
+    found = await figures(run(("charge", "constant_current", {})), store)
+    assert found.why("capacity") == "the cell was not cycled"
+
+
 async def test_a_spectrum_gives_resistance_and_with_a_cell_constant_conductivity(store: SignalStore) -> None:
     put(store, 1, "impedance", IMPEDANCE, spectrum(100.0, 50.0))
     events = run(("probe", "impedance", {}), parameters={"cell_constant_per_cm": 1.0})

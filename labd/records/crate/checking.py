@@ -6,9 +6,11 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,12 +19,13 @@ from labd.journal import Event
 from labd.journal.events import GENESIS, chain, encode
 from labd.records import bdf
 from labd.records.crate.battinfo import terms
-from labd.records.crate.contents import CrateError
+from labd.records.crate.contents import CrateError, protocols_of
 from labd.records.crate.writing import JOURNAL
 from labd.records.record import run_record
 
 METADATA = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.2/context"
+GONE = "the file is not there"
 PROFILE = "https://w3id.org/ro/crate/1.2"
 
 
@@ -38,8 +41,12 @@ class Flaw:
         return f"{self.where}: {self.what}\n  → {self.mend}"
 
 
+class DamagedError(CrateError):
+    """A file of a `.zip` cannot be unpacked."""
+
+
 class Box:
-    """A crate as a folder or as a `.zip`: the names of its files, and what they hold.
+    """A crate as a folder or as a `.zip`: the names of its files, and what they hold. Nothing is unpacked to the disk.
 
     Raises:
         CrateError: it is neither.
@@ -51,7 +58,10 @@ class Box:
         if path.is_dir():
             self.names = {str(one.relative_to(path)) for one in path.rglob("*") if one.is_file()}
         elif zipfile.is_zipfile(path):
-            self._zip = zipfile.ZipFile(path)
+            try:
+                self._zip = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                raise CrateError(f"{path} is a damaged .zip: {error}; take it from its backup") from error
             self.names = {name for name in self._zip.namelist() if not name.endswith("/")}
         else:
             raise CrateError(f"{path} is neither a folder nor a .zip" if path.exists() else f"there is no {path}")
@@ -59,8 +69,13 @@ class Box:
             raise CrateError(f"{path} is no RO-Crate: it has no {METADATA}")
 
     def read(self, name: str) -> bytes:
-        """What a file of it holds; only files that `names` has."""
-        return self._zip.read(name) if self._zip is not None else (self.path / name).read_bytes()
+        """What a file of it holds; only files that `names` has. Raises DamagedError."""
+        if self._zip is None:
+            return (self.path / name).read_bytes()
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: it is encrypted
+            raise DamagedError(f"{name} of {self.path} cannot be unpacked: {error}; take it from its backup") from error
 
     def events(self) -> list[Event]:
         """The events of its journal extract, oldest first; nothing is checked."""
@@ -81,15 +96,29 @@ def check(path: Path) -> list[Flaw]:
     except (ValueError, KeyError, TypeError) as error:
         mend = "write the crate again, or take it from its backup"
         return [Flaw(METADATA, f"it cannot be read: {error!r}", mend)]
-    flaws = [*_metadata(graph, entities), *_files(box, entities), *_references(entities)]
-    if JOURNAL in box.names:
-        flaws += _journal(box)
-    for name in sorted(box.names):
-        if name.endswith(".jsonld"):
-            flaws += _words(box, name)
-        elif name.endswith(".bdf.csv"):
-            flaws += _sign(box, name)
-    return flaws
+    looks: list[tuple[str, Callable[[], Iterable[Flaw]]]] = [
+        (METADATA, lambda: _metadata(graph, entities)),
+        (METADATA, lambda: _files(box, entities)),
+        (METADATA, lambda: _references(entities)),
+        (JOURNAL, lambda: _journal(box)),
+    ]
+    looks += [(name, partial(_words, box, name)) for name in sorted(box.names) if name.endswith(".jsonld")]
+    looks += [(name, partial(_sign, box, name)) for name in sorted(box.names) if name.endswith(".bdf.csv")]
+    flaws = [flaw for where, look in looks for flaw in _looked(where, look)]
+    gone = {flaw.where for flaw in flaws if flaw.what == GONE}
+    return [flaw for flaw in flaws if flaw.what == GONE or flaw.where not in gone]  # once is enough
+
+
+def _looked(where: str, look: Callable[[], Iterable[Flaw]]) -> list[Flaw]:
+    """What one look finds: whatever a stranger has put into a crate is a flaw of it, and ends no look but its own."""
+    found: list[Flaw] = []
+    try:
+        found.extend(look())
+    except DamagedError:  # the look at the files tells it
+        pass
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        found.append(Flaw(where, f"it is not as labd writes it: {error!r}", _changed(where)))
+    return found
 
 
 # ── the metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,18 +166,28 @@ def _files(box: Box, entities: Mapping[str, Any]) -> Iterator[Flaw]:
     described = {unquote(id_): one for id_, one in entities.items() if "File" in _many(one.get("@type"))}
     for name, entity in described.items():
         if name not in box.names:
-            yield Flaw(name, "the file is not there", "take it from the crate's backup, or write the crate again")
+            yield Flaw(name, GONE, "take it from the crate's backup, or write the crate again")
             continue
-        data = box.read(name)
+        try:
+            data = box.read(name)
+        except DamagedError as error:
+            yield Flaw(name, str(error), _changed(name))
+            continue
         size, digest = entity.get("contentSize"), entity.get("sha256")
-        if size is not None and str(size) != str(len(data)):
+        if size is None or digest is None:
+            yield Flaw(name, "its size or its SHA-256 is not told: it may have been changed", _again(METADATA))
+        elif str(size) != str(len(data)):
             yield Flaw(name, f"it has {len(data)} bytes, and had {size} when it was written", _changed(name))
-        elif digest is not None and digest != hashlib.sha256(data).hexdigest():
+        elif digest != hashlib.sha256(data).hexdigest():
             yield Flaw(name, "its SHA-256 is another than when it was written", _changed(name))
     for name in sorted(box.names - described.keys() - {METADATA}):
         yield Flaw(
             name, "the crate's metadata does not describe this file", f"describe it in {METADATA}, or take it out"
         )
+
+
+def _again(name: str) -> str:
+    return f"{name} was taken out: take the crate from its backup, or write it again with `labd export --crate`"
 
 
 def _changed(name: str) -> str:
@@ -157,6 +196,9 @@ def _changed(name: str) -> str:
 
 # ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────────────
 def _journal(box: Box) -> Iterator[Flaw]:
+    if JOURNAL not in box.names:
+        yield Flaw(JOURNAL, "the crate has no extract of the journal, so nothing shows what was done", _again(JOURNAL))
+        return
     broken = "the journal's extract was changed: compare it with the lab's own journal, `labd journal verify`"
     last: tuple[int, str] = (0, GENESIS)
     events: list[Event] = []
@@ -177,7 +219,8 @@ def _journal(box: Box) -> Iterator[Flaw]:
             yield Flaw(where, f"event {event.seq} stands after event {last[0]}", broken)
         last = (event.seq, event.hash)
         events.append(event)
-    yield from _records(box, events)
+    yield from _looked(JOURNAL, lambda: _records(box, events))
+    yield from _looked(JOURNAL, lambda: _protocols(box, events))
 
 
 def _records(box: Box, events: Iterable[Event]) -> Iterator[Flaw]:
@@ -186,9 +229,14 @@ def _records(box: Box, events: Iterable[Event]) -> Iterator[Flaw]:
     for event in events:
         if event.run is not None:
             by_run.setdefault(event.run, []).append(event)
-    for run, own in by_run.items():
-        name = f"runs/{run}/run.json"
+    held = {name.split("/")[1] for name in box.names if name.startswith("runs/") and name.count("/") > 1}
+    for run in sorted(held):
+        name, own = f"runs/{run}/run.json", by_run.get(run, [])
+        if not any(event.kind == "run.started" for event in own):
+            yield Flaw(f"runs/{run}", "the journal's extract does not say that it began", _again(JOURNAL))
+            continue
         if name not in box.names:
+            yield Flaw(name, "the run's record is not there", _again(name))
             continue
         try:
             told = json.loads(box.read(name))
@@ -197,6 +245,16 @@ def _records(box: Box, events: Iterable[Event]) -> Iterator[Flaw]:
             continue
         if told != json.loads(json.dumps(run_record(own))):
             yield Flaw(name, "it is not what the journal's extract says", _changed(name))
+
+
+def _protocols(box: Box, events: Iterable[Event]) -> Iterator[Flaw]:
+    """Each protocol is what the journal says was run."""
+    for known, text in protocols_of(events).items():
+        name = f"protocols/{known}.yaml"
+        if name not in box.names:
+            yield Flaw(name, "the protocol was run, and is not there", _again(name))
+        elif box.read(name) != text.encode():
+            yield Flaw(name, "it is not what the journal's extract says was run", _changed(name))
 
 
 # ── the words ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ class Produced:
         action: the id of the action, or None for what was worked out from several.
         about: what it is, in words.
         kind: its MIME type.
+        missing: it is no data, but says why there are none; `about` has the reason.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Produced:
     action: str | None = None
     about: str = ""
     kind: str = "application/octet-stream"
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,23 @@ class Contents:
 
     def protocols(self) -> dict[str, str]:
         """The texts of all protocols that were run or called, by `name@version`."""
-        found: dict[str, str] = {}
-        for event in self.extract.events:
-            if event.kind == "run.started":
-                data = event.data
-                found[f"{data['protocol']}@{data['version']}"] = data["source"]
-                for name, text in (data.get("called") or {}).items():
-                    found[f"{name}@{_version(text)}"] = text
-        return found
+        return protocols_of(self.extract.events)
+
+    def lacks(self) -> list[str]:
+        """What could not be written into it, with why."""
+        return [one.about for one in self.produced if one.missing]
+
+
+def protocols_of(events: Iterable[Event]) -> dict[str, str]:
+    """The texts of all protocols that some events say were run or called, by `name@version`."""
+    found: dict[str, str] = {}
+    for event in events:
+        if event.kind == "run.started":
+            data = event.data
+            found[f"{data['protocol']}@{data['version']}"] = data["source"]
+            for name, text in (data.get("called") or {}).items():
+                found[f"{name}@{_version(text)}"] = text
+    return found
 
 
 def _version(text: str) -> str:

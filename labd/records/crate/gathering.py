@@ -15,10 +15,11 @@ from labd.lab.bus import RunState
 from labd.lab.lab import Lab
 from labd.records.analyst import Analyst
 from labd.records.crate.contents import Contents, CrateError, Extract, Produced
+from labd.records.errors import ExportError
 from labd.records.export import export
 from labd.records.pictures import Read
 from labd.records.pictures import gather as read_runs
-from labd.records.report import page, section
+from labd.records.report import page, section, svgs
 from labd.records.tracing import traced
 from labd.version import VERSION
 
@@ -58,14 +59,15 @@ async def gather(
 
     Raises:
         CrateError: there is no run.
-        ExportError, SignalError, JournalError, OSError: data cannot be read or written.
+        SignalError, JournalError, OSError: data cannot be read or written.
     """
     if not runs:
         raise CrateError(f"{name} has no run yet; there is nothing to put into a crate")
+    # Results first: of a run that goes on, each series that they name has its rows among the data.
+    read = await read_runs([state.run for state in runs], journal, store, analyst)
     produced: list[Produced] = []
     for state in runs:
         produced += await data_of(state.run, store, journal, folder / state.run)
-    read = await read_runs([state.run for state in runs], journal, store, analyst)
     produced += await pages(name, kind, read, lab.config.lab, folder)
     samples = {state.sample: await traced(state.sample, lab, journal, every or runs) for state in runs}
     beside = {seq for sample in samples for seq in lab.samples.beside(sample)}
@@ -85,12 +87,17 @@ async def gather(
 
 
 async def data_of(run: str, store: SignalStore, journal: Journal, folder: Path) -> list[Produced]:
-    """Its series in CSV, and all that was cycled as one test in Battery Data Format."""
+    """Its series in CSV, and all that was cycled as one test in Battery Data Format.
+
+    A test that cannot be written as such does not keep the rest out: a text in its place says why.
+    """
     written = {file.name: file for file in await export(run, "csv", folder, store, journal)}
     found: list[Produced] = []
     cycled = False
     for series in await store.series(run=run):
-        file = written[f"{series.id}_{series.action or 'signals'}.csv"]
+        file = written.get(f"{series.id}_{series.action or 'signals'}.csv")
+        if file is None:  # it began since
+            continue
         unit = f".{series.unit}" if series.unit else ""
         about = f"{series.action or 'signals'} of {series.device}{unit}; headers are quantity / unit"
         action = series.id if series.action is not None else None
@@ -98,10 +105,19 @@ async def data_of(run: str, store: SignalStore, journal: Journal, folder: Path) 
         names = {name for name, _ in series.columns}
         cycled = cycled or ({"time", "voltage", "current"} <= names and await asyncio.to_thread(_has_rows, file))
     if cycled:
-        file = next(file for file in await export(run, "bdf", folder, store, journal) if file.suffix == ".csv")
-        about = "all that was cycled, as one test in Battery Data Format; positive current charges"
-        found.append(Produced(file, f"runs/{run}/{file.name}", run, None, about, "text/csv"))
+        found.append(await _one_test(run, store, journal, folder))
     return found
+
+
+async def _one_test(run: str, store: SignalStore, journal: Journal, folder: Path) -> Produced:
+    try:
+        file = next(file for file in await export(run, "bdf", folder, store, journal) if file.suffix == ".csv")
+    except ExportError as error:
+        said = f"why there is no {run}.bdf.csv: {error}"
+        file = await asyncio.to_thread(_kept, folder / f"{run}.bdf.missing.txt", f"{said}\n")
+        return Produced(file, f"runs/{run}/{file.name}", run, None, said, "text/plain", missing=True)
+    about = "all that was cycled, as one test in Battery Data Format; positive current charges"
+    return Produced(file, f"runs/{run}/{file.name}", run, None, about, "text/csv")
 
 
 def _has_rows(file: Path) -> bool:
@@ -110,7 +126,7 @@ def _has_rows(file: Path) -> bool:
 
 
 async def pages(name: str, kind: str, read: Sequence[Read], lab: str, folder: Path) -> list[Produced]:
-    """The results of each run and its page; of several a page for all of them as well."""
+    """The results of each run, its plots and its page; of several a page for all of them as well."""
     found: list[Produced] = []
     sections: list[list[str]] = []
     for one in read:
@@ -121,6 +137,10 @@ async def pages(name: str, kind: str, read: Sequence[Read], lab: str, folder: Pa
         results = await asyncio.to_thread(_kept, folder / run / RESULTS, text)
         about = f"the figures of {run}, with the methods' versions and the hashes of the rows that they were made of"
         found.append(Produced(results, f"runs/{run}/{RESULTS}", run, None, about, "application/json"))
+        for plot, svg in svgs(one, own).items():
+            file = await asyncio.to_thread(_kept, folder / run / f"{run}_{plot}.svg", svg)
+            about = f"{plot.replace('_', ' ')} of {run}, drawn"
+            found.append(Produced(file, f"runs/{run}/{file.name}", run, None, about, "image/svg+xml"))
         shown = page(run, "run", [one], about_page(lab, one), [own])
         file = await asyncio.to_thread(_kept, folder / run / PAGE, shown)
         found.append(Produced(file, f"runs/{run}/{PAGE}", run, None, f"the page of {run}", "text/html"))

@@ -39,7 +39,7 @@ def page_of(path: Path, run: str | None = None) -> tuple[str, str]:
     try:
         read = _read(box, run)
         return page(run, "run", [read], about_page(_lab(box), read)), run
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         mend = "`labd crate check` tells what was changed"
         raise CrateError(f"{path}: what it has of {run} cannot be read ({error!r}); {mend}") from error
 

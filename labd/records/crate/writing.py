@@ -19,7 +19,7 @@ from labd.records.crate.contents import Contents, CrateError, Produced
 from labd.records.record import run_record
 
 JOURNAL = "journal.jsonl"
-_UNFIT = re.compile(r"[^\w.@-]+")  # in a file's name
+UNFIT = re.compile(r"[^\w.@-]+")  # in a file's name
 HOME = "pkg:pypi/labd"  # a package's address, https://github.com/package-url/purl-spec
 
 
@@ -32,6 +32,8 @@ def write(contents: Contents, to: Path) -> Path:
     """
     if to.is_dir() and any(to.iterdir()) and not (to / "ro-crate-metadata.json").is_file():
         raise CrateError(f"{to} is a folder with other things in it; name an empty one, or a new one")
+    if to.suffix == ".zip" and to.is_file() and not _is_crate(to):
+        raise CrateError(f"{to} lies there already and is no crate; name another")
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as beside:
         folder = Path(beside) / "crate"
@@ -45,6 +47,15 @@ def write(contents: Contents, to: Path) -> Path:
                 shutil.rmtree(to)
             folder.replace(to)
     return to
+
+
+def _is_crate(file: Path) -> bool:
+    """Whether a `.zip` is a crate, so that another may take its place."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            return "ro-crate-metadata.json" in packed.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return False
 
 
 def _pack(folder: Path, file: Path) -> None:
@@ -184,7 +195,7 @@ class _Writer:
 
     def _sample(self, name: str, sample: Mapping[str, Any]) -> None:
         away = {action: [f"../{file}" for file in files] for action, files in self.outputs.items()}
-        file = f"samples/{_UNFIT.sub('_', name)}"
+        file = f"samples/{UNFIT.sub('_', name)}"
         told = self._json(f"{file}.json", sample, f"the genealogy of {name}")
         linked = document(sample, away)
         about = f"{name} in the words of BattINFO"
@@ -204,12 +215,15 @@ class _Writer:
         used = sorted({action["device"] for action in record["actions"]})
         status = "Active" if record["ended"] is None else "Completed" if record["outcome"] == "complete" else "Failed"
         outcome = f"it ended as {record['outcome']}" if record["ended"] else "it is under way"
+        lacks = [one.about for one in self.contents.produced if one.run == run and one.missing]
         protocol = self.protocols[f"{record['protocol']}@{record['version']}"]
         self._thing(
             id_,
             "CreateAction",
             name=f"{run}: {record['protocol']} for {record['sample']}",
-            description=f"{record['protocol']} {record['version']} for {record['sample']}; {outcome}",
+            description="; ".join(
+                [f"{record['protocol']} {record['version']} for {record['sample']}", outcome, *lacks]
+            ),
             agent=self._person(record["by"]),
             instrument=[{"@id": protocol}, {"@id": "#labd"}, *({"@id": _id("device", name)} for name in used)],
             object=[{"@id": _id("sample", record["sample"])}, *self._values(id_, record["parameters"])],
