@@ -244,14 +244,14 @@ class _Seen:
             self._cycle(found, source, cycle)
 
     def _cycle(self, found: Figures, source: str, cycle: Mapping[str, Any]) -> None:
-        taken, given = (_spread(cycle[name]) for name in ("discharge_error", "charge_error"))
+        taken, given = (_off(cycle[f"{half}_error"], cycle[f"{half}_sparse"]) for half in ("discharge", "charge"))
         first = found.get("capacity_1")
         retention = 100 * cycle["discharge"] / first.value if first and first.value else None
         values = (
             ("capacity", cycle["discharge"], "mAh", taken),
             ("charge", cycle["charge"], "mAh", given),
             ("ce", cycle["efficiency"], "%", None),
-            ("energy", cycle["discharge_energy"], "mWh", None),
+            ("energy", cycle["discharge_energy"], "mWh", _spread(cycle["discharge_energy_sparse"])),
             ("energy_efficiency", cycle["energy_efficiency"], "%", None),
             ("retention", 100.0 if self.cycles == 1 else retention, "%", None),
         )
@@ -290,6 +290,11 @@ class _Seen:
         if not self.spectra:
             for name in ("r_ohmic", "r_polarisation", "conductivity"):
                 found.lacks(name, "no impedance was measured")
+
+
+def _off(digit: float | None, sparse: float) -> float | None:
+    """The standard deviation of a charge; None where the rows tell none: values without a last decimal, rows close."""
+    return _spread(math.hypot(digit or 0.0, sparse)) if digit is not None or sparse > 0 else None
 
 
 def _spread(error: float | None) -> float | None:

@@ -60,3 +60,17 @@ def test_a_driver_of_another_package_has_that_packages_version() -> None:
 
     assert driver_version(httpx.Client) == httpx.__version__
     assert driver_version(type("Own", (), {"__module__": "nowhere"})) == ""
+
+
+async def test_a_barcode_that_looks_like_a_path_does_not_lead_out_of_the_store(served: Served) -> None:
+    async with served() as bench:
+        started = await bench.start()
+        await bench.wait(started["run"])
+        sample = (await bench.client.get(f"/runs/{started['run']}")).json()["sample"]
+        code = "../../out/of/here"
+        answer = await bench.client.post(f"/samples/{sample}", json={"barcode": code, "by": "mk"})
+        assert answer.status_code == 200, answer.text
+        answer = await bench.client.post("/crates", json={"what": code})
+        assert answer.status_code == 200, answer.text
+        assert Path(answer.json()["path"]).parent == bench.path.parent / "exports"
+        assert answer.json()["lacks"] == []

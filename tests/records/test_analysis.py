@@ -83,6 +83,23 @@ def test_current_of_few_decimals_is_told_as_uncertain() -> None:
     assert (one.charge_error, one.discharge_error) == pytest.approx((1.0, 0.9))
 
 
+@pytest.mark.parametrize("apart", [10.0, 120.0, 600.0])
+def test_what_sparse_rows_may_cost_an_energy_is_told(apart: float) -> None:
+    time = [apart * index for index in range(round(3600 / apart) + 1)]
+    curved = [3.0 + 1.2 * (t / 3600) ** 2 for t in time]
+    (one,) = cycles(time, curved, [0.001] * len(time))
+    exact = 3.0 + 1.2 / 3  # mWh of an hour at 1 mA
+    assert one.charge_energy_sparse == pytest.approx(abs(one.charge_energy - exact), rel=0.35)
+    assert one.charge_sparse == pytest.approx(0.0, abs=1e-9)
+
+
+def test_rows_far_apart_of_a_current_that_fades_are_told_in_the_capacity() -> None:
+    time = [600.0 * index for index in range(13)]
+    (one,) = cycles(time, [4.2] * 13, [0.001 * math.exp(-t / 1800) for t in time])
+    exact = 0.5 * (1 - math.exp(-4))  # mAh
+    assert one.charge_sparse >= 0.8 * abs(one.charge - exact) > 0.001
+
+
 def test_a_time_that_goes_back_is_refused_with_its_row() -> None:
     with pytest.raises(AnalysisError, match="goes back at row 3, from 2 s to 1 s"):
         cycles([0, 2, 1], [3, 3, 3], [0, 0, 0])
@@ -167,4 +184,4 @@ def test_other_series_say_nothing() -> None:
 
 def test_the_version_tells_the_package_that_spectra_are_fitted_with() -> None:
     assert "impedance" in version(("frequency", "z_real", "z_imag"))
-    assert version(("time", "voltage", "current")) == "1"
+    assert version(("time", "voltage", "current")) == "2"

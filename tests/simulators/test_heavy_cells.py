@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pybamm", reason="the extra `physics` is not installed")
+pytest.importorskip("pybamm", reason="PyBaMM is not installed: pip install 'labd[physics]'")
 
 from simulators._kit.world import HALF_CELL, LID, Cell, World
 from simulators.cells import CellModel, accuracy, heavy
