@@ -46,8 +46,9 @@ def test_the_truth_has_a_value_for_each_objective_and_tells_good_from_bad() -> N
     assert truth(GOOD) == good
 
 
-def test_what_is_easy_to_meet_takes_blind_choice_fewer_cells() -> None:
+def test_what_is_rare_takes_blind_choice_more_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labd.demo.truth.DRAWS", 60)
     plan = plan_of(find_campaign(CAMPAIGN))
-    easy, hard = by_chance(plan, worth(plan, BAD), 1), by_chance(plan, worth(plan, GOOD), 1)
-    assert easy.share > hard.share
-    assert easy.median < hard.median
+    easy, hard = by_chance(plan, worth(plan, BAD), 1), by_chance(plan, 0.99, 1)
+    assert (easy.cells, easy.share > 0.5) == (8, True)
+    assert (hard.cells, hard.share) == (None, 0.0)
