@@ -122,6 +122,7 @@ async def discover(lab: Path, rounds: int, show: Show, console: Console) -> Disc
 async def _started(daemon: Daemon, rounds: int) -> Campaign:
     file, protocol = find_campaign(CAMPAIGN), find_protocol(PROTOCOL)
     text = file.read_text(encoding="utf-8").replace("cells: 40", f"cells: {rounds * BATCH}")
+    text = text.replace("batch: 8", f"batch: {BATCH}")
     source = protocol.read_text(encoding="utf-8")
     called = {"carry": find_protocol("carry").read_text(encoding="utf-8")}
     return await daemon.campaigns.start(text, file.name, source, protocol.name, called, by="demo")
