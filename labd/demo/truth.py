@@ -5,6 +5,7 @@ A lab of glass has no such thing; that is what the demo is for.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from statistics import median
@@ -39,10 +40,9 @@ def _measured(point: Point, seed: str | None) -> dict[str, float]:
     mixed = {STOCKS[name]: float(share) for name, share in point.items() if float(share) > 0}
     failures = 0.0 if seed is None else FAILED_CELLS
     figures = outcome(mixed, cycles=CYCLES, rate=2.0, hold=False, seed=seed, failures=failures)
-    if f"ce_{CYCLES}" not in figures:
-        return {}
     names = {"lasts": "ce", "conducts": "energy_efficiency"}
-    return {name: 100.0 * figures[f"{figure}_{CYCLES}"] for name, figure in names.items()}
+    values = {name: figures[f"{figure}_{CYCLES}"] for name, figure in names.items()}
+    return values if all(map(math.isfinite, values.values())) else {}
 
 
 def worth(plan: Plan, point: Point, seed: str | None = None) -> float:

@@ -57,9 +57,9 @@ def outcome(
 
     Returns:
         `conductivity` (mS/cm), `viscosity` (mPa·s), `r_ohmic` and `r_transfer` (Ω, at the end), `capacity` (mAh, of
-        the last discharge), `capacity_1` … by cycle, `ce_1` … and `energy_efficiency_1` … (0 to 1), `retention` (last
-        discharge over the second, or over the first of fewer than three), `energy` (mWh of the last discharge). A dead
-        cell has only what its electrolyte has.
+        the last discharge), `capacity_1` … by cycle, `ce_1` … and `energy_efficiency_1` … (%), `retention` (%, last
+        discharge over the first), `energy` (mWh of the last discharge): names and units are those that a run's figures
+        have, see `labd.records.figures`. What could not be measured is NaN: of a dead cell all but its electrolyte's.
 
     Raises:
         ValueError: no cycles, a formulation that is none, or PyBaMM is not installed.
@@ -87,9 +87,14 @@ def outcome(
         from simulators.cells.heavy import HeavyModel
 
         heavy = HeavyModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
-        return figures | (_figures(heavy, [heavy.cycle(rate * 2e-3) for _ in range(cycles)]) if heavy.live else {})
+        if not heavy.live:
+            return figures | _unmeasured(cycles)
+        return figures | _figures(heavy, [heavy.cycle(rate * 2e-3) for _ in range(cycles)])
     light = CellModel(cell, rng, temperature=temperature, failures=failures, liquid=liquid)
-    return figures | (_cycled(light, cycles, rate * 2e-3, hold=hold) if light.live else {})
+    if not light.live:
+        energies = ["energy", *(f"energy_efficiency_{number}" for number in range(1, cycles + 1))]
+        return figures | _unmeasured(cycles) | dict.fromkeys(energies, math.nan)
+    return figures | _cycled(light, cycles, rate * 2e-3, hold=hold)
 
 
 def composition_of(point: Mapping[str, float | str]) -> Composition:
@@ -127,7 +132,7 @@ def _cycled(model: CellModel, cycles: int, current: float, *, hold: bool) -> dic
             charge, spent = charge + held, spent + held * UPPER
         discharge, energy = _flow(model, -current, LOWER)
         done.append((charge / 3.6, discharge / 3.6))
-        efficiencies[f"energy_efficiency_{number}"] = energy / spent if spent > 0 else 0.0
+        efficiencies[f"energy_efficiency_{number}"] = _percent(energy, spent)
     return _figures(model, done) | efficiencies | {"energy": energy / 3.6}
 
 
@@ -140,15 +145,24 @@ def _figures(model: _Measured, cycles: Sequence[tuple[float, float]]) -> dict[st
     figures: dict[str, float] = {}
     for number, (charge, discharge) in enumerate(cycles, 1):
         figures[f"capacity_{number}"] = discharge
-        figures[f"ce_{number}"] = discharge / charge if charge > 0 else 0.0
-    first = cycles[1 if len(cycles) > 2 else 0][1]
+        figures[f"ce_{number}"] = _percent(discharge, charge)
     high, low = model.impedance(OHMIC_AT), model.impedance(1.0)
     return figures | {
         "capacity": cycles[-1][1],
-        "retention": cycles[-1][1] / first if first > 0 else 0.0,
+        "retention": _percent(cycles[-1][1], cycles[0][1]),
         "r_ohmic": high.real,
         "r_transfer": low.real - high.real,
     }
+
+
+def _percent(part: float, whole: float) -> float:
+    return 100.0 * part / whole if whole > 0 else math.nan
+
+
+def _unmeasured(cycles: int) -> dict[str, float]:
+    """The figures of a dead cell."""
+    numbered = [f"{name}_{number}" for number in range(1, cycles + 1) for name in ("capacity", "ce")]
+    return dict.fromkeys([*numbered, "capacity", "retention", "r_ohmic", "r_transfer"], math.nan)
 
 
 def _flow(model: CellModel, current: float, until: float) -> tuple[float, float]:

@@ -155,7 +155,8 @@ def _cycle(number: int, own: Sequence[Half], digit: float | None, *, whole: bool
         complete,
         next((half.rest for half in reversed(charge)), None),
         next((half.rest for half in reversed(discharge)), None),
-        *(None if digit is None else digit / 2 * told / 3.6 for told in seconds),
+        None if digit is None else digit / 2 * seconds[0] / 3.6,
+        None if digit is None else digit / 2 * seconds[1] / 3.6,
         *(sum(half.capacity_sparse for half in side) for side in (charge, discharge)),
         *(sum(half.energy_sparse for half in side) for side in (charge, discharge)),
     )
