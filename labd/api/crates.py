@@ -70,8 +70,8 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
             kind, runs = found.kind, [state for state in every if state.run in found.runs]
         with tempfile.TemporaryDirectory(prefix="crate.", dir=directory) as folder:
             stores = engine.journal, engine.signals, analyst, Path(folder)
-            contents = await gather(request.what, kind, runs, engine.lab, *stores, **more)
             try:
+                contents = await gather(request.what, kind, runs, engine.lab, *stores, **more)
                 await asyncio.to_thread(write, contents, to)
             except OSError as error:
                 said = f"{to} cannot be written: {error.strerror}; name another, or none for the daemon's own"

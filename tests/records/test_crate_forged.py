@@ -13,9 +13,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from labd.journal import Journal, SeriesInfo, SignalStore
+from labd.journal import Event, Journal, SeriesInfo, SignalStore
 from labd.records import Analyst
 from labd.records.crate import CrateError, check, page_of, write
+from labd.records.crate.contents import protocols_of
 from labd.records.crate.gathering import data_of, pages
 from labd.records.pictures import gather
 from tests.records.cell import cycled
@@ -138,6 +139,23 @@ def test_a_zip_that_is_no_crate_is_left_alone(tmp_path: Path) -> None:
     assert zipfile.ZipFile(mine).namelist() == ["thesis.tex"]
     write(contents, tmp_path / "twice.zip")
     assert check(write(contents, tmp_path / "twice.zip")) == []
+
+
+def test_a_crate_with_somebodys_own_files_in_it_is_left_alone(tmp_path: Path, crate: Path) -> None:
+    (crate / "notes.txt").write_text("years of work")
+    (tmp_path / "again").mkdir()
+    with pytest.raises(CrateError, match="other things in it"):
+        write(asyncio.run(gathered(tmp_path / "again")), crate)
+    assert (crate / "notes.txt").read_text() == "years of work"
+
+
+def test_a_protocol_that_was_changed_without_another_version_is_kept_in_both_forms() -> None:
+    began = {"protocol": "form", "version": "1.2.0"}
+    texts = ("labd: 1\n# 7.8 kN\n", "labd: 1\n# 8.2 kN\n", "labd: 1\n# 7.8 kN\n")
+    events = [Event(seq, "", "r", "run.started", {**began, "source": text}, "") for seq, text in enumerate(texts, 1)]
+    found = protocols_of(events)
+    assert sorted(found.values()) == sorted(set(texts))
+    assert found["form@1.2.0"] == texts[0]
 
 
 async def _turned(folder: Path) -> Any:

@@ -20,10 +20,9 @@ from labd.journal.events import GENESIS, chain, encode
 from labd.records import bdf
 from labd.records.crate.battinfo import terms
 from labd.records.crate.contents import CrateError, protocols_of
-from labd.records.crate.writing import JOURNAL
+from labd.records.crate.writing import JOURNAL, METADATA
 from labd.records.record import run_record
 
-METADATA = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.2/context"
 GONE = "the file is not there"
 PROFILE = "https://w3id.org/ro/crate/1.2"

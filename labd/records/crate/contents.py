@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,14 +140,20 @@ class Contents:
 
 
 def protocols_of(events: Iterable[Event]) -> dict[str, str]:
-    """The texts of all protocols that some events say were run or called, by `name@version`."""
+    """The texts of all protocols that some events say were run or called, by `name@version`.
+
+    Where a text was changed without another version, both are kept; the later one has its hash behind its name.
+    """
     found: dict[str, str] = {}
     for event in events:
         if event.kind == "run.started":
             data = event.data
-            found[f"{data['protocol']}@{data['version']}"] = data["source"]
-            for name, text in (data.get("called") or {}).items():
-                found[f"{name}@{_version(text)}"] = text
+            texts = {f"{data['protocol']}@{data['version']}": str(data["source"])}
+            texts |= {f"{name}@{_version(text)}": text for name, text in (data.get("called") or {}).items()}
+            for name, text in texts.items():
+                known = found.setdefault(name, text)
+                if known != text:
+                    found[f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"] = text
     return found
 
 

@@ -11,14 +11,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from labd import clock
 from labd.records.crate.battinfo import document
 from labd.records.crate.contents import Contents, CrateError, Produced
 from labd.records.record import run_record
 
-JOURNAL = "journal.jsonl"
+METADATA, JOURNAL = "ro-crate-metadata.json", "journal.jsonl"
 UNFIT = re.compile(r"[^\w.@-]+")  # in a file's name
 HOME = "pkg:pypi/labd"  # a package's address, https://github.com/package-url/purl-spec
 
@@ -30,7 +30,7 @@ def write(contents: Contents, to: Path) -> Path:
         CrateError: rocrate is not installed, or something else lies there.
         OSError: it cannot be written.
     """
-    if to.is_dir() and any(to.iterdir()) and not (to / "ro-crate-metadata.json").is_file():
+    if to.is_dir() and any(to.iterdir()) and not _is_crate(to):
         raise CrateError(f"{to} is a folder with other things in it; name an empty one, or a new one")
     if to.suffix == ".zip" and to.is_file() and not _is_crate(to):
         raise CrateError(f"{to} lies there already and is no crate; name another")
@@ -49,13 +49,19 @@ def write(contents: Contents, to: Path) -> Path:
     return to
 
 
-def _is_crate(file: Path) -> bool:
-    """Whether a `.zip` is a crate, so that another may take its place."""
+def _is_crate(there: Path) -> bool:
+    """Whether what lies there is a crate of labd's and nothing else, so that another may take its place."""
     try:
-        with zipfile.ZipFile(file) as packed:
-            return "ro-crate-metadata.json" in packed.namelist()
-    except (zipfile.BadZipFile, NotImplementedError):
+        if there.is_dir():
+            names = {str(one.relative_to(there)) for one in there.rglob("*") if not one.is_dir()}
+            told = (there / METADATA).read_bytes()
+        else:
+            with zipfile.ZipFile(there) as packed:
+                names, told = set(packed.namelist()), packed.read(METADATA)
+        known = {unquote(entity["@id"]) for entity in json.loads(told)["@graph"]}
+    except (OSError, zipfile.BadZipFile, NotImplementedError, KeyError, TypeError, ValueError):
         return False
+    return JOURNAL in names and names <= known
 
 
 def _pack(folder: Path, file: Path) -> None:
@@ -76,7 +82,7 @@ class _Writer:
         self.contents, self.folder = contents, folder
         self.crate = ROCrate(version="1.2")
         self.outputs: dict[str, list[str]] = {}  # ids of files by action, or by run where several actions gave them
-        self.protocols: dict[str, str] = {}  # ids by name@version
+        self.protocols: dict[str, str] = {}  # ids by text
 
     def write(self) -> None:
         contents = self.contents
@@ -130,7 +136,7 @@ class _Writer:
     def _protocol(self, name: str, text: str) -> None:
         language = {"programmingLanguage": {"@id": "#protocol-language"}}
         about, file = f"the protocol {name}, as it was run", f"protocols/{name}.yaml"
-        self.protocols[name] = self._text(file, text, about, "application/yaml", "SoftwareSourceCode", **language)
+        self.protocols[text] = self._text(file, text, about, "application/yaml", "SoftwareSourceCode", **language)
 
     def _thing(self, id_: str, kind: str | list[str], **properties: Any) -> str:
         from rocrate.model.contextentity import ContextEntity
@@ -216,7 +222,7 @@ class _Writer:
         status = "Active" if record["ended"] is None else "Completed" if record["outcome"] == "complete" else "Failed"
         outcome = f"it ended as {record['outcome']}" if record["ended"] else "it is under way"
         lacks = [one.about for one in self.contents.produced if one.run == run and one.missing]
-        protocol = self.protocols[f"{record['protocol']}@{record['version']}"]
+        protocol = self.protocols[record["source"]]
         self._thing(
             id_,
             "CreateAction",
