@@ -92,6 +92,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"races of each method (default: {SEEDS})")
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"some of: {', '.join(METHODS)}")
     asked = parser.parse_args()
+    if asked.seeds < 1:
+        parser.error(f"--seeds {asked.seeds}: there must be one race at least")
     if unknown := set(asked.methods) - set(METHODS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
     try:

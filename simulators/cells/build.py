@@ -161,3 +161,10 @@ def condition(build: Build, state: Mapping[str, float], temperature: float) -> C
     )
     wear = min(0.4, worn + 0.02 * (1.0 - wetted) + 0.01 * min(1.0, build.leak * 1800.0))
     return Condition(wetted, wear, numbers)
+
+
+def blank_resistance(build: Build, now: Condition) -> float | None:
+    """Ω between the two discs of steel of a wetted blank cell; None of any other."""
+    if not build.blank or now.wetted <= LEAST_WETTED:
+        return None
+    return BLANK_CONTACT * build.contact + now.numbers.pores_s

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from simulators._kit.world import FAILED_CELLS, Cell
 from simulators.cells import chen2020 as chen
-from simulators.cells.build import CAPACITY, LEAST_WETTED, Build, Condition, build_of, condition
+from simulators.cells.build import CAPACITY, LEAST_WETTED, Build, Condition, blank_resistance, build_of, condition
 from simulators.cells.chen2020 import ANODE, CATHODE, COIN, DX, DY, X0, Y0
 from simulators.cells.formulation import Composition
-from simulators.cells.impedance import LEADS, of_leads
+from simulators.cells.impedance import LEADS, of_blank, of_leads
 from simulators.cells.model import FADED, FADING, FORMING, LEAKED
 
 # PyBaMM would otherwise tell its makers of each import.
@@ -340,6 +340,8 @@ class HeavyModel:
 
     def spectrum(self, frequencies: Sequence[float]) -> list[complex]:
         """The impedance at many frequencies: linearising the model costs as much as some of them."""
+        if (ohms := blank_resistance(self.build, self._now)) is not None:
+            return [of_blank(ohms, frequency) for frequency in frequencies]
         if not self.live:
             return [of_leads(frequency) for frequency in frequencies]
         inputs = self._inputs() | {"x": X0 + DX * self.soc, "y": Y0 - DY * self.soc}

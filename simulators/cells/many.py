@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulators.cells import spme
-from simulators.cells.build import CAPACITY, LEAST_WETTED, Build, Condition, condition
+from simulators.cells.build import CAPACITY, LEAST_WETTED, Build, Condition, blank_resistance, condition
 from simulators.cells.chen2020 import DX, DY, GRAPHITE, LOW, NMC, POINTS, STEP, X0, Y0
-from simulators.cells.impedance import impedance, of_leads
+from simulators.cells.impedance import impedance, of_blank, of_leads
 from simulators.cells.model import FADED, FADING, FORMING, LEAKED, SUBSTEP, UNCHARGED
 
 Floats = NDArray[np.float64]
@@ -79,6 +79,12 @@ class Cycled:
         return np.asarray(self.discharge / self.charge)
 
 
+def _no_cell(build: Build, state: Condition, frequency: float) -> complex:
+    """Impedance, Ω, of a blank cell, or of leads that touch nothing."""
+    ohms = blank_resistance(build, state)
+    return of_leads(frequency) if ohms is None else of_blank(ohms, frequency)
+
+
 class Cells:
     """Many cells, each of its own build, with one clock.
 
@@ -135,8 +141,8 @@ class Cells:
         """Impedance, Ω, at rest, at a frequency in Hz; the imaginary part of a capacitive cell is negative."""
         return np.array(
             [
-                impedance(state.numbers, soc, frequency) if live else of_leads(frequency)
-                for state, soc, live in zip(self._states, self.soc, self.live, strict=True)
+                impedance(state.numbers, soc, frequency) if live else _no_cell(build, state, frequency)
+                for build, state, soc, live in zip(self.builds, self._states, self.soc, self.live, strict=True)
             ]
         )
 

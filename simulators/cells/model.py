@@ -9,7 +9,7 @@ from typing import Any
 from simulators._kit.world import FAILED_CELLS, Cell
 from simulators.cells import impedance as spectra
 from simulators.cells import spme
-from simulators.cells.build import BLANK_CONTACT, LEAST_WETTED, build_of, condition
+from simulators.cells.build import LEAST_WETTED, blank_resistance, build_of, condition
 from simulators.cells.formulation import Composition
 
 SUBSTEP = 60.0  # s; one step of the model at most
@@ -208,8 +208,8 @@ class CellModel:
 
     def impedance(self, frequency: float) -> complex:
         """Impedance, Ω, at a frequency in Hz; the imaginary part of a capacitive cell is negative."""
-        if self.build.blank and self._now.wetted > LEAST_WETTED:
-            return spectra.of_blank(BLANK_CONTACT * self.build.contact + self._now.numbers.pores_s, frequency)
+        if (ohms := blank_resistance(self.build, self._now)) is not None:
+            return spectra.of_blank(ohms, frequency)
         if not self.live:
             return spectra.of_leads(frequency)
         return spectra.impedance(self._now.numbers, self.soc, frequency)

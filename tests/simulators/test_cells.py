@@ -11,6 +11,8 @@ from simulators._kit.world import HALF_CELL, LID, Cell, World
 from simulators.cells import CellModel, open_circuit_voltage
 from simulators.cells.build import BLANK_CONSTANT
 from simulators.cells.formulation import conductivity, of_materials
+from simulators.cells.heavy import HeavyModel
+from simulators.cells.many import Cells
 
 RATE = 2e-4  # A, about C/10
 
@@ -209,6 +211,12 @@ def test_a_blank_cell_tells_how_its_electrolyte_conducts(name: str) -> None:
     assert found == pytest.approx(conductivity(of_materials({name: 1.0})), rel=0.1)
     assert not cell.live
     assert abs(cell.step(10.0)[0]) < 5e-3
+
+
+def test_a_blank_cell_has_the_same_impedance_among_many_and_by_pybamm() -> None:
+    one = blank({"LP57": 80.0})
+    for others in (Cells([one.build]).impedance(1e5)[0], HeavyModel.of_build(one.build).impedance(1e5)):
+        assert others == pytest.approx(one.impedance(1e5))  # PyBaMM itself is not asked for that
 
 
 def test_blank_cells_of_one_electrolyte_vary_by_some_percent() -> None:
