@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labd.records.analysis import AnalysisError, analyse, cycles, resolution, slopes, spectrum, version
+from labd.records.analysis import AnalysisError, analyse, curves, cycles, resolution, slopes, spectrum, version
 from tests.records.cell import columns, cycled
 from tests.records.cell import spectrum as arc
 
@@ -70,6 +70,23 @@ def test_a_rest_in_the_middle_of_a_half_does_not_begin_another_cycle() -> None:
     paused = [(t, v, 0.0 if 1000 < t < 1100 else i, n) for t, v, i, n in rows]
     (one,) = of(paused, counted=False)
     assert one.charge == pytest.approx(2.0 - 0.001 * 110 / 3.6, abs=0.005)
+
+
+def test_pulses_with_rests_between_are_drawn_with_the_charge_that_flowed() -> None:
+    time, voltage, current = [], [], []
+    for pulse in range(20):  # 10 min at 1 mA, 50 min of rest with the instrument's noise
+        for second in range(0, 3600, 10):
+            flows = second <= 600
+            time.append(3600.0 * pulse + second)
+            voltage.append(3.0 + 0.05 * (pulse + min(second, 600) / 600) - (0.0 if flows else 0.01))
+            current.append(0.001 if flows else 1e-7)
+    told = {"time": time, "voltage": voltage, "current": current}
+    (one,) = cycles(time, voltage, current)
+    drawn = curves(told)
+    assert one.charge == pytest.approx(20 / 6, rel=0.02)
+    assert drawn.profiles[0].capacity[-1] == pytest.approx(20 / 6, rel=0.02)
+    (slope,) = drawn.incremental
+    assert sum(slope.slope) * 0.005 == pytest.approx(20 / 6, rel=0.05)  # mAh over the grid's steps
 
 
 def test_values_that_nobody_could_tell_are_left_out() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labd.records.analysis.cycling import REST, Half, Way, grouped, known
+from labd.records.analysis.cycling import Half, Way, grouped, known, passed
 from labd.records.analysis.differential import Slope, slopes
 
 POINTS = 300  # a curve
@@ -60,9 +60,7 @@ def _spread(count: int) -> set[int]:
 def _profile(rows: Sequence[Any], half: Half, cycle: int) -> Curve:
     import numpy as np
 
-    time, voltage, current = (column[half.start : half.stop] for column in rows[:3])
-    flows = np.abs(current) > REST * np.abs(rows[2]).max()
-    time, voltage, current = time[flows], voltage[flows], current[flows]
-    charge = np.concatenate(([0.0], np.cumsum(np.abs(current[1:] + current[:-1]) / 2 * np.diff(time)) / 3.6))
-    thin = np.unique(np.linspace(0, len(time) - 1, min(len(time), POINTS)).round().astype(int))
+    flows, charge = passed(rows, half)
+    voltage = rows[1][half.start : half.stop][flows]
+    thin = np.unique(np.linspace(0, len(charge) - 1, min(len(charge), POINTS)).round().astype(int))
     return Curve(cycle, half.way, tuple(charge[thin].tolist()), tuple(voltage[thin].tolist()))

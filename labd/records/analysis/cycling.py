@@ -211,6 +211,16 @@ def _sparse(time: Any, flow: Any, joined: Any, start: int, last: int) -> float:
     return float(abs((fine - (left + right) / 2 * (first + second)).sum()) / 3 / 3.6)
 
 
+def passed(rows: Sequence[Any], half: Half) -> tuple[Any, Any]:
+    """Which rows of a half have a current, and the mAh at each of these since the first: none flow in rests between."""
+    import numpy as np
+
+    time, current = (rows[column][half.start : half.stop] for column in (0, 2))
+    flows = np.abs(current) > REST * np.abs(rows[2]).max()
+    moved = np.abs(current[1:] + current[:-1]) / 2 * np.diff(time) / 3.6 * (flows[1:] & flows[:-1])
+    return flows, np.concatenate(([0.0], np.cumsum(moved)))[flows]
+
+
 def _lead(time: Any, start: int, stop: int) -> float:
     """The s before a half's first row in which its current flowed already: since the row before, one interval at most.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labd.records.analysis.cycling import Half, Way, grouped, known
+from labd.records.analysis.cycling import Half, Way, grouped, known, passed
 
 STEP = 0.005  # V
 SIGMA = 0.010  # V
@@ -65,10 +65,8 @@ def slopes(
 def _slope(rows: Sequence[Any], half: Half) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     import numpy as np
 
-    time, voltage, current = (column[half.start : half.stop] for column in rows[:3])
-    flows = np.abs(current) > 0
-    time, voltage, current = time[flows], voltage[flows], current[flows]
-    charge = np.concatenate(([0.0], np.cumsum(np.abs(current[1:] + current[:-1]) / 2 * np.diff(time)) / 3.6))
+    flows, charge = passed(rows, half)
+    voltage = rows[1][half.start : half.stop][flows]
     way = 1 if half.way == "charge" else -1
     risen = np.maximum.accumulate(way * voltage)
     first = int(np.argmax(risen >= risen[-1] - STEP)) + 1  # where it comes to its last voltage
