@@ -10,6 +10,7 @@ from datetime import datetime
 from labd.journal import SeriesInfo, SignalStore
 from labd.records.errors import ExportError
 
+SLACK = 10.0  # s; an instrument's clock and the daemon's differ: by so much a series may seem to begin too early
 NEEDED = {"time", "voltage", "current"}
 Read = Sequence[tuple[SeriesInfo, Mapping[str, "array[float]"]]]
 
@@ -39,9 +40,14 @@ def _joined(read: Read, *, idle: bool = True) -> dict[str, array[float]]:
         first = datetime.fromisoformat(own[0][0].started).timestamp()
         rows = len(columns["time"])
         start = began - first
-        if not idle and found["time"]:
-            cut = max(cut, start - found["time"][-1])
-            start -= cut
+        if found["time"] and rows:
+            ended = found["time"][-1]
+            if not idle:
+                cut = max(cut, start - ended)
+                start -= cut
+            begins = start + columns["time"][0]
+            if ended - SLACK <= begins < ended:
+                start += ended - begins
         counted = columns.get("cycle", array("d", [0.0]) * rows)
         found["time"].extend(start + time for time in columns["time"])
         found["unix"].extend(began + time for time in columns["time"])

@@ -100,6 +100,16 @@ async def test_nothing_flows_while_a_run_is_held_between_two_charges(store: Sign
     assert (found["charge_1"].value, found["capacity_1"].value) == pytest.approx((1.0, 1.0), rel=1e-6)
 
 
+async def test_a_step_that_seems_to_begin_before_the_last_one_ended_follows_it(store: SignalStore) -> None:
+    for number, at, way in ((1, "08:00:00", 1), (2, "08:29:58", -1)):  # the instrument's clock is 2 s slow
+        info = SeriesInfo(f"{RUN}-00{number}", "stat1", "", RUN, "constant_current", f"2026-01-01T{at}Z", CYCLING[:3])
+        store.create(info)
+        for index in range(181):
+            store.append(info.id, (index * 10.0, 3.6 + way * index / 1000, way * 0.001))
+    found = await figures(run(*((name, "constant_current", {}) for name in ("one", "two"))), store)
+    assert (found["charge_1"].value, found["capacity_1"].value) == pytest.approx((0.5, 0.5), rel=1e-6)
+
+
 async def test_a_step_that_has_no_rows_yet_gives_no_capacity_and_no_error(store: SignalStore) -> None:
     put(store, 1, "constant_current", CYCLING[:3], [])
     found = await figures(run(("charge", "constant_current", {})), store)
