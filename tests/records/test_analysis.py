@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from typing import Any
@@ -70,6 +71,15 @@ def test_a_rest_in_the_middle_of_a_half_does_not_begin_another_cycle() -> None:
     paused = [(t, v, 0.0 if 1000 < t < 1100 else i, n) for t, v, i, n in rows]
     (one,) = of(paused, counted=False)
     assert one.charge == pytest.approx(2.0 - 0.001 * 110 / 3.6, abs=0.005)
+
+
+def test_an_error_that_a_fit_cannot_tell_is_left_out_and_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = ("R0", ["R0"], [5.0], [math.inf], 0.001)
+    monkeypatch.setattr("labd.records.analysis.spectra._best", lambda *_: fit)
+    frequency, real, imag = (list(column) for column in zip(*arc(), strict=True))
+    told = analyse({"frequency": frequency, "z_real": real, "z_imag": imag})
+    assert (told["r_ohmic"], told["errors"]) == (5.0, {})
+    json.dumps(told, allow_nan=False)
 
 
 def test_pulses_with_rests_between_are_drawn_with_the_charge_that_flowed() -> None:

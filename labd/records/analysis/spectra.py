@@ -46,7 +46,7 @@ class Spectrum:
         r_polarisation: Ω; the sum of the fitted arcs' resistances. None where there is no arc.
         r_crossing: Ω; Re(Z) where Im(Z) crosses zero, or None: it does not.
         circuit, parameters, errors: of the fit, by name, the errors as standard deviations; R in Ω, a CPE's size in
-            S·s^α and its α.
+            S·s^α and its α. An error that the fit cannot tell is not there.
         residual: root mean square of the fit's residuals, a share of |Z|.
         fitted: Re and Im of the fit at the frequencies that were measured.
         problem: why there is no fit (none is made of what breaks Kramers and Kronig); empty where there is one.
@@ -108,7 +108,7 @@ def spectrum(frequency: Sequence[float], z_real: Sequence[float], z_imag: Sequen
         crossing,
         circuit,
         parameters,
-        dict(zip(names, errors, strict=True)),
+        {name: error for name, error in zip(names, errors, strict=True) if math.isfinite(error)},
         residual,
         (curve.real.tolist(), curve.imag.tolist()),
     )
