@@ -12,7 +12,7 @@ from labd.campaign import loader
 from labd.campaign.compiling import Compiler
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
 from labd.campaign.modelled import read as read_virtual
-from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable
+from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable, unpriced
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, quantity
 from labd.campaign.wants import Wants
@@ -133,7 +133,7 @@ class _Checker:
         self._unused()
         if not self.findings.hold or protocol is None:
             return None
-        allowed = allows(settings, constraints, self.spaces.units)
+        allowed = allows(settings, constraints, costs, self.spaces.units)
         plan = Plan(
             name=file.campaign,
             version=file.version,
@@ -378,7 +378,7 @@ class _Checker:
                     continue
             except ExpressionError:
                 continue
-            why = unmakeable(plan.settings, values)
+            why = unmakeable(plan.settings, values) or unpriced(plan.costs, values)
             refused = refused or why or ""
             within.append(why is None)
         if not any(within):
