@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -10,6 +11,7 @@ from typing import Any
 
 from labd.campaign import loader
 from labd.campaign.compiling import Compiler
+from labd.campaign.measures import reads_spectra
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
 from labd.campaign.modelled import read as read_virtual
 from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable, unpriced
@@ -121,6 +123,11 @@ class _Checker:
         )
         wants = Wants(file, self.findings, self.compiler, self.spaces.types, self.results)
         objectives, measured = wants.read(known=protocol is not None)
+        for name, one in measured.items():
+            if reads_spectra(one.expression.names) and importlib.util.find_spec("impedance") is None:
+                self._lacks(
+                    "spectra are fitted with the package impedance: pip install 'labd[data]'", ("objectives", name)
+                )
         costs = {what: found for what in ("money", "mass") if (found := self._cost(what)) is not None}
         budget = self._budget()
         stop = self._stop(objectives)
@@ -309,7 +316,7 @@ class _Checker:
 
     # ── who proposes ─────────────────────────────────────────────────────────────────────────────────────────────
     def _optimiser(self) -> tuple[str, dict[str, Any]]:
-        from labd.campaign.optimisers import OPTIMISERS, optimiser
+        from labd.campaign.optimisers import OPTIMISERS, lacking, optimiser
 
         spec = self.file.optimiser
         name, settings = (spec.use, dict(spec.settings)) if isinstance(spec, OptimiserSpec) else (spec, {})
@@ -318,6 +325,8 @@ class _Checker:
         if name not in known:
             mend = did_you_mean(name, known, "there are")
             self.findings.tell("C119", f"there is no optimiser `{name}`", at, mend)
+        elif lack := lacking(name):
+            self._lacks(lack, at)
         elif name != EXTERNAL and settings:
             try:
                 optimiser(name, **settings)
@@ -326,6 +335,11 @@ class _Checker:
         elif settings:
             self.findings.tell("C119", "`external` has no settings", ("optimiser", "settings"), "delete them", key=True)
         return name, settings
+
+    def _lacks(self, lack: str, at: Path) -> None:
+        """A library that is not here: an error in the daemon; whoever looks at a file elsewhere is told of it."""
+        mend = "" if self.texts is not None else "the lab's daemon needs it; whoever only checks files does not"
+        self.findings.tell("C119", lack, at, mend, warning=self.texts is None)
 
     def _prior(self, objectives: tuple[Objective, ...]) -> dict[str, Callable[[Point], float]]:
         from labd.campaign.laws import law

@@ -383,3 +383,30 @@ def test_what_virtual_cells_say_is_kept_and_told_with_the_first_ask_and_is_no_re
     here.let(20.0)
     assert campaign.outlook is not None
     assert campaign.outlook.best() is campaign.record.experiments["p0001"]
+
+
+MODELLED = """\
+virtual:
+  light:
+    function: simulators.cells.virtual:outcome
+    with: {formulation: {EC: 0.5, EMC: 0.5, molality: 1.0}, dose: 45, force: =force, cycles: 1}
+    figures: {off: r_ohmic}
+    count: 4
+    processes: 1
+"""
+
+
+def test_real_virtual_cells_inform_the_first_ask_of_the_embedded_optimiser(here: Lab) -> None:
+    campaign = here.start(f"{FILE.replace('optimiser: random', 'optimiser: gp')}{MODELLED}")
+    assert here.until_over().record.ended == "all 3 cells are made"
+    said = campaign.record.simulated["light"]
+    assert len(said) == 4
+    assert all(not one["failed"] and one["values"]["off"] > 0 for one in said)
+    assert all("light" in one.why for one in campaign.record.all)  # it believes them, more or less
+
+
+def test_virtual_cells_that_all_fail_are_said_and_teach_nothing(here: Lab) -> None:
+    campaign = here.start(f"{FILE}{MODELLED.replace('cycles: 1', 'cycles: 0')}")
+    paused = here.until_over().record.paused or ""
+    assert paused.startswith("all 4 virtual cells light failed, so they teach nothing: ValueError: 0 cycles")
+    assert campaign.record.simulated == {}
