@@ -334,8 +334,6 @@ def serve(lab_path: Path, *, simulators: bool = True, log_format: str | None = N
     """Runs the daemon until SIGTERM or SIGINT. Gives the exit status: 0, 1 failed, 2 bad input."""
     configure_logs(log_format)
     button.listen()
-    for library in ("OPENBLAS", "OMP", "MKL"):  # read once, when numpy is loaded: long after this, for the first ask
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
     async def main(config: LabConfig) -> None:
         daemon = Daemon(config, simulators=simulators, faults=wrong)

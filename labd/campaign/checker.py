@@ -123,8 +123,8 @@ class _Checker:
         )
         wants = Wants(file, self.findings, self.compiler, self.spaces.types, self.results)
         objectives, measured = wants.read(known=protocol is not None)
-        for name, one in measured.items():
-            if reads_spectra(one.expression.names) and importlib.util.find_spec("impedance") is None:
+        for name, read in measured.items():
+            if reads_spectra(read.expression.names) and importlib.util.find_spec("impedance") is None:
                 self._lacks(
                     "spectra are fitted with the package impedance: pip install 'labd[data]'", ("objectives", name)
                 )

@@ -226,6 +226,36 @@ def test_nothing_turns_in_circles_while_nothing_may_be_started_and_its_time_is_o
     assert here.until_over().record.ended == "its time is over: 15 s"
 
 
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+class NoSeries:
+    """The signal store of a lab in which nothing was measured in time."""
+
+    async def series(self, **_: Any) -> list[Any]:
+        return []
+
+
+def of_figure(name: str) -> str:
+    return MORE.replace("{goal: minimise, unit: N}", f"{{goal: maximise, value: =figures.{name}}}")
+
+
+def test_an_objective_is_read_from_a_figure_of_its_run_in_its_own_unit(here: Lab, asked: Asked) -> None:
+    here.site.engine.signals = NoSeries()  # type: ignore[assignment]
+    asked.forces = [[3.0, 4.0]]
+    text = of_figure("peak_force").replace("value:", "unit: N, value:").replace("cells: 40", "cells: 2")
+    campaign = here.start(text)
+    here.until_over()
+    assert [one.values["off"] for one in campaign.record.all] == [pytest.approx(7800.0)] * 2  # what the press reaches
+
+
+def test_a_figure_that_nothing_measured_is_a_failure_that_says_so(here: Lab, asked: Asked) -> None:
+    here.site.engine.signals = NoSeries()  # type: ignore[assignment]
+    campaign = here.start(of_figure("capacity_2").replace("cells: 40", "cells: 2"))
+    here.until_over()
+    one = campaign.record.experiments["p0001"]
+    assert (one.status, one.values) == ("failed", {})
+    assert one.cause == "the run is complete and gives no off; the cell was not cycled"
+
+
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def waiting(here: Lab, asked: Asked) -> Lab:
