@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -40,7 +41,7 @@ from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
 from labd.run.shipped import find_protocol, library
 from labd.sdk import units
 
-_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122"})
+_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122", "C123"})
 """What is told of a whole file only: part of it may follow from what is wrong elsewhere."""
 _OF_THE_SPACE = frozenset({"C112", "C113", "C116"})
 """What may follow from something that cannot be chosen, since nobody knows what it is."""
@@ -385,6 +386,7 @@ class _Checker:
         bare = Space(plan.space.dimensions)
         points = [point for _ in range(SAMPLES) if (point := sample(bare, random)) is not None]
         within, refused = [], ""
+        makeable: list[Point] = []
         for point in points:
             values = in_default_units(point, plan.dimensions)
             try:
@@ -395,6 +397,8 @@ class _Checker:
             why = unmakeable(plan.settings, values) or unpriced(plan.costs, values)
             refused = refused or why or ""
             within.append(why is None)
+            makeable += [point] if why is None else []
+        self._laws_hold(plan, makeable)
         if not any(within):
             at: Path = ("constraints",) if self.file.constraints else ("space",)
             why = f": {refused}" if refused else ""
@@ -406,12 +410,33 @@ class _Checker:
             mend = "narrow the space, or add a constraint that says so"
             self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
 
+    def _laws_hold(self, plan: Plan, points: list[Point]) -> None:
+        """Whether each prior has a value wherever an optimiser may look: one that has none breaks an ask."""
+        for name, expected in plan.prior.items():
+            without = ""
+            for point in points:
+                try:
+                    value = expected(point)
+                except CampaignError as error:
+                    without = str(error)
+                    break
+                if not math.isfinite(value):
+                    without = f"it is {value} at {', '.join(f'{key} {one}' for key, one in point.items())}"
+                    break
+            if without:
+                mend = "narrow the space, add a constraint, or write a law that holds everywhere in it"
+                self.findings.tell("C123", f"the prior of `{name}` has no value: {without}", ("prior", name), mend)
+
 
 def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:
     """An expression over the point as a law in the objective's unit."""
 
     def expected(point: Point) -> float:
-        found = float(expression(in_default_units(point, dimensions)))
+        try:
+            found = float(expression(in_default_units(point, dimensions)))
+        except ExpressionError as error:
+            where = ", ".join(f"{name} {value}" for name, value in point.items())
+            raise CampaignError(f"{error} at {where}") from error
         return units.convert(found, units.unit(unit).default, unit) if unit else found
 
     return expected

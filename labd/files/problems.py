@@ -136,6 +136,7 @@ CODES: dict[str, str] = {
     "C120": "a space of which nothing is allowed",
     "C121": "something to choose that nothing uses",
     "C122": "points of the space that the protocol does not take",
+    "C123": "a prior that has no value somewhere in the space",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
     # tables of samples

@@ -178,3 +178,8 @@ def test_a_figure_of_spectra_needs_what_fits_them(monkeypatch: pytest.MonkeyPatc
     without(monkeypatch, "impedance")
     with pytest.raises(InputErrors, match="C119 spectra are fitted with the package impedance"):
         plan(FILE.replace("{goal: minimise, unit: N}", "{goal: minimise, value: =figures.r_ohmic}"))
+
+
+def test_a_prior_without_a_value_somewhere_is_said_before_an_ask_breaks() -> None:
+    with pytest.raises(InputErrors, match=r"C123 the prior of `off` has no value: .* by zero at force 5"):
+        plan(f"{FILE}prior: {{off: =1 kN * (1 kN / (force - 5 kN))}}\n")
