@@ -22,7 +22,7 @@ from labd.campaign.state import Experiment
 from labd.daemon import Daemon
 from labd.demo.play import READY_LIMIT, Operator, near
 from labd.demo.show import Show
-from labd.demo.truth import Chance, by_chance, truth, worth
+from labd.demo.truth import DRAWS, SIZES, Chance, by_chance, truth, worth
 from labd.lab.bus import CampaignState, Happening
 from labd.lab.config import load_lab
 from labd.records import Analyst
@@ -122,6 +122,7 @@ async def discover(lab: Path, rounds: int, show: Show, console: Console) -> Disc
 async def _started(daemon: Daemon, rounds: int) -> Campaign:
     file, protocol = find_campaign(CAMPAIGN), find_protocol(PROTOCOL)
     text = file.read_text(encoding="utf-8").replace("cells: 40", f"cells: {rounds * BATCH}")
+    text = text.replace("batch: 8", f"batch: {BATCH}")
     source = protocol.read_text(encoding="utf-8")
     called = {"carry": find_protocol("carry").read_text(encoding="utf-8")}
     return await daemon.campaigns.start(text, file.name, source, protocol.name, called, by="demo")
@@ -231,15 +232,19 @@ def tell(found: Discovered, campaign: Campaign, directory: Path, console: Consol
         values = ", ".join(f"{name} {value:.4g} {units.get(name, '')}" for name, value in best.values.items())
         console.print(f"best: {best.sample} ({best.run}): {values}, of {shares}", soft_wrap=True)
     if found.chance is not None:
-        chance, saved = found.chance, max(0.0, found.chance.median - found.until)
-        console.print(
-            f"found after {found.until} cells; one mixture in {1 / chance.share:.0f} is really as good, and blind "
-            f"choice takes {chance.median:.0f} cells to meet one (median): {saved:.0f} cells saved",
-            soft_wrap=True,
-        )
+        console.print(_against_chance(found.until, found.chance), soft_wrap=True)
     console.print("\nWhere everything lies:")
     for file in found.files:
         console.print(f"  {near(file)}", soft_wrap=True)
     console.print(f"  {near(directory)}/journal.sqlite, signals.sqlite, lab.yaml, labd.log", soft_wrap=True)
     hours, seconds = found.lab_seconds / 3600, found.machine_seconds
     console.print(f"{hours:.1f} h of lab time in {seconds:.1f} s: {hours * 3600 / seconds:,.0f}-fold.")
+
+
+def _against_chance(until: int, chance: Chance) -> str:
+    rare = f"one mixture in {1 / chance.share:.0f} is" if chance.share else f"none of {DRAWS} mixtures by chance is"
+    if chance.cells is None:
+        needs, saved = f"more than {SIZES[-1]}", f"more than {SIZES[-1] - until}"
+    else:
+        needs, saved = str(chance.cells), str(max(0, chance.cells - until))
+    return f"found after {until} cells; {rare} as good, and blind choice needs {needs} cells: {saved} cells saved"

@@ -82,8 +82,8 @@ def _play(lab: Path, seed: int, cells: int, console: Console, *, watch: bool, li
 def _discover(lab: Path, seed: int, console: Console, *, live: bool) -> int:
     config = load_lab(lab)
     console.print(
-        f"A campaign of {ROUNDS} rounds in a lab of {len(config.devices)} simulated devices (seed {seed}): four stock "
-        "solutions, which mixture gives cells that lose least charge and resist least?",
+        f"A campaign of {ROUNDS} rounds in a lab of {len(config.devices)} simulated devices (seed {seed}): of six "
+        "stock solutions, which mixture gives cells that lose least charge and least energy?",
         soft_wrap=True,
     )
     found = _carried_out(discovering.discover(lab, ROUNDS, Show(console, live=live), console), config, console)

@@ -258,7 +258,11 @@ class ModbusLink(Tapped):
         self._drop()
         if self.address.kind == "serial":
             self._take_port()
-        client = await self._connected()
+        try:
+            client = await self._connected()
+        except BaseException:
+            self._drop()  # the port's lock file, too: whoever mends the line may open it
+            raise
         self._client = client
         if self.address.kind == "serial" and not is_pty(self.address.host):
             transport: Any = client.ctx.transport

@@ -64,7 +64,7 @@ def test_plots_and_data_lie_where_they_are_said_to(whole: Played) -> None:
             assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
-    first, again, other = (played(tmp_path / name, seed, cells=1) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: Path, whole: Played) -> None:
+    first, again = (played(tmp_path / name, 3, cells=1) for name in ("a", "b"))
     assert first.rows == again.rows
-    assert first.rows != other.rows
+    assert first.rows[0].capacities != whole.rows[0].capacities  # seed 7's first cell, made the same way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 
@@ -79,7 +80,13 @@ class Meca:
         robot.MoveLin(*above)
         reached = robot.SetCheckpoint(7)
         reached.wait(timeout=20)
-        return held, self.watcher.GetPose()
+        robot.WaitIdle(timeout=20)
+        for _ in range(100):  # the watcher hears of it by its own port, a moment later
+            stands = self.watcher.GetPose()
+            if max(abs(one - other) for one, other in zip(stands[:3], above, strict=False)) < 0.01:
+                break
+            time.sleep(0.1)
+        return held, stands
 
     def fail(self, out_of_reach: list[float]) -> tuple[bool, bool]:
         """Sends it out of reach; gives its error, and the same after a reset."""

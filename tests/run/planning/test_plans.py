@@ -91,7 +91,7 @@ def test_a_shift_of_cells_takes_hardly_longer_than_the_busiest_device_works(crim
         assert plan.ratio <= 1.10
         assert plan.makespan >= 36 * 703
         longest = max(row.start - plan.of(row.work)[2].start for row in plan.rows if row.state == "crimp")
-        assert longest <= 0.85 * 742  # what goes on longer than expected breaks none
+        assert longest <= 0.85 * 742 + 1e-6  # what goes on longer than expected breaks none
 
 
 def test_identical_cells_begin_in_the_order_of_the_queue() -> None:
