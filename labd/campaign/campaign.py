@@ -369,12 +369,13 @@ class Campaign:
         """Raises CommandRefusedError for proposals that cannot be tried."""
         if self.record.state == "ended":
             raise CommandRefusedError(f"{self.id} has ended: {self.record.ended}")
+        if self.plan is None:
+            raise CommandRefusedError(self.unread)
         for proposal in proposals:
             self._check(proposal.point)
-        if self.plan is not None:
-            outlook = Outlook(self.plan, self.record)
-            if len(outlook.affordable(proposals)) < len(proposals):
-                raise CommandRefusedError(f"the budget does not go so far: {outlook.short(proposals)}")
+        outlook = Outlook(self.plan, self.record)
+        if len(outlook.affordable(proposals)) < len(proposals):
+            raise CommandRefusedError(f"the budget does not go so far: {outlook.short(proposals)}")
 
     def _check(self, point: Point) -> None:
         if self.plan is None:

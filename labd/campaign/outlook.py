@@ -50,7 +50,7 @@ class Outlook:
     def avoid(self) -> list[Point]:
         """Where not to go: what people vetoed, and what the lab has refused since it was last resumed."""
         since = self.record.since
-        refused = [one for one in self.record.of("refused") if one.notes[-1].at > since]
+        refused = [one for one in self.record.of("refused") if one.notes[-1].at >= since]
         return [one.point for one in [*self.record.of("vetoed"), *refused]]
 
     def observation(self, one: Experiment) -> Observation:
@@ -227,7 +227,7 @@ class Outlook:
         last = self.record.all[-max(3, self.plan.batch) :]
         if len(last) < max(3, self.plan.batch):
             return None
-        if any(one.status != "refused" or one.notes[-1].at <= self.record.since for one in last):
+        if any(one.status != "refused" or one.notes[-1].at < self.record.since for one in last):
             return None
         causes = "; ".join(dict.fromkeys(one.cause for one in last[-3:]))
         return f"the lab has refused {len(last)} proposals one after another: {causes}"
