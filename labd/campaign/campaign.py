@@ -80,16 +80,17 @@ class Campaign:
                 if count <= 0 or (self.plan.external and missing is None):
                     return
                 version, number = self.record.version, self.record.asks + 1
-                told, pending = Outlook(self.plan, self.record).told(), self.record.pending()
+                outlook, pending = Outlook(self.plan, self.record), self.record.pending()
+                told, avoid = outlook.told(), outlook.avoid()
             if missing is not None:
                 await self._simulate(missing)
                 continue
-            proposals = await self._ask(told, pending, count, number)
+            proposals = await self._ask(told, pending, count, number, avoid)
             async with self.changing:
                 if self.record.version != version:
                     continue  # somebody changed something meanwhile: it is asked anew, knowing that
-                if proposals is not None:
-                    await self._propose(proposals, f"{self.plan.optimiser}", number)
+                if proposals is None or not await self._propose(proposals, f"{self.plan.optimiser}", number):
+                    return
 
     async def _settle(self) -> None:
         """Takes in what became of what was proposed, and does what people's words ask of the queue."""
@@ -135,12 +136,14 @@ class Campaign:
         assert self.plan is not None
         return Outlook(self.plan, self.record).wanted()
 
-    async def _ask(self, told: Any, pending: list[Point], count: int, number: int) -> list[Proposal] | None:
+    async def _ask(
+        self, told: Any, pending: list[Point], count: int, number: int, avoid: list[Point]
+    ) -> list[Proposal] | None:
         """What the optimiser proposes; None where it cannot, and the campaign is paused for it."""
         assert self.plan is not None
         plan = self.plan
         try:
-            return await asyncio.to_thread(asked, plan, told, pending, count, plan.seed_of(number))
+            return await asyncio.to_thread(asked, plan, told, pending, count, plan.seed_of(number), avoid)
         except CampaignError as error:
             why = str(error)
         except Exception as error:
@@ -169,10 +172,12 @@ class Campaign:
         await self._journal.append(NewEvent("campaign.simulated", data))
 
     async def _propose(self, proposals: Sequence[Proposal], by: str, number: int) -> list[Experiment]:
-        """Makes proposals durable, as far as the budget goes."""
+        """Makes proposals durable, as far as the budget goes; ends it where it goes no further and nothing is open."""
         assert self.plan is not None
         outlook = Outlook(self.plan, self.record)
         taken = outlook.affordable(proposals)
+        if not taken and self.record.open:
+            return []  # what waits is paid, and is made; then it is looked at again
         if not taken:
             why = (
                 "the space has no further point"
@@ -326,6 +331,9 @@ class Campaign:
             one = self._not_begun(proposal)
             point = {**one.point, **changes}
             self._check(point)
+            short = self.outlook.overdrawn(one, point) if self.outlook is not None else None
+            if short is not None:
+                raise CommandRefusedError(f"the budget does not go so far: {short}")
             await self._append("campaign.edited", one, point=point, was=dict(one.point), by=by, why=why)
             await self._settle()
             return self._unless_kept(one, "edited")
@@ -361,12 +369,13 @@ class Campaign:
         """Raises CommandRefusedError for proposals that cannot be tried."""
         if self.record.state == "ended":
             raise CommandRefusedError(f"{self.id} has ended: {self.record.ended}")
+        if self.plan is None:
+            raise CommandRefusedError(self.unread)
         for proposal in proposals:
             self._check(proposal.point)
-        if self.plan is not None:
-            outlook = Outlook(self.plan, self.record)
-            if len(outlook.affordable(proposals)) < len(proposals):
-                raise CommandRefusedError(f"the budget does not go so far: {outlook.short(proposals)}")
+        outlook = Outlook(self.plan, self.record)
+        if len(outlook.affordable(proposals)) < len(proposals):
+            raise CommandRefusedError(f"the budget does not go so far: {outlook.short(proposals)}")
 
     def _check(self, point: Point) -> None:
         if self.plan is None:
@@ -402,11 +411,13 @@ class Campaign:
         await self._journal.append(NewEvent(kind, {"campaign": self.id, "proposal": one.id, **data}))
 
 
-def asked(plan: Plan, told: Any, pending: list[Point], count: int, seed: int) -> list[Proposal]:
+def asked(
+    plan: Plan, told: Any, pending: list[Point], count: int, seed: int, avoid: Sequence[Point] = ()
+) -> list[Proposal]:
     """In a thread: the optimiser's proposals."""
     from labd.campaign.optimisers import optimiser
 
-    return optimiser(plan.optimiser, **plan.optimiser_settings).ask(plan.problem(), told, pending, count, seed)
+    return optimiser(plan.optimiser, **plan.optimiser_settings).ask(plan.problem(avoid), told, pending, count, seed)
 
 
 def wished(plan: Plan, told: Any, want: str, count: int) -> Answer:

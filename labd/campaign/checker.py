@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -10,9 +12,10 @@ from typing import Any
 
 from labd.campaign import loader
 from labd.campaign.compiling import Compiler
+from labd.campaign.measures import reads_spectra
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
 from labd.campaign.modelled import read as read_virtual
-from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable
+from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable, unpriced
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, quantity
 from labd.campaign.wants import Wants
@@ -38,7 +41,7 @@ from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
 from labd.run.shipped import find_protocol, library
 from labd.sdk import units
 
-_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122"})
+_OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122", "C123"})
 """What is told of a whole file only: part of it may follow from what is wrong elsewhere."""
 _OF_THE_SPACE = frozenset({"C112", "C113", "C116"})
 """What may follow from something that cannot be chosen, since nobody knows what it is."""
@@ -121,6 +124,11 @@ class _Checker:
         )
         wants = Wants(file, self.findings, self.compiler, self.spaces.types, self.results)
         objectives, measured = wants.read(known=protocol is not None)
+        for name, read in measured.items():
+            if reads_spectra(read.expression.names) and importlib.util.find_spec("impedance") is None:
+                self._lacks(
+                    "spectra are fitted with the package impedance: pip install 'labd[data]'", ("objectives", name)
+                )
         costs = {what: found for what in ("money", "mass") if (found := self._cost(what)) is not None}
         budget = self._budget()
         stop = self._stop(objectives)
@@ -133,7 +141,7 @@ class _Checker:
         self._unused()
         if not self.findings.hold or protocol is None:
             return None
-        allowed = allows(settings, constraints, self.spaces.units)
+        allowed = allows(settings, constraints, costs, self.spaces.units)
         plan = Plan(
             name=file.campaign,
             version=file.version,
@@ -309,7 +317,7 @@ class _Checker:
 
     # ── who proposes ─────────────────────────────────────────────────────────────────────────────────────────────
     def _optimiser(self) -> tuple[str, dict[str, Any]]:
-        from labd.campaign.optimisers import OPTIMISERS, optimiser
+        from labd.campaign.optimisers import OPTIMISERS, lacking, optimiser
 
         spec = self.file.optimiser
         name, settings = (spec.use, dict(spec.settings)) if isinstance(spec, OptimiserSpec) else (spec, {})
@@ -318,6 +326,8 @@ class _Checker:
         if name not in known:
             mend = did_you_mean(name, known, "there are")
             self.findings.tell("C119", f"there is no optimiser `{name}`", at, mend)
+        elif lack := lacking(name):
+            self._lacks(lack, at)
         elif name != EXTERNAL and settings:
             try:
                 optimiser(name, **settings)
@@ -326,6 +336,11 @@ class _Checker:
         elif settings:
             self.findings.tell("C119", "`external` has no settings", ("optimiser", "settings"), "delete them", key=True)
         return name, settings
+
+    def _lacks(self, lack: str, at: Path) -> None:
+        """A library that is not here: an error in the daemon; whoever looks at a file elsewhere is told of it."""
+        mend = "" if self.texts is not None else "the lab's daemon needs it; whoever only checks files does not"
+        self.findings.tell("C119", lack, at, mend, warning=self.texts is None)
 
     def _prior(self, objectives: tuple[Objective, ...]) -> dict[str, Callable[[Point], float]]:
         from labd.campaign.laws import law
@@ -371,6 +386,7 @@ class _Checker:
         bare = Space(plan.space.dimensions)
         points = [point for _ in range(SAMPLES) if (point := sample(bare, random)) is not None]
         within, refused = [], ""
+        makeable: list[Point] = []
         for point in points:
             values = in_default_units(point, plan.dimensions)
             try:
@@ -378,9 +394,11 @@ class _Checker:
                     continue
             except ExpressionError:
                 continue
-            why = unmakeable(plan.settings, values)
+            why = unmakeable(plan.settings, values) or unpriced(plan.costs, values)
             refused = refused or why or ""
             within.append(why is None)
+            makeable += [point] if why is None else []
+        self._laws_hold(plan, makeable)
         if not any(within):
             at: Path = ("constraints",) if self.file.constraints else ("space",)
             why = f": {refused}" if refused else ""
@@ -392,12 +410,33 @@ class _Checker:
             mend = "narrow the space, or add a constraint that says so"
             self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
 
+    def _laws_hold(self, plan: Plan, points: list[Point]) -> None:
+        """Whether each prior has a value wherever an optimiser may look: one that has none breaks an ask."""
+        for name, expected in plan.prior.items():
+            without = ""
+            for point in points:
+                try:
+                    value = expected(point)
+                except CampaignError as error:
+                    without = str(error)
+                    break
+                if not math.isfinite(value):
+                    without = f"it is {value} at {', '.join(f'{key} {one}' for key, one in point.items())}"
+                    break
+            if without:
+                mend = "narrow the space, add a constraint, or write a law that holds everywhere in it"
+                self.findings.tell("C123", f"the prior of `{name}` has no value: {without}", ("prior", name), mend)
+
 
 def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:
     """An expression over the point as a law in the objective's unit."""
 
     def expected(point: Point) -> float:
-        found = float(expression(in_default_units(point, dimensions)))
+        try:
+            found = float(expression(in_default_units(point, dimensions)))
+        except ExpressionError as error:
+            where = ", ".join(f"{name} {value}" for name, value in point.items())
+            raise CampaignError(f"{error} at {where}") from error
         return units.convert(found, units.unit(unit).default, unit) if unit else found
 
     return expected

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -138,29 +139,36 @@ class Campaigns:
         """Steps whenever something has happened, or its time is over; until it is over, and all of it is known."""
         wake = self._wakes[campaign.id]
         if campaign.plan is None:  # it takes up to a second: the daemon's start does not wait for it
-            async with self._reading:
+            async with self._reading, self._contained(campaign):
                 campaign.plan = await self._plan(campaign.record)
             self._tell(campaign.id)
         while True:
+            barred = self._engine.lab.barriers.reason_for() is not None
             try:
-                async with asyncio.timeout(self._left(campaign)):
+                async with asyncio.timeout(None if barred else self._left(campaign)):
                     await wake.wait()
             except TimeoutError:
                 pass
             wake.clear()
             if self._engine.lab.barriers.reason_for() is not None:
                 continue  # nothing is started now, and its end wakes this again
-            try:
+            async with self._contained(campaign):
                 await campaign.step()
-            except JournalError:
-                raise
-            except Exception as error:
-                log.exception("a campaign failed", campaign=campaign.id)
-                if campaign.record.state == "working":
-                    await campaign.pause(by="labd", why=f"labd failed: {error!r}; its log says where")
             self._tell(campaign.id)
             if campaign.over:  # and what it had queued is cancelled
                 return
+
+    @contextlib.asynccontextmanager
+    async def _contained(self, campaign: Campaign) -> AsyncIterator[None]:
+        """What one campaign's file or optimiser breaks pauses that one; it must not end the daemon at each start."""
+        try:
+            yield
+        except JournalError:
+            raise
+        except Exception as error:
+            log.exception("a campaign failed", campaign=campaign.id)
+            if campaign.record.state == "working":
+                await campaign.pause(by="labd", why=f"labd failed: {error!r}; its log says where")
 
     def _left(self, campaign: Campaign) -> float | None:
         """Seconds of lab time until its time is over; None: it has no end, or stands still."""
@@ -289,7 +297,13 @@ class Campaigns:
         if plan is None or outlook is None or plan.external:
             raise CommandRefusedError(f"{campaign.id} has no optimiser of its own that could be asked")
         work = partial(
-            asked, plan, outlook.told(), campaign.record.pending(), count, plan.seed_of(campaign.record.asks + 1)
+            asked,
+            plan,
+            outlook.told(),
+            campaign.record.pending(),
+            count,
+            plan.seed_of(campaign.record.asks + 1),
+            outlook.avoid(),
         )
         return await asyncio.to_thread(work)
 

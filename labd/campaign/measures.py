@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labd.expr import NUMBER, Type, measure
@@ -25,6 +25,7 @@ _NUMBERED = {
 _EACH = {"rest_charged": "V", "rest_discharged": "V"}
 """Of those that always have a number."""
 _PLAIN = {"ocv": "V", "cycles": "", "dose": "µL", "peak_force": "kN", "electrolyte_to_crimp": "s"}
+_FITTED = ("r_ohmic", "r_polarisation", "conductivity")
 _NAME = re.compile(r"(?P<stem>[a-z_]+?)(?:_(?P<number>[1-9][0-9]{0,4}))?")
 
 
@@ -36,6 +37,11 @@ def unit_of(name: str) -> str | None:
     if found["number"] is not None:
         return _NUMBERED.get(found["stem"]) or _EACH.get(found["stem"])
     return _NUMBERED.get(found["stem"], _PLAIN.get(found["stem"]))
+
+
+def reads_spectra(names: Iterable[Sequence[str]]) -> bool:
+    """Whether names of an expression have a figure that is fitted to a spectrum."""
+    return any(parts[0] == "figures" and parts[1].startswith(_FITTED) for parts in names)
 
 
 class FigureTypes(Mapping[str, Type]):

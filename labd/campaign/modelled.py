@@ -84,7 +84,13 @@ def simulated(plan: Plan, one: Modelled) -> list[Observation]:
     asked = optimiser("latin").ask(plan.problem(), [], [], one.count, plan.seed_of(0))
     points: Sequence[Point] = [proposal.point for proposal in asked]
     virtual = Virtual(one.name, one.function, arguments, one.figures, one.processes, one.cluster)
-    return virtual.observe(points, [objective.name for objective in plan.objectives])
+    found = virtual.observe(points, [objective.name for objective in plan.objectives])
+    if found and all(seen.failed for seen in found):
+        raise CampaignError(
+            f"all {len(found)} virtual cells {one.name} failed, so they teach nothing: {found[0].cause}; "
+            "mend their `with` in the file and start that, or leave them out"
+        )
+    return found
 
 
 def _worked_out(filled: Filled, values: Mapping[str, Any]) -> dict[str, Any]:

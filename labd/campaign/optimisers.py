@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any, cast
 
 from labd.campaign.problem import CampaignError, Optimiser
@@ -15,6 +16,16 @@ OPTIMISERS = {
     "gp": "labd.campaign.bayesian:Bayesian",
     "baybe": "labd.campaign.baybe:BayBE",
 }
+
+_NEEDED = {"gp": ("scipy", "labd[data]"), "baybe": ("baybe", "labd[bo]")}
+
+
+def lacking(name: str) -> str | None:
+    """What an optimiser needs and is not installed here, in words, or None; nothing is loaded for it."""
+    package, extra = _NEEDED.get(name, ("", ""))
+    if not package or importlib.util.find_spec(package) is not None:
+        return None
+    return f"optimiser {name} needs {package}: pip install '{extra}'"
 
 
 def optimiser(name: str, **settings: Any) -> Optimiser:
@@ -29,7 +40,7 @@ def optimiser(name: str, **settings: Any) -> Optimiser:
     try:
         made = getattr(importlib.import_module(module), kind)(**settings)
     except ImportError as error:
-        extra = "labd[bo]" if name == "baybe" else "labd[data]"
+        _, extra = _NEEDED.get(name, ("", "labd[data]"))
         raise CampaignError(f"optimiser {name} needs {error.name}: pip install '{extra}'") from error
     except TypeError as error:
         raise CampaignError(f"optimiser {name}: {error}") from error

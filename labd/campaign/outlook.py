@@ -10,7 +10,7 @@ from typing import Any
 from labd import clock
 from labd.campaign.goals import desirability, front, gain, spans
 from labd.campaign.plan import Plan
-from labd.campaign.problem import Observation, Proposal
+from labd.campaign.problem import Observation, Point, Proposal
 from labd.campaign.state import UNMADE, Experiment, Record
 from labd.expr import ExpressionError
 from labd.sdk import units
@@ -46,6 +46,12 @@ class Outlook:
     def results(self) -> list[Observation]:
         """Values, and failures with their cause. What was lost says nothing."""
         return [self.observation(one) for one in self.record.of("observed", "failed")]
+
+    def avoid(self) -> list[Point]:
+        """Where not to go: what people vetoed, and what the lab has refused since it was last resumed."""
+        since = self.record.since
+        refused = [one for one in self.record.of("refused") if one.notes[-1].at >= since]
+        return [one.point for one in [*self.record.of("vetoed"), *refused]]
 
     def observation(self, one: Experiment) -> Observation:
         return Observation(one.point, one.values, failed=one.status == "failed", cause=one.cause)
@@ -105,6 +111,20 @@ class Outlook:
                 break
             found.append(proposal)
         return found
+
+    def overdrawn(self, one: Experiment, point: Point) -> str | None:
+        """Why the budget does not go for one of the proposals at another point, in words, or None."""
+        budget, spent = self.plan.budget, self.spent()
+        for what, most, used, unit in (
+            ("money", budget.money, spent.money, budget.currency),
+            ("mass", budget.mass, spent.mass, "g"),
+        ):
+            if most is None:
+                continue
+            left, cost = most - used + self.plan.cost(what, one.point), self.plan.cost(what, point)
+            if cost > left + most * 1e-9:
+                return f"{max(0.0, left):.4g} {unit} are left for {one.id}, and it would cost {cost:.4g} {unit}"
+        return None
 
     def short(self, proposals: Sequence[Proposal]) -> str:
         """Why the budget does not go for the first of them that is left out, in words."""
@@ -200,6 +220,20 @@ class Outlook:
         ):
             causes = "; ".join(dict.fromkeys(one.cause for one in recent))
             return f"{most} experiments failed one after another: {causes}"
+        return self._refused() or self._used_up()
+
+    def _refused(self) -> str | None:
+        """Whether the lab takes nothing of what is proposed: it would go on for ever, since that costs nothing."""
+        last = self.record.all[-max(3, self.plan.batch) :]
+        if len(last) < max(3, self.plan.batch):
+            return None
+        if any(one.status != "refused" or one.notes[-1].at < self.record.since for one in last):
+            return None
+        causes = "; ".join(dict.fromkeys(one.cause for one in last[-3:]))
+        return f"the lab has refused {len(last)} proposals one after another: {causes}"
+
+    def _used_up(self) -> str | None:
+        """Whether there is nothing left of the `each` lists."""
         listed = self.listed()
         cells = self.plan.budget.cells
         spent = self.spent().cells

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,8 @@ from labd.sdk import units
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 EXTERNAL = "external"
 """The optimiser that is a program outside."""
+ALIKE = 0.01
+"""Of each dimension's span: points that are nearer are as good as the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,11 @@ class Plan:
         """Whether a program outside proposes."""
         return self.optimiser == EXTERNAL
 
-    def problem(self) -> Problem:
-        """What an optimiser is asked."""
+    def problem(self, avoid: Sequence[Point] = ()) -> Problem:
+        """What an optimiser is asked; points as good as those to avoid do not count as allowed."""
         combine: Any = self.combine
-        return Problem(self.space, self.objectives, self.prior, combine)
+        space = self.space if not avoid else replace(self.space, allowed=_elsewhere(self.space, tuple(avoid)))
+        return Problem(space, self.objectives, self.prior, combine)
 
     def values(self, point: Point) -> dict[str, Any]:
         """A point for expressions: numbers in the default units of their dimensions."""
@@ -138,8 +141,10 @@ class Plan:
 
     def cost(self, what: str, point: Point) -> float:
         """Of one experiment: `money` in the currency, `mass` in g; 0 where the file says none."""
-        found = self.costs.get(what, 0.0)
-        return float(found(self.values(point))) if isinstance(found, Expression) else float(found)
+        try:
+            return _costs(self.costs.get(what, 0.0), self.values(point))
+        except ExpressionError:
+            return 0.0  # such a point is not allowed; what the journal has all the same must not end the daemon
 
     @property
     def needs_figures(self) -> bool:
@@ -195,7 +200,7 @@ class Plan:
         for constraint in self.constraints:
             if not constraint(values):
                 return f"`{constraint.text.strip()}` does not hold: {constraint.because(values)}"
-        return unmakeable(self.settings, values)
+        return unmakeable(self.settings, values) or unpriced(self.costs, values)
 
 
 def unmakeable(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> str | None:
@@ -213,15 +218,50 @@ def unmakeable(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> st
     return None
 
 
-def allows(settings: Mapping[str, Setting], constraints: tuple[Expression, ...], dimensions: Mapping[str, str]) -> Any:
-    """The file's constraints, and what the protocol can make, as one condition over points."""
+def unpriced(costs: Mapping[str, Expression | float], values: Mapping[str, Any]) -> str | None:
+    """Why it cannot be said what a point costs, or None."""
+    for what, cost in costs.items():
+        try:
+            found = _costs(cost, values)
+        except ExpressionError as error:
+            return f"`costs.{what}`: {error}"
+        if not (math.isfinite(found) and found >= 0):
+            return f"`costs.{what}`: {found:.4g} is no cost"
+    return None
+
+
+def _costs(cost: Expression | float, values: Mapping[str, Any]) -> float:
+    return float(cost(values)) if isinstance(cost, Expression) else float(cost)
+
+
+def _elsewhere(space: Space, avoid: tuple[Point, ...]) -> Callable[[Point], bool]:
+    """What the space allows, but for points that are as good as the same as these."""
+    from labd.campaign.points import distance
+
+    def allowed(point: Point) -> bool:
+        if space.allowed is not None and not space.allowed(point):
+            return False
+        return all(distance(space, point, one) >= ALIKE for one in avoid)
+
+    return allowed
+
+
+def allows(
+    settings: Mapping[str, Setting],
+    constraints: tuple[Expression, ...],
+    costs: Mapping[str, Expression | float],
+    dimensions: Mapping[str, str],
+) -> Any:
+    """The file's constraints, what the protocol can make, and what has a cost, as one condition over points."""
 
     def allowed(point: Point) -> bool:
         values = in_default_units(point, dimensions)
         try:
-            return all(constraint(values) for constraint in constraints) and unmakeable(settings, values) is None
+            if not all(constraint(values) for constraint in constraints):
+                return False
         except ExpressionError:
             return False
+        return unmakeable(settings, values) is None and unpriced(costs, values) is None
 
     return allowed
 

@@ -122,7 +122,8 @@ def ask_told(record: Record, plan: Plan) -> CampaignAsk:
         return CampaignAsk(record.id, 0, 0, {}, (), ())
     told = tuple(observation_told(one) for one in outlook.told())
     pending = tuple(dict(point) for point in record.pending())
-    return CampaignAsk(record.id, record.asks + 1, count, problem_told(plan), told, pending)
+    problem = problem_told(plan) | {"avoid": [dict(point) for point in outlook.avoid()]}
+    return CampaignAsk(record.id, record.asks + 1, count, problem, told, pending)
 
 
 def proposal_told(one: Proposal) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,6 +71,10 @@ salvage.register(app)
 
 def main() -> None:
     """The entry point of `labd`."""
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        # Read when numpy is loaded, for the first ask: with several threads an ask takes eight times as long, and
+        # keeps the daemon's loop waiting for up to 0.3 s; with one, 5 ms.
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     app(prog_name="labd")
 
 

@@ -38,7 +38,7 @@ def show_all(campaigns: Sequence[Mapping[str, Any]]) -> None:
             str(sum(counts.get(status, 0) for status in ("observed", "failed", "lost"))),
             str(sum(counts.get(status, 0) for status in ("proposed", "queued", "running"))),
             str(counts.get("failed", 0)),
-            _values(one["best"]["values"]) if one["best"] else "",
+            values_text(one["best"]["values"]) if one["best"] else "",
             Text(one["why"] or ""),
         )
     console().print(table)
@@ -52,11 +52,11 @@ def show_state(one: Mapping[str, Any]) -> None:
     rounds = f"{one['rounds']} round{'' if one['rounds'] == 1 else 's'} of {one['optimiser']}"
     say(f"  {rounds}; {counts or 'nothing proposed yet'}")
     if one["budget"]:
-        say(f"  used: {', '.join(_used(name, told) for name, told in one['budget'].items())}")
+        say(f"  used: {', '.join(used_text(name, told) for name, told in one['budget'].items())}")
     if one["best"]:
         best = one["best"]
-        point = _point(best["point"], best["units"])
-        say(f"  best: {_values(best['values'])} at {point} ({best['proposal']}, {best['run']})", "bold")
+        point = point_text(best["point"], best["units"])
+        say(f"  best: {values_text(best['values'])} at {point} ({best['proposal']}, {best['run']})", "bold")
 
 
 def show_detail(one: Mapping[str, Any]) -> None:
@@ -78,8 +78,8 @@ def show_proposals(proposals: Sequence[Mapping[str, Any]], units: Mapping[str, s
             one["proposal"],
             Text(one["status"], style=_STYLES[one["status"]]),
             one["by"],
-            _point(one["point"], units),
-            _values(one["values"]),
+            point_text(one["point"], units),
+            values_text(one["values"]),
             one["run"] or one["job"] or "",
             Text("; ".join(said)),
         )
@@ -94,9 +94,9 @@ def show_candidates(found: Mapping[str, Any], campaign: Mapping[str, Any]) -> No
         say(found["verdict"], "green" if found["possible"] else "yellow")
     table = table_of("", "point", *(["chance"] if wish else []), "expected", "why")
     for number, one in enumerate(found["proposals"], 1):
-        expected = ", ".join(_expected(name, told, wanted.get(name, "")) for name, told in one["predicted"].items())
+        expected = ", ".join(expected_text(name, told, wanted.get(name, "")) for name, told in one["predicted"].items())
         chance = [f"{one['chance']:.0%}"] if wish else []
-        table.add_row(str(number), _point(one["point"], campaign["units"]), *chance, expected, Text(one["why"]))
+        table.add_row(str(number), point_text(one["point"], campaign["units"]), *chance, expected, Text(one["why"]))
     console().print(table)
     say(f"nothing was queued; `labd campaign add {campaign['campaign']} KEY=VALUE… --why …` makes one of them", "dim")
 
@@ -112,16 +112,18 @@ def show_report(one: Mapping[str, Any]) -> None:
     before = None
     for step in one["course"]:
         told = by_id[step["proposal"]]
-        expected = ", ".join(_expected(name, what, wanted.get(name, "")) for name, what in told["predicted"].items())
+        expected = ", ".join(
+            expected_text(name, what, wanted.get(name, "")) for name, what in told["predicted"].items()
+        )
         better = step["best"] != before
         before = step["best"]
         table.add_row(
             str(step["number"]),
             told["proposal"],
-            _point(told["point"], one["units"]),
+            point_text(told["point"], one["units"]),
             expected,
-            Text(_values(told["values"]) or f"{told['status']}: {told['cause']}", style=_STYLES[told["status"]]),
-            Text(_values(step["values"]) if step["values"] else "", style="green" if better else "dim"),
+            Text(values_text(told["values"]) or f"{told['status']}: {told['cause']}", style=_STYLES[told["status"]]),
+            Text(values_text(step["values"]) if step["values"] else "", style="green" if better else "dim"),
         )
     console().print(table)
     if len(wanted) > 1 and one["front"]:
@@ -131,7 +133,7 @@ def show_report(one: Mapping[str, Any]) -> None:
             say(f"  {told['proposal']} {note['word']} by {note['by']}: {note['why']}")
 
 
-def _used(name: str, told: Mapping[str, Any]) -> str:
+def used_text(name: str, told: Mapping[str, Any]) -> str:
     if name == "time":
         return f"{span(told['used'])} of {span(told['of'])}"
     of = f" of {told['of']:g}" if told["of"] is not None else ""
@@ -140,15 +142,15 @@ def _used(name: str, told: Mapping[str, Any]) -> str:
     return f"{told['used']:.4g}{of}{unit}{what}"
 
 
-def _values(values: Mapping[str, Any]) -> str:
+def values_text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_quantity(told['v'], told['u'])}" for name, told in values.items())
 
 
-def _expected(name: str, told: Mapping[str, float], unit: str) -> str:
+def expected_text(name: str, told: Mapping[str, float], unit: str) -> str:
     return f"{name} {told['mean']:.4g} ± {told['std']:.2g}{f' {unit}' if unit else ''}"
 
 
-def _point(point: Mapping[str, Any], units: Mapping[str, str]) -> str:
+def point_text(point: Mapping[str, Any], units: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {_quantity(value, units.get(name, ''))}" for name, value in point.items())
 
 

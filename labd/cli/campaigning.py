@@ -167,16 +167,40 @@ def status(campaign: Maybe = None, *, socket: Socket = None, lab: Lab = None, as
 
 
 @campaign_app.command()
-def report(campaign: File, *, socket: Socket = None, lab: Lab = None, as_json: Json = False) -> None:
+def report(
+    campaign: File,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it as one HTML file, with plots.")
+    ] = None,
+    socket: Socket = None,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> None:
     """Tell what came of a campaign: each experiment, what was expected of it, the best so far, and what it cost."""
     from labd.cli import campaign_views, views
 
     client = Client(socket, lab)
     found = client.get(f"/campaigns/{quoted(_id(client, campaign))}")
+    if out is not None:
+        _written(found, out)
     if as_json:
         views.show_json(found)
+    elif out is not None:
+        typer.echo(out)
     else:
         campaign_views.show_report(found)
+
+
+def _written(found: dict[str, Any], out: Path) -> None:
+    """The report as a file. Raises CliError."""
+    from labd import clock
+    from labd.cli.campaign_page import page
+
+    try:
+        out.write_text(page(found, clock.stamp()), encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"{out} cannot be written: {error.strerror}; name another with -o", BAD_INPUT) from error
 
 
 @campaign_app.command()

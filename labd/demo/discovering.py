@@ -135,7 +135,7 @@ async def _ended(daemon: Daemon, campaign: Campaign, show: Show) -> None:
     def hear(happening: Happening) -> None:
         nonlocal told
         assert isinstance(happening, CampaignState)
-        if happening.state == "ended":
+        if happening.state != "working":  # paused: nobody is there who would look, and resume it
             over.set()
         waiting = sum(happening.experiments.get(word, 0) for word in ("proposed", "queued", "running"))
         if happening.rounds > told and waiting:
@@ -146,7 +146,7 @@ async def _ended(daemon: Daemon, campaign: Campaign, show: Show) -> None:
 
     forget = daemon.lab.bus.subscribe(hear, CampaignState)
     try:
-        if campaign.record.state != "ended":
+        if campaign.record.state == "working":
             await over.wait()
     finally:
         forget()
@@ -168,7 +168,7 @@ def _judged(campaign: Campaign, lab_seconds: float, machine_seconds: float, file
     best = outlook.best()
     until = 1 + next((at for at, one in enumerate(outlook.ended_in_order()) if one is best), 0)
     chance = by_chance(plan, worth(plan, best.point), SEED) if best is not None else None
-    why = campaign.record.ended or ""
+    why = campaign.record.ended or f"paused: {campaign.record.paused}"
     return Discovered(tuple(rounds), best, until, chance, why, lab_seconds, machine_seconds, tuple(files))
 
 

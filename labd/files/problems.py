@@ -132,10 +132,11 @@ CODES: dict[str, str] = {
     "C116": "a value that the protocol does not take",
     "C117": "an objective that is not wholly said",
     "C118": "a budget without what it costs, or costs without a budget",
-    "C119": "an unknown optimiser, law or model of virtual cells, or a setting that it does not have",
+    "C119": "an unknown optimiser, law or model of virtual cells, a setting that it does not have, or a library",
     "C120": "a space of which nothing is allowed",
     "C121": "something to choose that nothing uses",
     "C122": "points of the space that the protocol does not take",
+    "C123": "a prior that has no value somewhere in the space",
     "P601": "a file to import that is not of the format that it should be of",
     "P602": "something in a file to import that the protocol language cannot say",
     # tables of samples

@@ -82,6 +82,25 @@ def capacity_by_cycle(rows: Sequence[Mapping[str, float | None]]) -> Draw:
     return draw
 
 
+def course(title: str, points: Sequence[tuple[int, float]], best: Sequence[tuple[int, float]]) -> Draw:
+    """What each experiment gave, and what the best until then has, over the experiments in the order of their end."""
+
+    def draw(figure: Any) -> None:
+        figure.set_size_inches(6.0, 3.2)
+        axes = figure.subplots()
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], "o", color=shade(1, 2), markersize=5, label="measured"
+        )
+        axes.step(
+            [x for x, _ in best], [y for _, y in best], where="post", color=INK, linewidth=1.5, label="best so far"
+        )
+        _axes(axes, "experiment", title)
+        _whole_numbers(axes)
+        figure.legend(loc="outside upper center", ncols=2)
+
+    return draw
+
+
 def nyquist(
     points: tuple[Sequence[float], Sequence[float]], fitted: tuple[Sequence[float], Sequence[float]] | None, title: str
 ) -> Draw:

@@ -16,7 +16,7 @@ from labd.records.outcome import cycle_rows, spectra, value
 from labd.records.pictures import Read, gather, plots_of, verdict
 from labd.sdk.units import plain
 
-__all__ = ["Read", "gather", "page", "section", "svgs"]
+__all__ = ["Read", "document", "gather", "page", "plot", "section", "svgs", "table"]
 
 SUMMARY = ("capacity_1", "capacity", "ce_1", "ce", "retention", "energy", "r_ohmic", "conductivity", "ocv", "dose")
 """The figures that have a column in a batch's table, where a cell has them."""
@@ -68,8 +68,7 @@ def page(
         sections: what `section` gave for each run, where that is known already.
     """
     told_of = sections if sections is not None else [section(read) for read in runs]
-    title = f"{kind} {name}"
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="faint">lab {escape(about["lab"])}, made {escape(about["at"])}</p>']
+    body = [f'<p class="faint">lab {escape(about["lab"])}, made {escape(about["at"])}</p>']
     if kind == "run" and runs:
         body += told_of[0]
     else:
@@ -78,10 +77,22 @@ def page(
             told = read.told
             body.append(f'<h2 id="{escape(told["run"])}">{escape(str(told["sample"]))}, {escape(told["run"])}</h2>')
             body += own
+    return document(f"{kind} {name}", body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A page of its own, with its title as the first heading.
+
+    Args:
+        title: as text.
+        body: lines of HTML, `table` and `plot` among them.
+    """
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     view = '<meta name="viewport" content="width=device-width">'
     return (
-        f'<!doctype html>\n<html lang="en"><head>{head}{view}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+        f'<!doctype html>\n<html lang="en"><head>{head}{view}</head>\n<body>\n<h1>{escape(title)}</h1>\n'
+        + "\n".join(body)
+        + "\n</body></html>\n"
     )
 
 
@@ -98,8 +109,8 @@ def _many(runs: Sequence[Read], waiting: Sequence[str]) -> Iterator[str]:
         return
     ended = sum(1 for read in runs if read.told["outcome"])
     share = f"; yield {counts.get('complete', 0) / ended:.0%} of the {ended} that have ended" if ended else ""
-    yield _table(f"Cells by outcome{share}", ["outcome", "cells"], [[end, str(n)] for end, n in counts.items()])
-    yield from _plot("Cells by outcome", charts.outcomes(counts))
+    yield table(f"Cells by outcome{share}", ["outcome", "cells"], [[end, str(n)] for end, n in counts.items()])
+    yield from plot("Cells by outcome", charts.outcomes(counts))
     shown = [name for name in SUMMARY if any(name in read.told["figures"] for read in runs)]
     units = {name: _unit(runs, name) for name in shown}
     headers = ["sample", "run", "outcome", *(_head(name, units[name]) for name in shown)]
@@ -108,13 +119,13 @@ def _many(runs: Sequence[Read], waiting: Sequence[str]) -> Iterator[str]:
         told = read.told
         figures = [_number(value(told, name)) for name in shown]
         rows.append([str(told["sample"]), told["run"], told["failed"] or told["outcome"] or "under way", *figures])
-    yield _table("Cells", headers, rows)
+    yield table("Cells", headers, rows)
     spreads = [_spread(runs, name, units[name]) for name in shown]
-    yield _table("Spread over cells", ["figure", "cells", "mean", "standard deviation", "least", "greatest"], spreads)
+    yield table("Spread over cells", ["figure", "cells", "mean", "standard deviation", "least", "greatest"], spreads)
     groups = [charts.Group(_head(name, units[name]), _by_cell(runs, name)) for name in BOXES if name in shown]
     groups = [group for group in groups if len(group.values) > 1]
     if groups:
-        yield from _plot("Figures over cells: quartiles, and each cell", charts.boxes(groups))
+        yield from plot("Figures over cells: quartiles, and each cell", charts.boxes(groups))
 
 
 def _by_cell(runs: Sequence[Read], name: str) -> tuple[tuple[str, float], ...]:
@@ -145,23 +156,23 @@ def _run(read: Read) -> Iterator[str]:
         ["ended", str(told["ended"] or "not yet")],
         ["outcome", told["failed"] or told["outcome"] or "under way"],
     ]
-    yield _table("What was run", [], about)
+    yield table("What was run", [], about)
     if told["failed"]:
         yield f'<p class="bad">Failed: {escape(told["failed"])}</p>'
     rows = cycle_rows(told)
     if rows:
         headers = [_head(name, unit) for name, unit in _CYCLE_HEADERS]
-        yield _table("Cycles", headers, [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows])
+        yield table("Cycles", headers, [[_number(row[name]) for name, _ in _CYCLE_HEADERS] for row in rows])
     peaks = [
         [str(slope.cycle), slope.way, _number(at), _number(high)]
         for slope in read.incremental
         for at, high in slope.peaks()
     ]
     if peaks:
-        yield _table("Peaks of dQ/dV", ["cycle", "half", "voltage / V", "height / (mAh/V)"], peaks)
+        yield table("Peaks of dQ/dV", ["cycle", "half", "voltage / V", "height / (mAh/V)"], peaks)
     yield from _impedance(told)
     for caption, draw in plots_of(read).values():
-        yield from _plot(caption, draw)
+        yield from plot(caption, draw)
     yield from _figures(told)
     yield from _series(told)
 
@@ -179,7 +190,7 @@ def _impedance(told: Mapping[str, Any]) -> Iterator[str]:
     ]
     if rows:
         headers = ["spectrum", "Kramers-Kronig", "circuit", "R ohmic / Ω", "R polarisation / Ω"]
-        yield _table("Impedance", headers, rows)
+        yield table("Impedance", headers, rows)
 
 
 def _figures(told: Mapping[str, Any]) -> Iterator[str]:
@@ -187,11 +198,9 @@ def _figures(told: Mapping[str, Any]) -> Iterator[str]:
         [name, _number(figure["v"]), figure["u"], _number(figure["std"]), figure["source"]]
         for name, figure in sorted(told["figures"].items())
     ]
-    yield _table("Figures", ["name", "value", "unit", "standard deviation", "from"], rows)
+    yield table("Figures", ["name", "value", "unit", "standard deviation", "from"], rows)
     if told["missing"]:
-        yield _table(
-            "What is missing, and why", ["name", "why"], [list(one) for one in sorted(told["missing"].items())]
-        )
+        yield table("What is missing, and why", ["name", "why"], [list(one) for one in sorted(told["missing"].items())])
 
 
 def _series(told: Mapping[str, Any]) -> Iterator[str]:
@@ -200,11 +209,12 @@ def _series(told: Mapping[str, Any]) -> Iterator[str]:
         for one in told["series"]
     ]
     headers = ["series", "action", "device", "analysed as", "methods", "SHA-256 of the rows begins"]
-    yield _table("Measurements and their analysis", headers, rows)
+    yield table("Measurements and their analysis", headers, rows)
 
 
 # ── parts of a page ──────────────────────────────────────────────────────────────────────────────────────────────────
-def _table(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; columns of numbers stand to the right. Texts, not HTML."""
     numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(rows[0]))] if rows and headers else []
     head = "".join(f"<th{_class(numbers, i)}>{escape(text)}</th>" for i, text in enumerate(headers))
     lines = [
@@ -224,7 +234,7 @@ def _is_number(text: str) -> bool:
     return text == "–" or text.replace(".", "").replace("-", "").replace("e", "").replace("+", "").isdigit()
 
 
-def _plot(caption: str, draw: Callable[[Any], None]) -> Iterator[str]:
+def plot(caption: str, draw: Callable[[Any], None]) -> Iterator[str]:
     """A plot; without matplotlib a line that says so."""
     said = escape(caption)
     try:

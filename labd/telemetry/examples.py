@@ -104,6 +104,7 @@ _ASK: dict[str, Any] = {
         "constraints": ["LP57 + DMC >= 0.5"],
         "objectives": [{"name": "mass", "goal": "target", "unit": "g", "target": 0.9, "weight": 1}],
         "combine": "desirability",
+        "avoid": [],
     },
     "told": [{"point": _POINT, "values": {"mass": 0.671}, "failed": False, "cause": "", "fidelity": "lab"}],
     "pending": [],

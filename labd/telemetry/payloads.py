@@ -214,8 +214,9 @@ class Campaign(Payload):
 class CampaignAsk(Payload):
     """What a campaign with `optimiser: external` asks: `count` points, to be answered by the command `propose`.
 
-    `problem` has the space, the constraints and what is wanted; `told` all that was observed (`failed` ones have a
-    cause and no values), `pending` the points that are being made. Numbers are in the units that `problem` names.
+    `problem` has the space, the constraints, what is wanted, and points to `avoid` (vetoed, or refused by the lab);
+    `told` all that was observed (`failed` ones have a cause and no values), `pending` the points that are being made.
+    Numbers are in the units that `problem` names.
     """
 
     ask: Annotated[int, Field(ge=1)]

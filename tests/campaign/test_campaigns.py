@@ -169,6 +169,93 @@ def test_of_several_objectives_the_front_is_told(here: Lab, asked: Asked) -> Non
     assert {one.id for one in campaign.outlook.front()} == {"p0001", "p0002", "p0003"}
 
 
+def test_what_waits_is_made_when_the_budget_goes_for_no_more(here: Lab, asked: Asked) -> None:
+    asked.forces = [[7.0, 6.0, 5.0]]
+    text = MORE.replace("{cells: 40}", "{money: 19}\ncosts: {money: =force / 1 kN}")
+    here.start(text.replace("batch: 2", "batch: 3\nrolling: true"))
+    campaign = here.until_over()
+    assert [one.status for one in campaign.record.all] == ["observed"] * 3
+    assert (campaign.record.ended or "").startswith("the budget is spent: 1 EUR are left, and one more costs 3.")
+
+
+def test_a_point_without_a_cost_is_not_allowed_and_harms_nothing(here: Lab) -> None:
+    text = MORE.replace("{cells: 40}", "{cells: 2, money: 90}\ncosts: {money: =1 / (force / 1 kN - 7)}")
+    campaign = here.start(text)
+    with pytest.raises(CommandRefusedError, match=r"`costs\.money`: .* by zero"):
+        here.drive(campaign.add([{"force": 7.0}], by="eva", why="a hunch"))
+    with pytest.raises(CommandRefusedError, match=r"`costs\.money`: -1 is no cost"):
+        here.drive(campaign.add([{"force": 6.0}], by="eva", why="a hunch"))
+    here.until_over()
+    assert all(float(one.point["force"]) > 7.0 for one in campaign.record.all)
+
+
+def test_what_the_lab_refuses_again_and_again_pauses_it(here: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from labd.files import InputErrors, Problem
+
+    async def submit(asked: Any) -> None:
+        raise InputErrors([Problem("T103", "no such force", line=row.number) for row in asked.rows])
+
+    monkeypatch.setattr(here.site.engine.queue, "submit", submit)
+    here.start(MORE)
+    campaign = here.until_over()
+    assert campaign.record.paused == "the lab has refused 3 proposals one after another: no such force"
+    assert {one.status for one in campaign.record.all} == {"refused"}
+    assert len(campaign.record.all) == 4
+
+
+def test_a_file_that_cannot_be_read_anew_pauses_its_own_campaign(here: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.start()
+    here.kill()
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("labd.campaign.checker.plan_of", broken)
+    here.up()
+    here.let(5.0)
+    assert "labd failed: ZeroDivisionError('oh')" in (here.campaigns.find("pressing").record.paused or "")
+
+
+def test_nothing_turns_in_circles_while_nothing_may_be_started_and_its_time_is_over(here: Lab) -> None:
+    campaign = here.start(MORE.replace("{cells: 40}", "{time: 15 s}"))
+    here.let(3.0)
+    here.site.engine.lab.barriers.set("smoke", "there is smoke")
+    here.let(60.0)  # on virtual time this comes to no end where something does not wait
+    assert campaign.record.state == "working"
+    here.site.engine.lab.barriers.lift("smoke")
+    assert here.until_over().record.ended == "its time is over: 15 s"
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+class NoSeries:
+    """The signal store of a lab in which nothing was measured in time."""
+
+    async def series(self, **_: Any) -> list[Any]:
+        return []
+
+
+def of_figure(name: str) -> str:
+    return MORE.replace("{goal: minimise, unit: N}", f"{{goal: maximise, value: =figures.{name}}}")
+
+
+def test_an_objective_is_read_from_a_figure_of_its_run_in_its_own_unit(here: Lab, asked: Asked) -> None:
+    here.site.engine.signals = NoSeries()  # type: ignore[assignment]
+    asked.forces = [[3.0, 4.0]]
+    text = of_figure("peak_force").replace("value:", "unit: N, value:").replace("cells: 40", "cells: 2")
+    campaign = here.start(text)
+    here.until_over()
+    assert [one.values["off"] for one in campaign.record.all] == [pytest.approx(7800.0)] * 2  # what the press reaches
+
+
+def test_a_figure_that_nothing_measured_is_a_failure_that_says_so(here: Lab, asked: Asked) -> None:
+    here.site.engine.signals = NoSeries()  # type: ignore[assignment]
+    campaign = here.start(of_figure("capacity_2").replace("cells: 40", "cells: 2"))
+    here.until_over()
+    one = campaign.record.experiments["p0001"]
+    assert (one.status, one.values) == ("failed", {})
+    assert one.cause == "the run is complete and gives no off; the cell was not cycled"
+
+
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def waiting(here: Lab, asked: Asked) -> Lab:
@@ -260,6 +347,29 @@ def test_a_stopped_campaign_lets_what_is_at_work_come_to_its_end(here: Lab, aske
     assert campaign.record.ended == "stopped by eva: enough"
 
 
+def test_a_vetoed_point_is_not_proposed_again(here: Lab) -> None:
+    here.drive(here.site.engine.queue.pause(by="eva"))
+    text = MORE.replace("min: 2 kN, max: 9 kN, step: 0.1 kN", "min: 2 kN, max: 6 kN, step: 1 kN")
+    campaign = here.start(text.replace("batch: 2", "batch: 1").replace("cells: 40", "cells: 4"))
+    here.let(5.0)
+    vetoed = dict(campaign.record.experiments["p0001"].point)
+    here.drive(campaign.veto("p0001", by="eva", why="that tears the can"))
+    go_on(here)
+    here.until_over()
+    tried = [one.point for one in campaign.record.of("observed")]
+    assert (len(tried), vetoed in tried) == (4, False)
+
+
+def test_an_edit_beyond_the_budget_is_refused(here: Lab, asked: Asked) -> None:
+    asked.forces = [[7.0, 6.0]]
+    here.drive(here.site.engine.queue.pause(by="eva"))
+    campaign = here.start(MORE.replace("{cells: 40}", "{money: 14}\ncosts: {money: =force / 1 kN}"))
+    here.let(5.0)
+    with pytest.raises(CommandRefusedError, match="7 EUR are left for p0002, and it would cost 8 EUR"):
+        here.drive(campaign.edit("p0002", {"force": 8.0}, by="eva", why="more"))
+    here.drive(campaign.edit("p0002", {"force": 7.0}, by="eva", why="a little more"))
+
+
 # ── its file ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_the_same_file_again_is_the_campaign_that_is_at_work(here: Lab) -> None:
     assert here.start() is here.start()
@@ -303,3 +413,30 @@ def test_what_virtual_cells_say_is_kept_and_told_with_the_first_ask_and_is_no_re
     here.let(20.0)
     assert campaign.outlook is not None
     assert campaign.outlook.best() is campaign.record.experiments["p0001"]
+
+
+MODELLED = """\
+virtual:
+  light:
+    function: simulators.cells.virtual:outcome
+    with: {formulation: {EC: 0.5, EMC: 0.5, molality: 1.0}, dose: 45, force: =force, cycles: 1}
+    figures: {off: r_ohmic}
+    count: 4
+    processes: 1
+"""
+
+
+def test_real_virtual_cells_inform_the_first_ask_of_the_embedded_optimiser(here: Lab) -> None:
+    campaign = here.start(f"{FILE.replace('optimiser: random', 'optimiser: gp')}{MODELLED}")
+    assert here.until_over().record.ended == "all 3 cells are made"
+    said = campaign.record.simulated["light"]
+    assert len(said) == 4
+    assert all(not one["failed"] and one["values"]["off"] > 0 for one in said)
+    assert all("light" in one.why for one in campaign.record.all)  # it believes them, more or less
+
+
+def test_virtual_cells_that_all_fail_are_said_and_teach_nothing(here: Lab) -> None:
+    campaign = here.start(f"{FILE}{MODELLED.replace('cycles: 1', 'cycles: 0')}")
+    paused = here.until_over().record.paused or ""
+    assert paused.startswith("all 4 virtual cells light failed, so they teach nothing: ValueError: 0 cycles")
+    assert campaign.record.simulated == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from labd.campaign.checker import Texts, check_campaign, plan_of
 from labd.campaign.loader import is_campaign
 from labd.campaign.plan import Plan
 from labd.campaign.problem import Choice, Mixture, Range
+from labd.campaign.shipped import shipped_campaigns
 from labd.files import InputErrors
 from tests.campaign.living import FILE, PRESS
 
@@ -151,3 +153,33 @@ def test_the_protocol_is_found_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "press.yaml").unlink()
     with pytest.raises(InputErrors, match="C114 there is no protocol `press`"):
         plan_of(file, str(file))
+
+
+# ── what is not installed ────────────────────────────────────────────────────────────────────────────────────────────
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else there(name))
+
+
+def test_an_optimisers_missing_library_is_said_before_the_first_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "scipy")
+    with pytest.raises(InputErrors, match=r"C119 optimiser gp needs scipy: pip install 'labd\[data\]'"):
+        plan(FILE.replace("optimiser: random", "optimiser: gp"))
+
+
+def test_whoever_only_checks_a_file_is_warned_of_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "scipy")
+    found, problems = check_campaign(shipped_campaigns()["carbonate_screening"])
+    assert found is not None
+    assert [(one.code, one.severity) for one in problems] == [("C119", "warning")]
+
+
+def test_a_figure_of_spectra_needs_what_fits_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "impedance")
+    with pytest.raises(InputErrors, match="C119 spectra are fitted with the package impedance"):
+        plan(FILE.replace("{goal: minimise, unit: N}", "{goal: minimise, value: =figures.r_ohmic}"))
+
+
+def test_a_prior_without_a_value_somewhere_is_said_before_an_ask_breaks() -> None:
+    with pytest.raises(InputErrors, match=r"C123 the prior of `off` has no value: .* by zero at force 5"):
+        plan(f"{FILE}prior: {{off: =1 kN * (1 kN / (force - 5 kN))}}\n")

@@ -77,6 +77,23 @@ async def test_a_report_tells_what_was_measured_and_how_the_best_came_on(said: S
     assert "off " in shown.split("best so far")[1]
 
 
+async def test_a_report_is_one_file_that_needs_nothing_else(said: Said, tmp_path: Path) -> None:
+    await said.campaigns._engine.queue.resume(by="eva")
+    await said.until("observed", 2)
+    file = tmp_path / "pressing.html"
+    assert str(file) in await said("report", "-o", str(file))
+    page = file.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<h1>campaign pressing</h1>" in page
+    assert "<td>p0001</td><td>observed</td>" in page
+    assert '<svg role="img" aria-label="off / N, experiment by experiment"' in page
+    assert not [part for part in ("<script", "<link", "src=", "@import") if part in page]
+
+
+async def test_a_report_that_cannot_be_written_is_said(said: Said, tmp_path: Path) -> None:
+    assert "name another with -o" in await said("report", "-o", str(tmp_path / "no" / "such.html"), bad=2)
+
+
 async def test_what_cannot_be_is_refused_in_words(said: Said) -> None:
     assert "no proposal 'p0099'" in await said("veto", "p0099", "--why", "no", bad=1)
     assert "outside of `force`" in await said("edit", "p0001", "force=12 kN", "--why", "more", bad=1)
