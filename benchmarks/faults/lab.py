@@ -109,7 +109,7 @@ def lab_of(directory: Path, seed: int, profile: str = "handshake") -> dict[str, 
                 "driver": "opentrons",
                 "settings": {"address": "http://127.0.0.1:0", "pipettes": {"right": "p300_single_gen2"}},
                 "poll": dict(slow),
-                "simulator": {},
+                "simulator": {"failed_cells": 0},  # what fails here is put there on purpose
             },
             "arm": {
                 "driver": "meca500",

@@ -224,6 +224,8 @@ class PtyWire:
         os.close(self._far)
 
     def _plug(self) -> None:
+        if self._master >= 0:  # an answer that came meanwhile had it unplugged once more
+            return
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
