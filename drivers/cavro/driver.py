@@ -17,40 +17,27 @@ from drivers.cavro.settings import CavroSettings
 from labd.io.arrival import Orders
 from labd.sdk import (
     About,
-    Bounds,
     Call,
     DeviceError,
     Effect,
     Fault,
-    FlowRate,
     OutcomeUnknown,
     Rejected,
     Setup,
     Unreachable,
-    Volume,
     action,
 )
 from labd.sdk.quality import Quality
-from labd.sdk.roles import PumpResult, PumpSignals
+from labd.sdk.roles import PumpResult
 from labd.sdk.strokes import Stroke, Strokes, Syringe
-from labd.sdk.syringes import SPARE, Look, SyringePump
+from labd.sdk.syringes import SPARE, Amount, Look, Rate, SyringePump, SyringeSignals
 
 HOME_LIMIT = 90.0  # s; initialising a full syringe at its slow speed
 NOT_INITIALISED = 7
 LASTING = frozenset({1, 9, 10})  # stands until it is initialised, though `Q` tells it once
 FINE = frozenset({"1", "2"})
 
-Amount = Annotated[Volume, Bounds(min=0.001)]
-Rate = Annotated[FlowRate, Bounds(min=0.001)] | None
 Port = Annotated[int, Field(ge=1, le=12)] | None
-
-
-class CavroSignals(PumpSignals):
-    """Beside the role's: `initialised`, whether it knows where its plunger is; its `valve`; its `error` in words."""
-
-    initialised: bool | None = None
-    valve: str | None = None
-    error: str | None = None
 
 
 class Cavro(SyringePump):
@@ -67,7 +54,7 @@ class Cavro(SyringePump):
     Settings = CavroSettings
     settings: CavroSettings
     found_at = {"{port}": 0}
-    Signals = CavroSignals
+    Signals = SyringeSignals
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -117,12 +104,12 @@ class Cavro(SyringePump):
         if bus is not None:
             await bus.leave()
 
-    async def read_state(self) -> CavroSignals:
+    async def read_state(self) -> SyringeSignals:
         """Position, valve and error; an error is a value, not an error of the line."""
         state = await self._status()
         known = state.error != NOT_INITIALISED
         valve = await self._valve() if known else ""
-        return CavroSignals(
+        return SyringeSignals(
             position=self.settings.drive.volume(await self._position()) if known else None,
             busy=not state.ready,
             initialised=known,

@@ -18,31 +18,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
 
 from drivers.ml600.settings import FACTORY, STEPS, Ml600Settings
 from labd.io.address import StreamAddress
 from labd.io.arrival import Orders
 from labd.sdk import (
     About,
-    Bounds,
     Call,
     DeviceError,
     Effect,
     Fault,
-    FlowRate,
     OutcomeUnknown,
     Rejected,
     Setup,
     Unreachable,
-    Volume,
     action,
     each,
 )
 from labd.sdk.quality import Quality
-from labd.sdk.roles import PumpResult, PumpSignals
+from labd.sdk.roles import PumpResult
 from labd.sdk.strokes import Stroke, Strokes, Syringe
-from labd.sdk.syringes import SPARE, Look, SyringePump
+from labd.sdk.syringes import SPARE, Amount, Look, Rate, SyringePump, SyringeSignals
 
 ANSWER_LIMIT = 1.0  # s; answers come within 50 ms
 ACK, NAK = "\x06", "\x15"
@@ -61,17 +57,6 @@ _UNINITIALISED = 0x01
 _SYRINGE = {0x02: "its plunger is overloaded", 0x04: "a stroke was too large", 0x08: "its plunger could not initialise"}
 _VALVE = {0x02: "its valve could not initialise", 0x04: "its valve is overloaded"}
 
-Amount = Annotated[Volume, Bounds(min=0.001)]
-Rate = Annotated[FlowRate, Bounds(min=0.001)] | None
-
-
-class Ml600Signals(PumpSignals):
-    """Beside the role's: `initialised`, whether it knows where its plunger is; its `valve`; its `error` in words."""
-
-    initialised: bool | None = None
-    valve: str | None = None
-    error: str | None = None
-
 
 class Ml600(SyringePump):
     """One instrument. Connecting gives it its address and moves nothing."""
@@ -87,7 +72,7 @@ class Ml600(SyringePump):
     Settings = Ml600Settings
     settings: Ml600Settings
     found_at = {"{port}": 0}
-    Signals = Ml600Signals
+    Signals = SyringeSignals
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -150,15 +135,15 @@ class Ml600(SyringePump):
     async def close(self) -> None:
         await self._link.close()
 
-    async def read_state(self) -> Ml600Signals | dict[str, Ml600Signals]:
+    async def read_state(self) -> SyringeSignals | dict[str, SyringeSignals]:
         """Positions and valves; an error is a value, not an error of the line."""
         done, sides = await self._ask("F"), await self._sides()
         found = {unit: await self._signals(unit, done, sides[unit]) for unit in self.units}
         return found if self.settings.right else found[""]
 
-    async def _signals(self, unit: str, done: str, uninitialised: bool) -> Ml600Signals:
+    async def _signals(self, unit: str, done: str, uninitialised: bool) -> SyringeSignals:
         position = None if uninitialised else self.syringe(unit).volume(await self._position(unit))
-        return Ml600Signals(
+        return SyringeSignals(
             position=position,
             busy=done == BUSY and (not self.settings.right or unit in self.running),
             initialised=not uninitialised,

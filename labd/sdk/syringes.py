@@ -10,7 +10,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import JsonValue
 
@@ -18,7 +18,8 @@ from labd import clock
 from labd.sdk.actions import Call, Result
 from labd.sdk.driver import Intent, Outcome, Setup, Verdict
 from labd.sdk.errors import DeviceError, Fault, OutcomeUnknown, Rejected, Unreachable
-from labd.sdk.roles.handling import Pump, PumpResult
+from labd.sdk.quantities import Bounds, FlowRate, Volume
+from labd.sdk.roles.handling import Pump, PumpResult, PumpSignals
 from labd.sdk.strokes import Stroke, Strokes, Syringe
 
 POLL = 0.2  # s between two looks whether it is ready
@@ -27,7 +28,18 @@ LONGEST = 590.0  # s; what one action may take by its speed
 LOOKS = 3  # answers in a row that may be lost while it is waited for
 VOLUMES = frozenset({"aspirate", "dispense", "prime"})
 
+Amount = Annotated[Volume, Bounds(min=0.001)]
+Rate = Annotated[FlowRate, Bounds(min=0.001)] | None
+
 Order = Callable[[Stroke], Awaitable[None]]
+
+
+class SyringeSignals(PumpSignals):
+    """Beside the role's: `initialised`, whether it knows where its plunger is; its `valve`; its `error` in words."""
+
+    initialised: bool | None = None
+    valve: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
