@@ -14,7 +14,7 @@ from labd import clock
 from labd.api.campaigns import campaign_routes
 from labd.api.crates import crate_routes
 from labd.api.devices import device_routes
-from labd.api.errors import RefusedError, UnknownDeviceError, handle_errors
+from labd.api.errors import UnknownDeviceError, handle_errors
 from labd.api.guarding import guard_routes
 from labd.api.holding import HoldsClock, released
 from labd.api.marks import LONGEST_WAIT, mark
@@ -33,6 +33,7 @@ from labd.api.models import (
     StartRequest,
     StatusModel,
 )
+from labd.api.outlets import outlet, writing
 from labd.api.plan import plan_routes
 from labd.api.queue import queue_routes
 from labd.api.results import result_routes
@@ -262,18 +263,12 @@ def _order_routes(api: APIRouter, services: Services) -> None:
     async def export(run_id: str, request: ExportRequest, caller: Request) -> ExportModel:
         """Writes a run's data as files on the daemon's machine."""
         await engine.state(run_id)
-        if request.directory is not None and caller.client is not None:
-            raise RefusedError(403, "refused", "a directory can be named over the Unix socket only; leave it away")
-        directory = request.directory or engine.lab.config.directory / "exports" / run_id
-        if not directory.is_absolute():
-            raise RefusedError(422, "invalid_request", f"directory: {directory} is not absolute")
-        try:
+        own = engine.lab.config.directory / "exports" / run_id
+        directory = outlet(request.directory, own, caller, key="directory", word="directory")
+        with writing(directory):
             if request.to == "plots":
                 (read,) = await gather([run_id], engine.journal, engine.signals, services.analyst)
                 files = await asyncio.to_thread(save_plots, read, directory)
             else:
                 files = await write_files(run_id, request.to, directory, engine.signals, engine.journal)
-        except OSError as error:
-            said = f"{directory} cannot be written: {error.strerror}; name another, or none for the daemon's own"
-            raise RefusedError(409, "refused", said) from error
         return ExportModel(files=[file.resolve() for file in files])

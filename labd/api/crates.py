@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from labd.api.errors import RefusedError
+from labd.api.outlets import outlet, writing
 from labd.api.results import meant
 from labd.campaign.crating import belongs
 from labd.campaign.engine import Campaigns
@@ -52,12 +52,9 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
     @api.post("/crates")
     async def crate(request: CrateRequest, caller: Request) -> CrateModel:
         """Writes an RO-Crate 1.2."""
-        if request.to is not None and caller.client is not None:
-            raise RefusedError(403, "refused", "a place can be named over the Unix socket only; leave it away")
         directory = engine.lab.config.directory
-        to = request.to or directory / "exports" / f"{UNFIT.sub('_', request.what)}.crate.zip"
-        if not to.is_absolute():
-            raise RefusedError(422, "invalid_request", f"to: {to} is not absolute")
+        own_place = directory / "exports" / f"{UNFIT.sub('_', request.what)}.crate.zip"
+        to = outlet(request.to, own_place, caller, key="to", word="place")
         every = await engine.states()
         more: dict[str, Any] = {"every": every, "licence": request.licence}
         kind, runs = "campaign", list[RunState]()
@@ -70,10 +67,7 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
             kind, runs = found.kind, [state for state in every if state.run in found.runs]
         with tempfile.TemporaryDirectory(prefix="crate.", dir=directory) as folder:
             stores = engine.journal, engine.signals, analyst, Path(folder)
-            try:
+            with writing(to):
                 contents = await gather(request.what, kind, runs, engine.lab, *stores, **more)
                 await asyncio.to_thread(write, contents, to)
-            except OSError as error:
-                said = f"{to} cannot be written: {error.strerror}; name another, or none for the daemon's own"
-                raise RefusedError(409, "refused", said) from error
         return CrateModel(path=to, kind=kind, runs=[state.run for state in runs], lacks=contents.lacks())
