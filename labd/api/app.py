@@ -46,7 +46,6 @@ from labd.lab.bus import Happening, RunState
 from labd.lab.config import LabConfig
 from labd.records import Analyst
 from labd.records import export as write_files
-from labd.records.pictures import gather, save_plots
 from labd.run.engine import Engine
 from labd.run.lifecycle import Command, CommandRefusedError, State
 from labd.version import VERSION
@@ -267,6 +266,8 @@ def _order_routes(api: APIRouter, services: Services) -> None:
         directory = outlet(request.directory, own, caller, key="directory", word="directory")
         with writing(directory):
             if request.to == "plots":
+                from labd.records.pictures import gather, save_plots
+
                 (read,) = await gather([run_id], engine.journal, engine.signals, services.analyst)
                 files = await asyncio.to_thread(save_plots, read, directory)
             else:

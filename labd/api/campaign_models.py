@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr
 
 from labd.api.models import Who, Words, _Model
-from labd.campaign.campaign import Campaign
-from labd.campaign.telling import detail_told, state_told
 from labd.lab.bus import CampaignAsk
+
+if TYPE_CHECKING:
+    from labd.campaign.campaign import Campaign
 
 PointModel = Annotated[dict[str, StrictInt | StrictFloat | StrictStr], Field(min_length=1, max_length=200)]
 """One setting of every dimension, numbers in the units that the campaign's file names."""
@@ -112,6 +113,8 @@ class CampaignModel(_Model):
 
     @classmethod
     def of(cls, campaign: Campaign) -> CampaignModel:
+        from labd.campaign.telling import state_told
+
         return cls.model_validate(state_told(campaign.record, campaign.plan))
 
 
@@ -130,6 +133,8 @@ class CampaignDetailModel(CampaignModel):
 
     @classmethod
     def of(cls, campaign: Campaign) -> CampaignDetailModel:
+        from labd.campaign.telling import detail_told
+
         told: dict[str, Any] = CampaignModel.of(campaign).model_dump()
         return cls.model_validate({**told, **detail_told(campaign.record, campaign.plan)})
 

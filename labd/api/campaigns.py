@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import APIRouter, Response
 
 from labd.api.campaign_models import (
@@ -18,10 +20,11 @@ from labd.api.campaign_models import (
     ResumeCampaignRequest,
     WhyRequest,
 )
-from labd.campaign.campaign import Campaign
 from labd.campaign.engine import Campaigns
 from labd.campaign.state import Experiment
-from labd.campaign.telling import candidate_told, experiment_told, proposal_told
+
+if TYPE_CHECKING:
+    from labd.campaign.campaign import Campaign
 
 
 def campaign_routes(api: APIRouter, campaigns: Campaigns) -> None:
@@ -33,6 +36,8 @@ def campaign_routes(api: APIRouter, campaigns: Campaigns) -> None:
 
 
 def _told(campaign: Campaign, *ones: Experiment) -> ProposalsModel:
+    from labd.campaign.telling import experiment_told
+
     units = dict(campaign.plan.dimensions) if campaign.plan is not None else {}
     return ProposalsModel(proposals=[experiment_told(one, campaign.plan) for one in ones], units=units)
 
@@ -86,6 +91,8 @@ def _proposals(api: APIRouter, campaigns: Campaigns) -> None:
     @api.post("/campaigns/{campaign}/candidates")
     async def candidates(campaign: str, request: CandidatesRequest) -> CandidatesModel:
         """What its optimiser would propose now, or what meets a wish, with what is expected and why."""
+        from labd.campaign.telling import candidate_told, proposal_told
+
         if request.want is None:
             found = await campaigns.candidates(campaign, request.count)
             return CandidatesModel.model_validate({"proposals": [proposal_told(one) for one in found]})

@@ -12,13 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from labd.api.outlets import outlet, writing
 from labd.api.results import meant
-from labd.campaign.crating import belongs
 from labd.campaign.engine import Campaigns
 from labd.lab.bus import RunState
 from labd.records import Analyst
-from labd.records.crate import write
-from labd.records.crate.gathering import gather
-from labd.records.crate.writing import UNFIT
 from labd.run.engine import Engine
 
 
@@ -52,6 +48,11 @@ def crate_routes(api: APIRouter, engine: Engine, analyst: Analyst, campaigns: Ca
     @api.post("/crates")
     async def crate(request: CrateRequest, caller: Request) -> CrateModel:
         """Writes an RO-Crate 1.2."""
+        from labd.campaign.crating import belongs
+        from labd.records.crate import write
+        from labd.records.crate.gathering import gather
+        from labd.records.crate.writing import UNFIT
+
         directory = engine.lab.config.directory
         own_place = directory / "exports" / f"{UNFIT.sub('_', request.what)}.crate.zip"
         to = outlet(request.to, own_place, caller, key="to", word="place")

@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse
 from labd import clock
 from labd.api.errors import RefusedError
 from labd.records import Analyst, outcome
-from labd.records.report import gather, page
 from labd.run.engine import Engine
 
 
@@ -56,6 +55,8 @@ def result_routes(api: APIRouter, engine: Engine, analyst: Analyst) -> None:
     @api.get("/reports/{code:path}", response_class=HTMLResponse)
     async def report(code: str) -> HTMLResponse:
         """The report of a run, a batch or a sample as one page that needs nothing else."""
+        from labd.records.report import gather, page
+
         found = await meant(engine, code)
         read = await gather(found.runs, engine.journal, engine.signals, analyst)
         told = {"lab": engine.lab.config.lab, "at": clock.stamp(), "waiting": found.waiting}

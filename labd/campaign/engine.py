@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from labd.campaign.campaign import Campaign, wished
 from labd.campaign.problem import Point, Proposal
 from labd.campaign.state import KINDS, OPEN, Record, Records
 from labd.files import InputErrors
@@ -21,6 +20,7 @@ from labd.run.facts import facts_of
 from labd.run.lifecycle import CommandRefusedError
 
 if TYPE_CHECKING:
+    from labd.campaign.campaign import Campaign
     from labd.campaign.inverse import Answer
     from labd.campaign.plan import Plan
     from labd.run.engine import Engine
@@ -78,9 +78,15 @@ class Campaigns:
         for event in [*before, *(event for event in early if event.seq > last)]:
             self._records.apply(event)
         for record in self._records.records.values():
-            self._campaigns[record.id] = Campaign(record, None, self._engine)
+            self._campaigns[record.id] = self._made(record, None)
         self._engine.lab.barriers.on_change(self._wake_all)
         return self._bus.subscribe(self._heard, RunState)
+
+    def _made(self, record: Record, plan: Plan | None) -> Campaign:
+        """A campaign at work. What it needs is loaded with the first one: most starts of a daemon have none."""
+        from labd.campaign.campaign import Campaign
+
+        return Campaign(record, plan, self._engine)
 
     async def _plan(self, record: Record) -> Plan | None:
         """A campaign's file, checked anew against the lab; one at work that does not hold any more is paused."""
@@ -272,7 +278,7 @@ class Campaigns:
             told |= {"file": file, "protocol": protocol, "protocol_name": name, "called": dict(plan.protocol.texts)}
             told |= {"optimiser": plan.optimiser, "seed": plan.seed, "request": request}
             await self._journal.append(NewEvent("campaign.started", told))
-            campaign = Campaign(self._records.records[campaign_id], plan, self._engine)
+            campaign = self._made(self._records.records[campaign_id], plan)
             self._campaigns[campaign_id] = campaign
             self._begin(campaign)
             return campaign
@@ -309,6 +315,8 @@ class Campaigns:
 
     async def wish(self, name: str, want: str, count: int) -> Answer:
         """Which points have the properties that are wished for. Raises CampaignError, CommandRefusedError."""
+        from labd.campaign.campaign import wished
+
         campaign = self.find(name)
         plan, outlook = campaign.plan, campaign.outlook
         if plan is None or outlook is None:

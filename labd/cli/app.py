@@ -93,13 +93,16 @@ def serve(
 ) -> None:
     """Run the daemon of one lab, until SIGTERM or Ctrl-C."""
     button.listen()
-    gc.disable()  # what is loaded stays: to look through it for garbage meanwhile would take a tenth of the start
-    from labd.daemon import serve as run_daemon
-
-    gc.enable()
     if faults is not None and without_simulators:
         raise CliError("--faults is for simulators in the daemon: give it to `labd-sim` instead", BAD_INPUT)
-    raise typer.Exit(run_daemon(lab, simulators=not without_simulators, log_format=log, faults=faults))
+    gc.disable()  # until it is online: looked through for garbage meanwhile, the start would take a fifth longer
+    try:
+        from labd.daemon import serve as run_daemon
+
+        status = run_daemon(lab, simulators=not without_simulators, log_format=log, faults=faults)
+    finally:
+        gc.enable()
+    raise typer.Exit(status)
 
 
 @app.command()

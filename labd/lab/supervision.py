@@ -19,6 +19,7 @@ from labd.lab.pacing import pause
 from labd.lab.securing import Owed
 from labd.lab.upkeep import Upkeep
 from labd.sdk import About, DeviceError, Driver, Reading, Signals, Unreachable
+from labd.sdk.actions import Schemas
 from labd.sdk.quantities import unit_of
 
 log = structlog.get_logger(__name__)
@@ -326,7 +327,7 @@ class Supervised:
             about.serial,
             about.firmware,
             self.driver.units,
-            {name: action.schema() for name, action in self.driver.actions.items()},
+            Schemas(self.driver.actions),
             dict(_units_of(type(self.driver).Signals)),
             dict(_types_of(type(self.driver).Signals)),
             max(self.poll.idle, self.poll.busy),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -39,7 +39,7 @@ class OnLoss(StrEnum):
 class Parameters(BaseModel):
     """Base of all parameter models. A bare number where a quantity belongs is refused: people forget units."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class Result(BaseModel):
     `MEANS` are the values that the bare word `done` stands for, where a person gave it and nothing was measured.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     MEANS: ClassVar[Mapping[str, Any]] = {}
 
@@ -175,6 +175,22 @@ class Action:
             "result": _schema(self.result),
             "data": _schema(self.data) if self.data else None,
         }
+
+
+class Schemas(Mapping[str, dict[str, Any]]):
+    """Declarations of actions as JSON, by name, each worked out when it is looked at: most starts look at none."""
+
+    def __init__(self, actions: Mapping[str, Action]) -> None:
+        self._actions = actions
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self._actions[name].schema()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._actions)
+
+    def __len__(self) -> int:
+        return len(self._actions)
 
 
 @lru_cache(maxsize=1024)
