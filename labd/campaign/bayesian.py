@@ -215,6 +215,9 @@ def _proposal(problem: Problem, beliefs: Mapping[str, Belief], point: Made, chan
     why = f"expected {told}; better than all before it with {chance:.0%}"
     if worth < 0.94:
         why += f"; gives a value with {worth:.0%}"
+    wrong = {at for belief in beliefs.values() for at in belief.wrong}
+    if wrong:
+        why += f"; of the results {len(wrong)} count for little: all others speak against that"
     weights = {name: weight for belief in beliefs.values() for name, weight in belief.weights.items()}
     if len(weights) > 1 or "constant" not in weights:
         why += "; believed: " + ", ".join(f"{_told(name)} {weight:.0%}" for name, weight in weights.items())

@@ -152,7 +152,13 @@ class _Evidence:
 
 
 def fit(
-    x: Array, y: Array, basis: Basis, scale: float, told: Array | None = None, priors: Priors | None = None
+    x: Array,
+    y: Array,
+    basis: Basis,
+    scale: float,
+    told: Array | None = None,
+    priors: Priors | None = None,
+    near: Array | None = None,
 ) -> Process:
     """The process of the greatest posterior for values `y` at rows `x`; without values it is the prior's.
 
@@ -163,11 +169,12 @@ def fit(
         scale: what a large difference of values is, in their unit.
         told: known noise by row, as standard deviation in the unit; 0 where it is to be learnt.
         priors: of lengths, size and noise.
+        near: logs of lengths, size and noise to begin with; default: the priors' own.
     """
     priors = priors or Priors()
     told = np.zeros(len(y)) if told is None else told
     goal = _Evidence(x, y, basis, scale, told, priors)
-    log = goal.centre
+    log = goal.centre if near is None else near
     if len(y):
         bounds = [(c - 3.5 * w, c + 3.5 * w) for c, w in zip(goal.centre, goal.width, strict=True)]
         start = minimize(goal, log, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})

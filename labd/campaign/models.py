@@ -2,13 +2,13 @@
 
 Means: a constant; the prior law; what virtual cells of one fidelity teach. Each law and each learnt mean comes with a
 factor near 1, an offset near 0 and small changes of its constants, all learnt. A mean that the lab's results contradict
-loses its weight to the constant, and does no more harm.
+loses its weight to the constant, and does no more harm; a value that all others contradict counts for little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from labd.campaign.encoding import Encoder
 from labd.campaign.gp import Basis, Priors, Process, fit
 from labd.campaign.laws import Law
+from labd.campaign.outliers import fit_most
 from labd.campaign.problem import Observation, Point, Prediction, Problem
 
 Array = NDArray[np.float64]
@@ -50,6 +51,7 @@ class _Member:
     process: Process
     mean: Mean | None
     weight: float
+    wrong: tuple[int, ...] = ()  # which of the values that it was told it takes for gross errors
 
     def basis(self, points: Sequence[Point]) -> Array:
         ones = np.ones((len(points), 1))
@@ -68,6 +70,11 @@ class Belief:
     def weights(self) -> dict[str, float]:
         """How much each mean is believed."""
         return {member.name: member.weight for member in self._members}
+
+    @property
+    def wrong(self) -> tuple[int, ...]:
+        """Which of the lab's values, in their order, count for little, because they fit with none of the others."""
+        return max(self._members, key=lambda member: member.weight).wrong
 
     @property
     def noise(self) -> float:
@@ -158,22 +165,21 @@ def _mixture(
     rows = encoder(points)
     values = np.array([one.values[objective] for one in lab], dtype=float)
     noise = np.array([one.noise.get(objective, 0.0) for one in lab], dtype=float)
-    found: list[tuple[str, Process, Mean | None, float]] = []
+    found: list[tuple[_Member, float]] = []
     for name, mean in means.items():
         basis = _basis(mean, points, scale, middle)
         spread = Priors() if mean is None else RESIDUAL
         priors = Priors(size=spread.size, noise=(float(np.log(settings.noise)), 1.0))
-        process = fit(rows, values, basis, scale, noise, priors)
+        process, wrong = fit_most(rows, values, basis, scale, noise, priors)
         trust = (1 - settings.trust) if mean is None else settings.trust / (len(means) - 1)
-        found.append((name, process, mean, process.evidence + float(np.log(1.0 if len(means) == 1 else trust))))
-    most = max(evidence for *_, evidence in found)
-    odds = np.exp([evidence - most for *_, evidence in found])
+        member = _Member(name, process, mean, 0.0, tuple(map(int, np.flatnonzero(wrong))))
+        found.append((member, process.evidence + float(np.log(1.0 if len(means) == 1 else trust))))
+    most = max(evidence for _, evidence in found)
+    odds = np.exp([evidence - most for _, evidence in found])
     odds = np.where(odds / odds.sum() < _LEAST, 0.0, odds)
     weights = odds / odds.sum()
     members = [
-        _Member(name, process, mean, float(weight))
-        for (name, process, mean, _), weight in zip(found, weights, strict=True)
-        if weight > 0
+        replace(member, weight=float(weight)) for (member, _), weight in zip(found, weights, strict=True) if weight > 0
     ]
     return Belief(encoder, members, scale)
 

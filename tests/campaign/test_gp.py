@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal
 
 from labd.campaign.encoding import Encoder
 from labd.campaign.gp import Basis, Priors, _Evidence, fit, matern
+from labd.campaign.outliers import fit_most, left_out
 from labd.campaign.problem import Choice, Mixture, Range, Space
 
 DICE = np.random.default_rng(1)
@@ -91,3 +92,40 @@ def test_different_levels_without_descriptors_are_one_apart() -> None:
 def test_shares_are_told_in_parts_of_their_total() -> None:
     mixture = Mixture("m", ("a", "b", "c"), (0, 0, 20), (100, 100, 20), total=100)
     assert Encoder(Space((mixture,)))([{"a": 30.0, "b": 50.0, "c": 20.0}]).tolist() == [[0.3, 0.5]]
+
+
+class TestOneWrongValue:
+    """A failed cell that still gave a number."""
+
+    ROWS = np.random.default_rng(5).random((20, 3))
+    TRUE = np.sin(4 * ROWS[:, 0]) + ROWS[:, 1]
+    SEEN = TRUE + 0.03 * np.random.default_rng(6).standard_normal(20)
+
+    def test_what_the_others_say_is_what_they_say_without_it(self) -> None:
+        found = fit(self.ROWS, self.SEEN, constant(20), 0.7)
+        residual, std = left_out(found)
+        kernel = (0.7 * np.exp(found.log[-2])) ** 2 * matern(self.ROWS / found.lengths, self.ROWS / found.lengths) + 1.0
+        noisy = kernel + np.eye(20) * (found.noise**2 + 1e-8 * 0.7**2)
+        rest = np.delete(np.arange(20), 7)
+        weights = np.linalg.solve(noisy[np.ix_(rest, rest)], kernel[rest, 7])
+        assert residual[7] == pytest.approx(self.SEEN[7] - weights @ self.SEEN[rest])
+        assert std[7] ** 2 == pytest.approx(noisy[7, 7] - weights @ kernel[rest, 7])
+
+    def test_it_is_found_and_the_rest_is_learnt_as_if_it_were_not_there(self) -> None:
+        spoilt = np.where(np.arange(20) == 7, self.SEEN - 1.5, self.SEEN)
+        found, wrong = fit_most(self.ROWS, spoilt, constant(20), 0.7, np.zeros(20), Priors())
+        assert np.flatnonzero(wrong).tolist() == [7]
+        away = np.random.default_rng(7).random((50, 3))
+        true = np.sin(4 * away[:, 0]) + away[:, 1]
+        careful = fit(self.ROWS, spoilt, constant(20), 0.7)
+        off = [np.sqrt(np.mean((one.predict(away, np.ones((50, 1)))[0] - true) ** 2)) for one in (found, careful)]
+        assert off[0] < off[1] / 3
+
+    def test_where_none_is_none_is_found(self) -> None:
+        found, wrong = fit_most(self.ROWS, self.SEEN, constant(20), 0.7, np.zeros(20), Priors())
+        assert not wrong.any()
+        assert found.log == pytest.approx(fit(self.ROWS, self.SEEN, constant(20), 0.7).log)
+
+    def test_few_values_accuse_nobody(self) -> None:
+        spoilt = np.where(np.arange(7) == 3, self.SEEN[:7] - 1.5, self.SEEN[:7])
+        assert not fit_most(self.ROWS[:7], spoilt, constant(7), 0.7, np.zeros(7), Priors())[1].any()
