@@ -57,11 +57,12 @@ class EditRequest(_Model):
 
 
 class AddRequest(_Model):
-    """Adds proposals of a person."""
+    """Adds proposals of a person. `request` is what its sender calls it: sent once more, nothing is added twice."""
 
     points: Annotated[list[PointModel], Field(min_length=1, max_length=200)]
     by: Who
     why: Why
+    request: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
 class AnswerAskRequest(_Model):

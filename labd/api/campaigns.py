@@ -106,7 +106,7 @@ def _proposals(api: APIRouter, campaigns: Campaigns) -> None:
     async def add(campaign: str, request: AddRequest) -> ProposalsModel:
         """Adds proposals of a person; they are durable when this answers, and are queued with the next step."""
         found = campaigns.find(campaign)
-        return _told(found, *await found.add(request.points, by=request.by, why=request.why))
+        return _told(found, *await found.add(request.points, by=request.by, why=request.why, request=request.request))
 
     @api.post("/campaigns/{campaign}/proposals/{proposal}/commands/veto")
     async def veto(campaign: str, proposal: str, request: WhyRequest) -> ProposalsModel:

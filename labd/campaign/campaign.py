@@ -188,7 +188,9 @@ class Campaign:
             return []
         return await self._write(taken, by, number)
 
-    async def _write(self, proposals: Sequence[Proposal], by: str, ask: int | None) -> list[Experiment]:
+    async def _write(
+        self, proposals: Sequence[Proposal], by: str, ask: int | None, request: str | None = None
+    ) -> list[Experiment]:
         record, made = self.record, []
         assert self.plan is not None
         free = Outlook(self.plan, record).free_places(len(proposals))
@@ -198,7 +200,8 @@ class Campaign:
             told = {"proposal": f"p{number:04d}", "point": dict(proposal.point), "place": place}
             made.append({**told, "why": proposal.why, "predicted": predicted})
         data = {"campaign": self.id, "ask": ask, "by": by, "proposals": made}
-        await self._journal.append(NewEvent("campaign.proposed", data))
+        more = {"request": request} if request is not None else {}
+        await self._journal.append(NewEvent("campaign.proposed", data | more))
         return [record.experiments[str(one["proposal"])] for one in made]
 
     # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -338,11 +341,13 @@ class Campaign:
             await self._settle()
             return self._unless_kept(one, "edited")
 
-    async def add(self, points: Sequence[Point], *, by: str, why: str) -> list[Experiment]:
-        """Adds proposals of a person. Raises CommandRefusedError."""
+    async def add(self, points: Sequence[Point], *, by: str, why: str, request: str | None = None) -> list[Experiment]:
+        """Adds proposals of a person; those of the same `request` once only. Raises CommandRefusedError."""
         async with self.changing:
+            if request is not None and request in self.record.added:
+                return [self.record.experiments[one] for one in self.record.added[request]]
             self._taken([Proposal(point, {}, why) for point in points])
-            return await self._write([Proposal(point, {}, why) for point in points], by, None)
+            return await self._write([Proposal(point, {}, why) for point in points], by, None, request)
 
     async def answer(self, ask: int, proposals: Sequence[Proposal], *, by: str) -> list[Experiment]:
         """Takes the answer of an optimiser outside to an ask; the same one again is answered as before.

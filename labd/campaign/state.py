@@ -120,6 +120,7 @@ class Record:
     ended_at: str | None = None
     version: int = 0  # of all that an ask depends on
     since: str = ""
+    added: dict[str, list[str]] = field(default_factory=dict)  # what people have added, by request
     simulated: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)  # what virtual cells say, by fidelity
 
     @property
@@ -201,6 +202,8 @@ class Records:
                 one.get("predicted", {}),
             )
             record.experiments[made.id] = made
+            if data.get("request") is not None:
+                record.added.setdefault(data["request"], []).append(made.id)
             self._samples[made.sample] = made, 1
 
     def _about(self, one: Experiment, kind: str, data: Mapping[str, Any], at: str) -> None:

@@ -134,16 +134,16 @@ def run(
 ) -> None:
     """Start a campaign. The file of one that is at work is that one."""
     body = _body(file) | {"request": request or uuid.uuid4().hex}
-    _show(_started(Client(socket, lab), body), as_json=as_json)
+    _show(_sent(Client(socket, lab), "/campaigns", body), as_json=as_json)
 
 
-def _started(client: Client, body: dict[str, object]) -> dict[str, Any]:
-    """Starts it, and once more where no answer came: it has its name, and is not started twice."""
+def _sent(client: Client, path: str, body: dict[str, object]) -> dict[str, Any]:
+    """Sends what has a name, and once more where no answer came: it is not done twice."""
     for _ in range(TRIES - 1):
         with contextlib.suppress(BrokenOffError):
-            return dict(client.post("/campaigns", body, limit=START_LIMIT))
+            return dict(client.post(path, body, limit=START_LIMIT))
         time.sleep(1.0)
-    return dict(client.post("/campaigns", body, limit=START_LIMIT))
+    return dict(client.post(path, body, limit=START_LIMIT))
 
 
 @campaign_app.command()
@@ -330,6 +330,9 @@ def add(
     point: Point,
     *,
     why: Why,
+    request: Annotated[
+        str | None, typer.Option(help="A name of this proposal: given twice, it is added once (default: a new one).")
+    ] = None,
     socket: Socket = None,
     lab: Lab = None,
     as_json: Json = False,
@@ -338,7 +341,8 @@ def add(
     client = Client(socket, lab)
     name = _id(client, campaign)
     body: dict[str, object] = {"points": [_point(client, name, point)], "by": login_name(), "why": why}
-    _show_proposals(client.post(f"/campaigns/{quoted(name)}/proposals", body), as_json=as_json)
+    body["request"] = request or uuid.uuid4().hex
+    _show_proposals(_sent(client, f"/campaigns/{quoted(name)}/proposals", body), as_json=as_json)
 
 
 def _show_proposals(found: dict[str, Any], *, as_json: bool) -> None:

@@ -101,6 +101,8 @@ def show_foreign(file: Path, found: Foreign) -> None:
             str(cycle.number), *charge, *discharge, _told(cycle.efficiency, 2), f"{cycle.discharge_energy:.4f}", note
         )
     console().print(table)
+    if found.paused:
+        say(f"between its steps nobody measured for {duration(found.paused)}: no charge is counted there", "dim")
     for line in _notes(found.cycles):
         say(line, "dim")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ _MACHINE = {
     "charging_capacity_ah": "charged",
     "discharging_capacity_ah": "discharged",
 }
+FEW = 2  # rows; so many of a step do not tell how far apart its rows are
+PAUSE = 10.0  # s; instruments take up to this long from a step to the next
 LEAST = 0.005  # V; less evidence than this says nothing of the sign
 
 
@@ -251,13 +254,21 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A file that was analysed. `sign`: V that speak for its current's sign, see `evidence`."""
+    """A file that was analysed.
+
+    Args:
+        seconds: that were measured.
+        sign: V that speak for its current's sign, see `evidence`.
+        others: headers whose meaning is not known.
+        paused: s between steps that nobody measured: no charge is counted for them.
+    """
 
     rows: int
     seconds: float
     sign: float
     cycles: tuple[Counted, ...]
     others: tuple[str, ...] = field(default=())
+    paused: float = 0.0
 
 
 def foreign(table: Table, *, flip: bool = False) -> Foreign:
@@ -274,7 +285,7 @@ def foreign(table: Table, *, flip: bool = False) -> Foreign:
     rows = known(*told, number)
     own = list(_counters(columns, found))
     seconds = float(rows[0][-1] - rows[0][0]) if len(rows[0]) else 0.0
-    return Foreign(len(columns["time"]), seconds, sign, tuple(own), table.others)
+    return Foreign(len(columns["time"]), seconds, sign, tuple(own), table.others, _paused(table.columns)[-1])
 
 
 def plots_of(table: Table, *, flip: bool = False) -> dict[str, charts.Draw]:
@@ -296,7 +307,35 @@ def _turned(table: Table, *, flip: bool) -> dict[str, array[float]]:
     columns = dict(table.columns)
     if flip:
         columns["current"] = array("d", (-value for value in columns["current"]))
+    columns["time"] = array("d", (at - gone for at, gone in zip(columns["time"], _paused(columns), strict=False)))
     return columns
+
+
+def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
+    """By row, the seconds before it that belong to no step; and those of the whole.
+
+    Between two steps a test may stand still: held by a person, say. A pause is longer than `PAUSE` and than any two
+    rows of the steps before and after it are apart; of steps with fewer than three rows, and without a column of
+    steps, nobody can tell.
+    """
+    time, step = columns["time"], columns.get("step")
+    gone = [0.0] * (len(time) + 1)
+    if step is None:
+        return gone
+    apart: dict[float, float] = {}
+    rows = Counter(step)
+    for before, at, one, own in zip(time, time[1:], step, step[1:], strict=False):
+        if one == own and at - before > apart.get(own, 0.0):
+            apart[own] = at - before
+    whole = 0.0
+    for row in range(1, len(time)):
+        between = time[row] - time[row - 1]
+        if step[row] != step[row - 1] and min(rows[step[row - 1]], rows[step[row]]) > FEW:
+            usual = max(apart.get(step[row - 1], 0.0), apart.get(step[row], 0.0))
+            whole += between if between > max(PAUSE, usual) else 0.0
+        gone[row] = whole
+    gone[-1] = whole
+    return gone
 
 
 def _counters(columns: Mapping[str, Sequence[float]], found: Sequence[Cycle]) -> Iterator[Counted]:

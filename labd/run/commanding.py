@@ -91,8 +91,9 @@ class Commanding(Roll):
 
     async def _obeyed(self, run: Run, order: asyncio.Future[None]) -> None:
         """Waits until a run has taken an order up, so that what it does for it is durable before it is acknowledged."""
-        task = self._tasks[run.id]
-        await asyncio.wait({order, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not order.done():
+            task = self._tasks[run.id]
+            await asyncio.wait({order, task}, return_when=asyncio.FIRST_COMPLETED)
         if not order.done():
             raise CommandRefusedError(f"{run.id} has ended meanwhile ({run.outcome})")
 

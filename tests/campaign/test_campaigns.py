@@ -299,6 +299,15 @@ def test_what_a_person_adds_is_made_and_told_like_any_other(waiting: Lab, asked:
     assert {"force": 4.4} in [one.point for one in asked.asks[1][0]]
 
 
+def test_what_is_added_twice_under_one_name_is_added_once(waiting: Lab) -> None:
+    campaign = waiting.campaigns.find("pressing")
+    (first,) = waiting.drive(campaign.add([{"force": 4.4}], by="eva", why="a hunch", request="r-1"))
+    (again,) = waiting.drive(campaign.add([{"force": 4.4}], by="eva", why="a hunch", request="r-1"))
+    (other,) = waiting.drive(campaign.add([{"force": 4.4}], by="eva", why="a hunch", request="r-2"))
+    assert (again.id, other.id) == (first.id, "p0004")
+    assert [event.data.get("request") for event in waiting.events("campaign.proposed")] == [None, "r-1", "r-2"]
+
+
 def test_a_job_that_is_cancelled_in_the_queue_is_a_veto(waiting: Lab) -> None:
     campaign = waiting.campaigns.find("pressing")
     one = campaign.record.experiments["p0002"]

@@ -60,7 +60,8 @@ async def test_a_campaign_is_started_looked_at_steered_and_stopped(said: Said) -
     assert "2 queued" in await said("status")
     assert "vetoed by" in await said("veto", "p0001", "--why", "it tears the can")
     assert "force 4.2 kN" in await said("edit", "p0002", "force=4200 N", "--why", "lower") + await said("status")
-    assert "p0003" in await said("add", "force=5.5 kN", "--why", "a hunch")
+    for _ in range(2):  # the same request
+        assert "p0003" in await said("add", "force=5.5 kN", "--why", "a hunch", "--request", "hunch-1")
     assert "paused: lunch" in await said("pause", "--why", "lunch")
     assert "working" in await said("resume")
     assert "ended: stopped by" in await said("stop", "--why", "enough")

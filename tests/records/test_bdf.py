@@ -128,6 +128,29 @@ def test_a_files_own_counters_stand_beside_ours(tmp_path: Path) -> None:
     assert first.charged is None
 
 
+def paused(hours: float) -> dict[str, Any]:
+    """A charge, a pause with nobody there, and a discharge; the steps are counted."""
+    rows = columns(cycled(CAPACITIES[:1]))
+    falls = next(at for at, current in enumerate(rows["current"]) if current < 0)
+    later = [at + (3600 * hours if row >= falls else 0.0) for row, at in enumerate(rows["time"])]
+    return {**rows, "time": later, "step": [1.0 + (row >= falls) for row in range(len(later))]}
+
+
+@pytest.mark.parametrize("hours", [0.0, 5.0])
+def test_in_a_pause_between_two_steps_nothing_flows(tmp_path: Path, hours: float) -> None:
+    write_csv(tmp_path / "held.bdf.csv", paused(hours))
+    found = foreign(read(tmp_path / "held.bdf.csv"))
+    (one,) = found.cycles
+    assert (one.cycle.charge, one.cycle.discharge) == pytest.approx((2.0, 1.8), rel=0.01)
+    assert found.paused == pytest.approx(3600 * hours, abs=120)
+
+
+def test_without_steps_a_pause_cannot_be_told(tmp_path: Path) -> None:
+    told_of = {name: column for name, column in paused(5.0).items() if name != "step"}
+    write_csv(tmp_path / "held.bdf.csv", told_of)
+    assert foreign(read(tmp_path / "held.bdf.csv")).paused == 0.0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
