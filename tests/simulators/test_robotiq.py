@@ -197,8 +197,10 @@ class TestStrangers:
         simulator = SIMULATOR(Bench("gripper", World(3), {"address": "modbus://127.0.0.1:0"}))
         simulator.world.put("gripper/jaws", Cell(id="c1"))
         port = (await simulator.start())["address"].rpartition(":")[2]
-        said = await node("modbus-serial", "gripper.js", port)
-        await simulator.stop()
+        try:
+            said = await node("modbus-serial", "gripper.js", port)
+        finally:
+            await simulator.stop()
         assert said.split() == ["185", "255"]  # 0xB9: met something while closing
 
 
