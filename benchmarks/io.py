@@ -13,6 +13,7 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ SLICE = 0.15  # s
 PERIOD = 0.1  # s
 DEVICES = 100
 SETTLE = 2.0  # s; the daemon's start is not measured
+LIBRARIES = "fastapi, h11, httpx, lark, pydantic, ruamel.yaml, structlog, transitions, typer, uvicorn"
 
 Way = Callable[[], AbstractAsyncContextManager[Side]]
 
@@ -181,10 +183,17 @@ def _ten(folder: Path, found: Mapping[str, str] | None = None) -> str:
     return f"labd: 1\nlab: ten\nstore: store\ndevices:\n{devices}"
 
 
+def _loaded() -> float:
+    """Seconds in which Python loads the libraries that the daemon stands on, and nothing else."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {LIBRARIES}"], check=True)
+    return time.perf_counter() - start
+
+
 def _start_up(times: int, figures: Figures) -> None:
     """How long after the command it answers on its socket, and has all its devices; and what it keeps in memory."""
     RESULTS.mkdir(exist_ok=True)
-    answers, wholes = [], []
+    answers, wholes, libraries = [], [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory(dir=RESULTS) as name:
             folder = Path(name).resolve()
@@ -192,10 +201,15 @@ def _start_up(times: int, figures: Figures) -> None:
             file.write_text(_ten(folder), encoding="utf-8")
             with simulated(file) as found:
                 file.write_text(_ten(folder, found), encoding="utf-8")
+                libraries.append(_loaded())
                 answers.append(start_up(file, "--without-simulators"))
                 wholes.append(start_up(file, "--without-simulators", whole=True))
+    bare = statistics.median(libraries)
+    start = statistics.median(one.seconds for one in answers)
     figures.add("serve_10_load", os.getloadavg()[0], "processes")
-    figures.add("serve_10_start_up", statistics.median(one.seconds for one in answers), "s", 1.5, "lower")
+    figures.add("serve_10_start_up", start, "s", 1.5, "lower")
+    figures.add("serve_10_libraries", bare, "s")  # what the machine takes for them alone, in the same minutes
+    figures.add("serve_10_start_up_over_libraries", start / bare, "ratio")
     figures.add("serve_10_start_up_cpu", statistics.median(one.cpu for one in answers), "s of the processor")
     figures.add("serve_10_devices_well", statistics.median(one.seconds for one in wholes), "s")
     figures.add("serve_10_rss", statistics.median(one.rss for one in wholes), "MB", 120.0, "lower")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -183,15 +184,22 @@ def load(name: str) -> Profile:
         ValueError: there is none, or it is not well formed; every mistake is told with its place in the file.
     """
     if name in SHIPPED:
-        text, where = files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
-    else:
-        path = Path(name)
-        try:
-            text, where = path.read_text(encoding="utf-8"), str(path)
-        except OSError as error:
-            raise ValueError(
-                f"profile {name!r} is neither one of {', '.join(SHIPPED)} nor a file that can be read: {error.strerror}"
-            ) from error
+        return _shipped(name)
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"profile {name!r} is neither one of {', '.join(SHIPPED)} nor a file that can be read: {error.strerror}"
+        ) from error
+    return _read(text, name)
+
+
+@cache
+def _shipped(name: str) -> Profile:
+    return _read(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+
+
+def _read(text: str, where: str) -> Profile:
     try:
         raw: Any = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:

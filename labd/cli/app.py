@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo
 
 from labd import button
 from labd.cli import (
@@ -75,7 +76,21 @@ def main() -> None:
         # Read when numpy is loaded, for the first ask: with several threads an ask takes eight times as long, and
         # keeps the daemon's loop waiting for up to 0.3 s; with one, 5 ms.
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    _only(sys.argv[1:2])
     app(prog_name="labd")
+
+
+def _only(asked: list[str]) -> None:
+    """Leaves the other commands away where one is named: to prepare all of them takes longer than most take to run."""
+    groups = [group for group in app.registered_groups if group.name in asked]
+    commands = [command for command in app.registered_commands if _name(command) in asked]
+    if groups or commands:
+        one_more = app.registered_commands[:1]  # a command alone would be no command for typer, but the whole program
+        app.registered_groups, app.registered_commands = groups, commands + one_more
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or (command.callback.__name__ if command.callback else "")
 
 
 # ── a lab ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,7 +25,7 @@ ParameterType = Literal["quantity", "integer", "number", "boolean", "text", "cho
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def tag(kinds: Mapping[type, str], otherwise: str) -> Discriminator:
