@@ -25,6 +25,7 @@ OVERRIDDEN = {
     "_on_socket_unregister_write": ("client", "userdata", "sock"),
     "_on_connect": ("client", "userdata", "flags", "reason_code", "properties"),
     "_on_disconnect": ("client", "userdata", "flags", "reason_code", "properties"),
+    "_on_message": ("client", "userdata", "message"),
     "_on_publish": ("client", "userdata", "mid", "reason_code", "properties"),
 }
 """Methods of aiomqtt's client, by what they take."""
@@ -35,6 +36,7 @@ READ = ("_client", "_connected", "_disconnected", "_keepalive", "_logger", "_loo
 CALLED = {
     "_packet_handle": (),
     "_send_puback": ("mid",),
+    "_do_on_publish": ("mid", "reason_code", "properties"),
     "_packet_queue": ("command", "packet", "mid", "qos", "info"),
     "_reset_sockets": ("sockpair_only",),
     "_sock_close": (),
@@ -84,8 +86,16 @@ async def test_the_attributes_that_are_read_are_there() -> None:
         assert hasattr(client, name), told("aiomqtt", name)
     assert isinstance(client._client, Paho), told("aiomqtt", "_client")
     assert isinstance(client._disconnected, asyncio.Future), told("aiomqtt", "_disconnected")
-    for name in ("_sock", "connect_timeout", "max_inflight_messages", "_registered_write", "_out_packet"):
+    for name in (
+        "_sock",
+        "connect_timeout",
+        "max_inflight_messages",
+        "_registered_write",
+        "_out_packet",
+        "_out_messages",
+    ):
         assert hasattr(client._client, name), told("paho-mqtt", name)
+    assert hasattr(client._client, "_out_message_mutex"), told("paho-mqtt", "_out_message_mutex")
     packet: Any = client._client._in_packet
     assert {"command", "packet"} <= set(packet), told("paho-mqtt", "_in_packet")
 
