@@ -92,9 +92,9 @@ class Daemon:
         """
         async with self.open():
             # What is there now stays: to look through it for garbage would stop everything for 0.2 s each time, also
-            # the first time. Its own is a thousandth of it.
+            # the first time. A twentieth of it is garbage of the start, and is kept.
             gc.freeze()
-            gc.enable()
+            gc.enable()  # whoever starts a daemon alone in its process may have disabled it until now
             # A thread that reads a protocol gives the interpreter back after this at the latest, at each of the
             # loop's many system calls: with Python's own 5 ms a busy loop would crawl beside it.
             sys.setswitchinterval(SWITCH)

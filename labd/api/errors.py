@@ -19,8 +19,8 @@ from labd.lab.inventory import StockError, UnknownPlaceError
 from labd.lab.samples import SampleError, UnknownSampleError
 from labd.protocol import InputErrors
 from labd.records import ExportError
-from labd.records.crate import CrateError
 from labd.records.drawing import PlotError
+from labd.records.errors import CrateError
 from labd.run.engine import EngineError, UnknownRunError
 from labd.run.lifecycle import CommandRefusedError
 from labd.run.orders import OrderRefusedError

@@ -215,9 +215,10 @@ def _proposal(problem: Problem, beliefs: Mapping[str, Belief], point: Made, chan
     why = f"expected {told}; better than all before it with {chance:.0%}"
     if worth < 0.94:
         why += f"; gives a value with {worth:.0%}"
-    wrong = {at for belief in beliefs.values() for at in belief.wrong}
-    if wrong:
-        why += f"; of the results {len(wrong)} count for little: all others speak against that"
+    for one in problem.objectives:
+        for value, expected in beliefs[one.name].wrong:
+            doubted = f"a result of {value:.3g} {one.unit}".rstrip()
+            why += f"; {doubted} counts for little, all others speak for {expected:.3g}"
     weights = {name: weight for belief in beliefs.values() for name, weight in belief.weights.items()}
     if len(weights) > 1 or "constant" not in weights:
         why += "; believed: " + ", ".join(f"{_told(name)} {weight:.0%}" for name, weight in weights.items())

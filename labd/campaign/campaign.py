@@ -345,7 +345,12 @@ class Campaign:
         """Adds proposals of a person; those of the same `request` once only. Raises CommandRefusedError."""
         async with self.changing:
             if request is not None and request in self.record.added:
-                return [self.record.experiments[one] for one in self.record.added[request]]
+                before = self.record.added[request]
+                if list(before.values()) != [dict(point) for point in points]:
+                    raise CommandRefusedError(
+                        f"{request!r} has added {', '.join(before)}, other points: name it otherwise"
+                    )
+                return [self.record.experiments[one] for one in before]
             self._taken([Proposal(point, {}, why) for point in points])
             return await self._write([Proposal(point, {}, why) for point in points], by, None, request)
 

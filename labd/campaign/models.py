@@ -2,17 +2,20 @@
 
 Means: a constant; the prior law; what virtual cells of one fidelity teach. Each law and each learnt mean comes with a
 factor near 1, an offset near 0 and small changes of its constants, all learnt. A mean that the lab's results contradict
-loses its weight to the constant, and does no more harm; a value that all others contradict counts for little.
+loses its weight to the constant, and does no more harm; a value that is much worse than all others say counts
+for little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labd.campaign import goals
 from labd.campaign.encoding import Encoder
 from labd.campaign.gp import Basis, Priors, Process, fit
 from labd.campaign.laws import Law
@@ -51,7 +54,9 @@ class _Member:
     process: Process
     mean: Mean | None
     weight: float
-    wrong: tuple[int, ...] = ()  # which of the values that it was told it takes for gross errors
+    wrong: tuple[
+        tuple[float, float], ...
+    ] = ()  # values that it takes for gross errors, each with what others say there
 
     def basis(self, points: Sequence[Point]) -> Array:
         ones = np.ones((len(points), 1))
@@ -72,8 +77,8 @@ class Belief:
         return {member.name: member.weight for member in self._members}
 
     @property
-    def wrong(self) -> tuple[int, ...]:
-        """Which of the lab's values, in their order, count for little, because they fit with none of the others."""
+    def wrong(self) -> tuple[tuple[float, float], ...]:
+        """Values that count for little, each with what all others say in its place, in the objective's unit."""
         return max(self._members, key=lambda member: member.weight).wrong
 
     @property
@@ -138,7 +143,8 @@ def believe(
     for fidelity in sorted({one.fidelity for one in measured} - {"lab"}):
         virtual = [one for one in measured if one.fidelity == fidelity]
         means[fidelity] = _learnt(encoder, objective, virtual, law_mean)
-    return _mixture(encoder, objective, lab, means, scale, middle, settings)
+    sought = next(one for one in problem.objectives if one.name == objective)
+    return _mixture(encoder, objective, lab, means, scale, middle, settings, partial(goals.gain, sought))
 
 
 def _scale(values: Sequence[float], mean: Mean | None, around: Sequence[Point]) -> tuple[float, float]:
@@ -160,6 +166,7 @@ def _mixture(
     scale: float,
     middle: float,
     settings: Settings,
+    gain: Callable[[float], float],
 ) -> Belief:
     points = [one.point for one in lab]
     rows = encoder(points)
@@ -170,9 +177,10 @@ def _mixture(
         basis = _basis(mean, points, scale, middle)
         spread = Priors() if mean is None else RESIDUAL
         priors = Priors(size=spread.size, noise=(float(np.log(settings.noise)), 1.0))
-        process, wrong = fit_most(rows, values, basis, scale, noise, priors)
+        process, odd = fit_most(rows, values, basis, scale, noise, priors, gain)
+        wrong = tuple((float(values[at]), expected) for at, expected in sorted(odd.items()))
         trust = (1 - settings.trust) if mean is None else settings.trust / (len(means) - 1)
-        member = _Member(name, process, mean, 0.0, tuple(map(int, np.flatnonzero(wrong))))
+        member = _Member(name, process, mean, 0.0, wrong)
         found.append((member, process.evidence + float(np.log(1.0 if len(means) == 1 else trust))))
     most = max(evidence for _, evidence in found)
     odds = np.exp([evidence - most for _, evidence in found])

@@ -3,14 +3,17 @@
 Such a value makes all others look noisy, and the model too careful everywhere. So the value that is furthest from what
 the others say of it is tried as a gross error, and stays one where all values together are likelier so, though only one
 value in twenty is wrong. It is not left out: it is believed as little as its distance says.
+
+Only what is worse than the others say is tried: what fails is worse, and a value that is better may be the narrow peak
+that is looked for. Where one that is worse was true after all, the next cell near it says so, and both are believed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
 from labd.campaign.gp import Array, Basis, Priors, Process, fit
@@ -21,13 +24,19 @@ SUSPECT = 2.5  # standard deviations from what the others say; what is nearer is
 
 
 def fit_most(
-    x: Array, y: Array, basis: Basis, scale: float, told: Array, priors: Priors
-) -> tuple[Process, NDArray[np.bool_]]:
-    """As `gp.fit`, and which values it takes for gross errors; its evidence counts these, too."""
-    found, wrong, noise = fit(x, y, basis, scale, told, priors), np.zeros(len(y), dtype=bool), told
-    while wrong.sum() < len(y) // AT_MOST:
+    x: Array, y: Array, basis: Basis, scale: float, told: Array, priors: Priors, gain: Callable[[float], float]
+) -> tuple[Process, dict[int, float]]:
+    """As `gp.fit`, and which values it takes for gross errors, each with what the others say in its place.
+
+    `gain` says how good a value is. The evidence counts the errors, too.
+    """
+    found, noise = fit(x, y, basis, scale, told, priors), told
+    wrong: list[int] = []
+    while len(wrong) < len(y) // AT_MOST:
         residual, std = left_out(found)
-        distance = np.where(wrong, 0.0, np.abs(residual) / std)
+        worse = np.array([gain(value) < gain(value - off) for value, off in zip(y, residual, strict=True)])
+        worse[wrong] = False
+        distance = np.where(worse, np.abs(residual) / std, 0.0)
         at = int(np.argmax(distance))
         if distance[at] < SUSPECT:
             break
@@ -35,9 +44,11 @@ def fit_most(
         other = fit(x, y, basis, scale, tried, priors, near=found.log)
         if other.evidence - found.evidence < np.log((1 - WRONG) / WRONG):
             break
-        found, noise, wrong[at] = other, tried, True
-    chance = wrong.sum() * np.log(WRONG) + (~wrong).sum() * np.log(1 - WRONG)
-    return replace(found, evidence=found.evidence + float(chance)), wrong
+        found, noise = other, tried
+        wrong.append(at)
+    chance = len(wrong) * np.log(WRONG) + (len(y) - len(wrong)) * np.log(1 - WRONG)
+    expected = y - left_out(found)[0]
+    return replace(found, evidence=found.evidence + float(chance)), {at: float(expected[at]) for at in wrong}
 
 
 def left_out(process: Process) -> tuple[Array, Array]:

@@ -120,7 +120,7 @@ class Record:
     ended_at: str | None = None
     version: int = 0  # of all that an ask depends on
     since: str = ""
-    added: dict[str, list[str]] = field(default_factory=dict)  # what people have added, by request
+    added: dict[str, dict[str, Point]] = field(default_factory=dict)  # what people have added, by request
     simulated: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)  # what virtual cells say, by fidelity
 
     @property
@@ -203,7 +203,7 @@ class Records:
             )
             record.experiments[made.id] = made
             if data.get("request") is not None:
-                record.added.setdefault(data["request"], []).append(made.id)
+                record.added.setdefault(data["request"], {})[made.id] = dict(one["point"])
             self._samples[made.sample] = made, 1
 
     def _about(self, one: Experiment, kind: str, data: Mapping[str, Any], at: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,17 +77,19 @@ def main() -> None:
         # Read when numpy is loaded, for the first ask: with several threads an ask takes eight times as long, and
         # keeps the daemon's loop waiting for up to 0.3 s; with one, 5 ms.
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    _only(sys.argv[1:2])
-    app(prog_name="labd")
+    only(sys.argv[1:2])(prog_name="labd")
 
 
-def _only(asked: list[str]) -> None:
-    """Leaves the other commands away where one is named: to prepare all of them takes longer than most take to run."""
+def only(asked: list[str]) -> typer.Typer:
+    """All commands, or where one is named only that: to prepare all of them takes longer than most take to run."""
     groups = [group for group in app.registered_groups if group.name in asked]
     commands = [command for command in app.registered_commands if _name(command) in asked]
-    if groups or commands:
-        one_more = app.registered_commands[:1]  # a command alone would be no command for typer, but the whole program
-        app.registered_groups, app.registered_commands = groups, commands + one_more
+    if not groups and not commands:
+        return app
+    one = copy(app)
+    # A command alone would be no command for typer, but the whole program.
+    one.registered_groups, one.registered_commands = groups, commands + app.registered_commands[:1]
+    return one
 
 
 def _name(command: CommandInfo) -> str:

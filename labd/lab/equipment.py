@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.errors import PydanticUserError
 
 from labd.expr import did_you_mean
 from labd.files import Path as Place
@@ -23,6 +24,7 @@ from labd.lab.models import DeviceConfig, LabError, LimitText
 from labd.lab.positions import PositionFile, read_positions
 from labd.lab.shapes import flaws_of
 from labd.sdk import ROLES, Action, Bounds, DeviceError, Driver, Setup
+from labd.sdk.actions import build_models
 from labd.sdk.quantities import bounds_of, unit_of
 from labd.sdk.units import UnitError, parse, plain
 
@@ -158,6 +160,10 @@ def find_driver(kind: str) -> type[Driver]:
         driver = found[0].load()
     if not (isinstance(driver, type) and issubclass(driver, Driver)):
         raise LabError(f"driver {kind!r}: its DRIVER is no subclass of labd.sdk.Driver")
+    try:
+        build_models(driver.actions.values())
+    except PydanticUserError as error:
+        raise LabError(f"driver {kind!r}: an action's model does not hold: {error.message}") from error
     return driver
 
 

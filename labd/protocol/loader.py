@@ -17,7 +17,7 @@ from labd.files.problems import InputErrors, Problem
 from labd.files.reader import Reader, read_file
 from labd.files.shapes import essential
 from labd.files.source import Source
-from labd.protocol.model import CallStep, Parameter, ProtocolFile, RoleUse, State, steps_of
+from labd.protocol.model import CallStep, Parameter, ProtocolFile, RoleUse, State, file_of, steps_of
 from labd.protocol.shape import shape_problem
 
 LANGUAGE = 1
@@ -109,7 +109,7 @@ def load(source: FilePath | str, name: str | None = None, library: Library | Non
 def _load(source: FilePath | str, name: str | None, library: Library, calling: tuple[str, ...]) -> Protocol:
     tree, origin, problems = read_tree(source, name)
     try:
-        file = ProtocolFile.model_validate(tree)
+        file = file_of(tree)
     except ValidationError as error:
         told = {(problem.line, problem.column) for problem in problems}
         shapes = [shape_problem(origin, tree, flaw) for flaw in essential(error)]

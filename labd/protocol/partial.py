@@ -19,7 +19,7 @@ from labd.files.source import Path
 from labd.protocol.compiler import compile_protocol
 from labd.protocol.facts import LabFacts, standard_facts
 from labd.protocol.loader import Protocol, called_by, read_tree
-from labd.protocol.model import ProtocolFile
+from labd.protocol.model import ProtocolFile, file_of
 
 LOCAL = frozenset(f"P{number}" for number in (201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 301))
 _ROUNDS = 4  # a part that stands in for a wrong one may itself show what else is wrong
@@ -65,7 +65,7 @@ def _sound(tree: dict[str, Any], lost: set[str]) -> ProtocolFile | None:
     """The model of a tree without its wrong parts; the words that stood in them go to `lost`."""
     for _ in range(_ROUNDS):
         try:
-            return ProtocolFile.model_validate(tree)
+            return file_of(tree)
         except ValidationError as error:
             for flaw in essential(error):
                 path = tuple(part for part in flaw["loc"] if not str(part).startswith(("@", "[")))

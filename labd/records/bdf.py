@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ _MACHINE = {
     "discharging_capacity_ah": "discharged",
 }
 FEW = 2  # rows; so many of a step do not tell how far apart its rows are
-PAUSE = 10.0  # s; instruments take up to this long from a step to the next
+PAUSE = 60.0  # s; instruments take up to this long from a step to the next
+TIMES = 10
 LEAST = 0.005  # V; less evidence than this says nothing of the sign
 
 
@@ -277,7 +278,7 @@ def foreign(table: Table, *, flip: bool = False) -> Foreign:
     Raises:
         BdfError: the sign is flipped, or the rows do not hold.
     """
-    columns = _turned(table, flip=flip)
+    columns, paused = _turned(table, flip=flip)
     sign = check_sign(columns)
     told = [columns[name] for name in NEEDED]
     number = columns.get("cycle")
@@ -285,12 +286,12 @@ def foreign(table: Table, *, flip: bool = False) -> Foreign:
     rows = known(*told, number)
     own = list(_counters(columns, found))
     seconds = float(rows[0][-1] - rows[0][0]) if len(rows[0]) else 0.0
-    return Foreign(len(columns["time"]), seconds, sign, tuple(own), table.others, _paused(table.columns)[-1])
+    return Foreign(len(columns["time"]), seconds, sign, tuple(own), table.others, paused)
 
 
 def plots_of(table: Table, *, flip: bool = False) -> dict[str, charts.Draw]:
     """What a file that `foreign` takes can be drawn as, by name."""
-    columns = _turned(table, flip=flip)
+    columns, _ = _turned(table, flip=flip)
     drawn = curves({name: columns[name] for name in (*NEEDED, "cycle") if name in columns})
     found = cycles(columns["time"], columns["voltage"], columns["current"], columns.get("cycle"))
     rows = [
@@ -303,39 +304,45 @@ def plots_of(table: Table, *, flip: bool = False) -> dict[str, charts.Draw]:
     return {name: chart(what) for name, (chart, what) in told.items() if what}
 
 
-def _turned(table: Table, *, flip: bool) -> dict[str, array[float]]:
+def _turned(table: Table, *, flip: bool) -> tuple[dict[str, array[float]], float]:
+    """The columns as they are analysed, and the seconds of pauses that were taken out of the time."""
     columns = dict(table.columns)
     if flip:
         columns["current"] = array("d", (-value for value in columns["current"]))
-    columns["time"] = array("d", (at - gone for at, gone in zip(columns["time"], _paused(columns), strict=False)))
-    return columns
+    gone = _paused(columns)
+    columns["time"] = array("d", (at - less for at, less in zip(columns["time"], gone, strict=False)))
+    return columns, gone[-1]
 
 
 def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
     """By row, the seconds before it that belong to no step; and those of the whole.
 
-    Between two steps a test may stand still: held by a person, say. A pause is longer than `PAUSE` and than any two
-    rows of the steps before and after it are apart; of steps with fewer than three rows, and without a column of
-    steps, nobody can tell.
+    Between two steps a test may stand still: held by a person, say. That is so where nobody measured for longer than
+    `PAUSE`, and for `TIMES` as long as two rows of either step are ever apart. Nobody can tell of steps with fewer than
+    three rows, where the file's own counters went on, and without a column of steps.
     """
     time, step = columns["time"], columns.get("step")
     gone = [0.0] * (len(time) + 1)
-    if step is None:
+    if step is None or not len(time):
         return gone
-    apart: dict[float, float] = {}
-    rows = Counter(step)
-    for before, at, one, own in zip(time, time[1:], step, step[1:], strict=False):
-        if one == own and at - before > apart.get(own, 0.0):
-            apart[own] = at - before
+    counters = [columns[name] for name in ("charged", "discharged") if name in columns]
+    starts = [row for row in range(len(step)) if row == 0 or step[row] != step[row - 1]]
+    ends = [*starts[1:], len(step)]
+    apart = [_apart(time[start:end]) for start, end in zip(starts, ends, strict=True)]
     whole = 0.0
-    for row in range(1, len(time)):
-        between = time[row] - time[row - 1]
-        if step[row] != step[row - 1] and min(rows[step[row - 1]], rows[step[row]]) > FEW:
-            usual = max(apart.get(step[row - 1], 0.0), apart.get(step[row], 0.0))
-            whole += between if between > max(PAUSE, usual) else 0.0
-        gone[row] = whole
+    for one, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        between = time[start] - time[start - 1] if start else 0.0
+        usual = max(apart[max(0, one - 1)], apart[one])
+        if between > max(PAUSE, TIMES * usual) and not any(told[start] > told[start - 1] for told in counters):
+            whole += between
+        gone[start:end] = [whole] * (end - start)
     gone[-1] = whole
     return gone
+
+
+def _apart(time: Sequence[float]) -> float:
+    """The most seconds between two rows of one step; infinite where there are too few to tell."""
+    return max((at - before for before, at in pairwise(time)), default=0.0) if len(time) > FEW else math.inf
 
 
 def _counters(columns: Mapping[str, Sequence[float]], found: Sequence[Cycle]) -> Iterator[Counted]:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import partial
 from typing import Any
 
 from labd.journal import JournalError
@@ -55,6 +54,7 @@ class Agenda:
         self._waiting: set[asyncio.Task[None]] = set()
         self._idle = False  # it waits for something to happen
         self._over: Callable[[], bool] = lambda: False
+        self._failed: Exception | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
     def put(self, urgency: Urgency, act: Callable[[], None]) -> None:
@@ -63,7 +63,10 @@ class Agenda:
         self._queue.put_nowait(Happening(urgency, self._number, act))
 
     def order(self, urgency: Urgency, act: Callable[[], None]) -> asyncio.Future[None]:
-        """As `put`; the future is done once it was let happen: at once, where nothing happens and nothing waits."""
+        """As `put`; the future is done once it was let happen.
+
+        At once, where nothing happens and nothing waits; but what ends a run lets a result on its way come first.
+        """
         happened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def obey() -> None:
@@ -73,22 +76,22 @@ class Agenda:
                 if not happened.done():
                     happened.set_result(None)
 
-        if self._idle and self._queue.empty():
+        if self._idle and self._queue.empty() and urgency > Urgency.STOP:
             self._act_at_once(obey)
         else:
             self.put(urgency, obey)
         return happened
 
     def _act_at_once(self, act: Callable[[], None]) -> None:
-        """Without a turn of the loop; an error is that of `work` all the same, and not of whoever gave the order."""
+        """Without a turn of the loop; what `_act` raises, `work` raises, and not whoever gave the order."""
         self._idle = False
         try:
             self._act(act)
         except Exception as error:  # noqa: BLE001 - it is raised there
-            self.put(Urgency.ABORT, partial(_raise, error))
+            self._failed = error
         self._idle = True
-        if self._over():
-            self.put(Urgency.RESULT, lambda: None)  # it looks whether it is over
+        if self._failed is not None or self._over():
+            self.put(Urgency.ABORT, lambda: None)  # it looks
 
     async def work(self, over: Callable[[], bool]) -> None:
         """Lets things happen until it is over, and then its tasks end."""
@@ -99,6 +102,8 @@ class Agenda:
                     self._idle = True
                     happening = await self._queue.get()
                     self._idle = False
+                    if self._failed is not None:
+                        raise self._failed
                     if not over():
                         self._act(happening.act)
                 self.forget_waiting()
@@ -140,7 +145,3 @@ class Agenda:
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is told
             told = error
             self.put(Urgency.HOLD, lambda: self._on_error(told))
-
-
-def _raise(error: Exception) -> None:
-    raise error

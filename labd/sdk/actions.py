@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -175,6 +175,18 @@ class Action:
             "result": _schema(self.result),
             "data": _schema(self.data) if self.data else None,
         }
+
+
+def build_models(actions: Iterable[Action]) -> None:
+    """Builds the models of actions: not while all drivers are declared, but before several threads read by them.
+
+    Raises:
+        PydanticUserError: a parameter or result of a type that nothing can be read into.
+    """
+    for one in actions:
+        for model in (one.parameters, one.result, one.data):
+            if model is not None:
+                model.model_rebuild()
 
 
 class Schemas(Mapping[str, dict[str, Any]]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,8 +82,6 @@ class Replies:
         """Has what was put in leave now, before all else that has come of the same commit."""
         if self._direct and self._session is not None:
             self._session.flush()
-            # A broker on this machine that was woken by that may stand behind this thread on the same processor.
-            os.sched_yield()
 
     def allowed(self, topic: str, user: str) -> bool:
         """Whether answers to a user may go there; below his own reply topic, always where it is a topic."""

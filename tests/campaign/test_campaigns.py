@@ -305,6 +305,8 @@ def test_what_is_added_twice_under_one_name_is_added_once(waiting: Lab) -> None:
     (again,) = waiting.drive(campaign.add([{"force": 4.4}], by="eva", why="a hunch", request="r-1"))
     (other,) = waiting.drive(campaign.add([{"force": 4.4}], by="eva", why="a hunch", request="r-2"))
     assert (again.id, other.id) == (first.id, "p0004")
+    with pytest.raises(CommandRefusedError, match="'r-1' has added p0003, other points: name it otherwise"):
+        waiting.drive(campaign.add([{"force": 4.5}], by="eva", why="a hunch", request="r-1"))
     assert [event.data.get("request") for event in waiting.events("campaign.proposed")] == [None, "r-1", "r-2"]
 
 

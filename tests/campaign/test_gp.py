@@ -113,8 +113,9 @@ class TestOneWrongValue:
 
     def test_it_is_found_and_the_rest_is_learnt_as_if_it_were_not_there(self) -> None:
         spoilt = np.where(np.arange(20) == 7, self.SEEN - 1.5, self.SEEN)
-        found, wrong = fit_most(self.ROWS, spoilt, constant(20), 0.7, np.zeros(20), Priors())
-        assert np.flatnonzero(wrong).tolist() == [7]
+        found, wrong = fit_most(self.ROWS, spoilt, constant(20), 0.7, np.zeros(20), Priors(), float)
+        assert list(wrong) == [7]
+        assert wrong[7] == pytest.approx(self.TRUE[7], abs=0.1)
         away = np.random.default_rng(7).random((50, 3))
         true = np.sin(4 * away[:, 0]) + away[:, 1]
         careful = fit(self.ROWS, spoilt, constant(20), 0.7)
@@ -122,10 +123,23 @@ class TestOneWrongValue:
         assert off[0] < off[1] / 3
 
     def test_where_none_is_none_is_found(self) -> None:
-        found, wrong = fit_most(self.ROWS, self.SEEN, constant(20), 0.7, np.zeros(20), Priors())
-        assert not wrong.any()
+        found, wrong = fit_most(self.ROWS, self.SEEN, constant(20), 0.7, np.zeros(20), Priors(), float)
+        assert not wrong
         assert found.log == pytest.approx(fit(self.ROWS, self.SEEN, constant(20), 0.7).log)
 
     def test_few_values_accuse_nobody(self) -> None:
         spoilt = np.where(np.arange(7) == 3, self.SEEN[:7] - 1.5, self.SEEN[:7])
-        assert not fit_most(self.ROWS[:7], spoilt, constant(7), 0.7, np.zeros(7), Priors())[1].any()
+        assert not fit_most(self.ROWS[:7], spoilt, constant(7), 0.7, np.zeros(7), Priors(), float)[1]
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_a_narrow_peak_is_none(self, seed: int) -> None:
+        rows = np.random.default_rng(seed).random((20, 2))
+        seen = np.exp(-0.5 * np.sum((rows - 0.4) ** 2, axis=1) / 0.1**2)
+        seen += 0.02 * np.random.default_rng(seed + 100).standard_normal(20)
+        _, wrong = fit_most(rows, seen, constant(20), float(np.std(seen)), np.zeros(20), Priors(), float)
+        assert int(np.argmax(seen)) not in wrong
+
+    def test_what_is_worse_is_what_the_objective_says(self) -> None:
+        spoilt = np.where(np.arange(20) == 7, self.SEEN - 1.5, self.SEEN)
+        _, wrong = fit_most(self.ROWS, spoilt, constant(20), 0.7, np.zeros(20), Priors(), lambda value: -value)
+        assert not wrong

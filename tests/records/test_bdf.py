@@ -145,6 +145,44 @@ def test_in_a_pause_between_two_steps_nothing_flows(tmp_path: Path, hours: float
     assert found.paused == pytest.approx(3600 * hours, abs=120)
 
 
+def step_by_step(times: list[list[float]]) -> dict[str, Any]:
+    """Steps of 1 mA, each with rows at these seconds, numbered 1, 2, 1, 2 …"""
+    flat = [at for own in times for at in own]
+    step = [1.0 + number % 2 for number, own in enumerate(times) for _ in own]
+    rows = len(flat)
+    return {
+        "time": flat,
+        "voltage": [3.0 + row / rows for row in range(rows)],
+        "current": [0.001] * rows,
+        "step": step,
+    }
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [[3600 * n + 0.5 * (n > 0 and not row) + 60 * row for row in range(60)] for n in range(3)],  # a row comes late
+        [[0, 300, 900, 1800], [3000, 3300, 3900]],  # rows where the voltage has moved enough
+        [[3600 * n, 3600 * n + 3000] for n in range(4)],  # too few of a step to tell
+    ],
+)
+def test_rows_that_are_far_apart_are_no_pause(tmp_path: Path, times: list[list[float]]) -> None:
+    write_csv(tmp_path / "sparse.bdf.csv", step_by_step(times))
+    found = foreign(read(tmp_path / "sparse.bdf.csv"))
+    assert found.paused == 0.0
+    assert found.cycles[0].cycle.charge == pytest.approx((times[-1][-1] - times[0][0]) / 3600)
+
+
+def test_what_its_own_counter_counted_is_no_pause(tmp_path: Path) -> None:
+    told_of = paused(5.0)
+    falls = told_of["step"].index(2.0)
+    for file, gained in (("idle.bdf.csv", 0.0), ("on.bdf.csv", 0.001)):
+        counted = [0.002 + (gained if row >= falls else 0.0) for row in range(len(told_of["time"]))]
+        write_csv(tmp_path / file, {**told_of, "charged": counted})
+    assert foreign(read(tmp_path / "idle.bdf.csv")).paused == pytest.approx(18000, abs=120)
+    assert foreign(read(tmp_path / "on.bdf.csv")).paused == 0.0
+
+
 def test_without_steps_a_pause_cannot_be_told(tmp_path: Path) -> None:
     told_of = {name: column for name, column in paused(5.0).items() if name != "step"}
     write_csv(tmp_path / "held.bdf.csv", told_of)

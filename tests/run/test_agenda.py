@@ -12,13 +12,19 @@ from labd.run.agenda import Agenda, Urgency
 
 
 class Run:
-    """A run that notes what happens; `over` ends it."""
+    """A run that notes what happens; `over` ends it. `stern`: it takes no error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stern: bool = False) -> None:
         self.seen: list[str] = []
         self.errors: list[str] = []
         self.over = False
-        self.agenda = Agenda("run", lambda error: self.errors.append(str(error)))
+        self.stern = stern
+        self.agenda = Agenda("run", self.broken)
+
+    def broken(self, error: Exception) -> None:
+        self.errors.append(str(error))
+        if self.stern:
+            raise error
 
     def does(self, what: str) -> Callable[[], None]:
         return lambda: self.seen.append(what)
@@ -37,7 +43,19 @@ async def test_an_idle_run_obeys_at_once() -> None:
     task = await run.idle()
     assert run.agenda.order(Urgency.HOLD, run.does("hold")).done()
     assert run.seen == ["hold"]
-    assert run.agenda.order(Urgency.STOP, run.end).done()
+    assert run.agenda.order(Urgency.OTHER_COMMAND, run.end).done()
+    await task
+
+
+async def test_what_ends_it_lets_a_result_come_first_that_is_on_its_way() -> None:
+    run = Run()
+    task = await run.idle()
+    asyncio.get_running_loop().call_soon(run.does("result"))
+    ordered = run.agenda.order(Urgency.ABORT, run.does("abort"))
+    assert not ordered.done()
+    await ordered
+    assert run.seen == ["result", "abort"]
+    run.agenda.order(Urgency.STOP, run.end)
     await task
 
 
@@ -58,13 +76,13 @@ async def test_an_order_within_what_happens_waits_for_its_end() -> None:
     task = await run.idle()
 
     def act() -> None:
-        run.agenda.order(Urgency.ABORT, run.does("abort"))
+        run.agenda.order(Urgency.OTHER_COMMAND, run.does("unhold"))
         run.seen.append("hold")
 
     run.agenda.order(Urgency.HOLD, act)
     assert run.seen == ["hold"]
     await asyncio.sleep(0)
-    assert run.seen == ["hold", "abort"]
+    assert run.seen == ["hold", "unhold"]
     run.agenda.order(Urgency.STOP, run.end)
     await task
 
@@ -94,6 +112,30 @@ async def test_an_error_is_the_runs_and_not_of_whoever_gave_the_order() -> None:
     assert run.errors == ["no"]
     run.agenda.order(Urgency.STOP, run.end)
     await task
+
+
+async def test_an_error_that_the_run_does_not_take_is_told_once_and_ends_it() -> None:
+    run = Run(stern=True)
+    task = await run.idle()
+    assert run.agenda.order(Urgency.HOLD, refuse(ValueError("no"))).done()
+    with pytest.raises(BaseExceptionGroup) as failed:
+        await task
+    assert failed.group_contains(ValueError, match="no")
+    assert run.errors == ["no"]
+
+
+async def test_what_cannot_be_recorded_is_told_also_where_the_run_is_over_by_it() -> None:
+    run = Run()
+    task = await run.idle()
+
+    def act() -> None:
+        run.over = True
+        raise JournalError("the disk is gone")
+
+    run.agenda.order(Urgency.HOLD, act)
+    with pytest.raises(BaseExceptionGroup) as failed:
+        await task
+    assert failed.group_contains(JournalError, match="the disk is gone")
 
 
 async def test_what_cannot_be_recorded_ends_the_run_and_not_whoever_gave_the_order() -> None:

@@ -154,7 +154,6 @@ async def test_what_was_done_stays_done_when_the_abort_comes_while_samples_are_w
         run = await lab.start()
         while "open_circuit" not in lab.toy("stat1").happened:
             await asyncio.sleep(1)
-        await asyncio.sleep(1)  # its result has come, and its samples are being written
         await lab.engine.command(run, Command.ABORT, by="eva")
         await lab.engine.wait(run)
         assert await lab.events(run, "action.unknown") == []

@@ -20,7 +20,7 @@ from labd.protocol.model.base import (
     Value,
     VisitLimit,
 )
-from labd.protocol.model.file import Edge, ProtocolFile, Window, steps_of
+from labd.protocol.model.file import Edge, ProtocolFile, Window, file_of, steps_of
 from labd.protocol.model.states import (
     STATE_KINDS,
     AskState,
@@ -99,5 +99,6 @@ __all__ = [
     "Watch",
     "Window",
     "Working",
+    "file_of",
     "steps_of",
 ]

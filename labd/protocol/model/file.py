@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -30,6 +31,9 @@ from labd.protocol.model.steps import (
     RepeatStep,
     Step,
 )
+
+_BUILDING = Lock()
+
 
 # ── windows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 Edge = Annotated[Text, Field(pattern=rf"^{NAME}\.(start|end)$")]
@@ -91,6 +95,13 @@ class ProtocolFile(Part):
     states: Annotated[dict[Name, State], Field(min_length=1)]
     cleanup: tuple[Step, ...] = ()
     results: dict[Name, Value] = Field(default_factory=dict)
+
+
+def file_of(tree: Mapping[str, Any]) -> ProtocolFile:
+    """A file of what its YAML says. The models are built with the first one, by one thread. Raises ValidationError."""
+    with _BUILDING:
+        ProtocolFile.model_rebuild()
+    return ProtocolFile.model_validate(tree)
 
 
 def steps_of(file: ProtocolFile) -> Iterator[tuple[Path, Step]]:

@@ -19,8 +19,9 @@ from labd.journal import Event
 from labd.journal.events import GENESIS, chain, encode
 from labd.records import bdf
 from labd.records.crate.battinfo import terms
-from labd.records.crate.contents import CrateError, protocols_of
+from labd.records.crate.contents import protocols_of
 from labd.records.crate.writing import JOURNAL, METADATA
+from labd.records.errors import CrateError
 from labd.records.record import run_record
 
 CONTEXT = "https://w3id.org/ro/crate/1.2/context"

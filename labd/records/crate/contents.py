@@ -15,10 +15,6 @@ BESIDE = frozenset({"daemon.started", "device.identified", "device.calibrated"})
 """Kinds of events outside of runs that tell with what a run was made."""
 
 
-class CrateError(Exception):
-    """A crate cannot be written or read; the text says why and how to mend it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Produced:
     """A file of data, and where it came from.

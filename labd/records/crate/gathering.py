@@ -14,8 +14,8 @@ from labd.journal import Journal, SignalStore
 from labd.lab.bus import RunState
 from labd.lab.lab import Lab
 from labd.records.analyst import Analyst
-from labd.records.crate.contents import Contents, CrateError, Extract, Produced
-from labd.records.errors import ExportError
+from labd.records.crate.contents import Contents, Extract, Produced
+from labd.records.errors import CrateError, ExportError
 from labd.records.export import export
 from labd.records.pictures import Read
 from labd.records.pictures import gather as read_runs

@@ -11,9 +11,9 @@ from typing import Any
 
 from labd.journal import SeriesInfo
 from labd.records.crate.checking import Box
-from labd.records.crate.contents import CrateError
 from labd.records.crate.gathering import RESULTS, about_page
 from labd.records.crate.writing import METADATA
+from labd.records.errors import CrateError
 from labd.records.pictures import Read, read_of
 from labd.records.report import page
 

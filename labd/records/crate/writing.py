@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote
 
 from labd import clock
 from labd.records.crate.battinfo import document
-from labd.records.crate.contents import Contents, CrateError, Produced
+from labd.records.crate.contents import Contents, Produced
+from labd.records.errors import CrateError
 from labd.records.record import run_record
 
 METADATA, JOURNAL = "ro-crate-metadata.json", "journal.jsonl"
