@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## a simulated lab makes and measures eight cells
 	$(BIN)/labd demo $(ARGS)
 
 test: $(VENV)/.locked  ## all tests, on virtual time, on all cores (ARGS="-k arm" for some)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 soak: $(VENV)/.locked  ## 10,000 polls of every driver, and in full what `make test` tries a part of
 	LABD_SOAK=whole $(BIN)/python -m pytest -n auto tests/contract/test_shipped.py -k many_polls $(ARGS)
