@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from pydantic import JsonValue, ValidationError
 
 from drivers.opentrons import plan
-from drivers.opentrons.labware import capacity, tip_size, wells_of
+from drivers.opentrons.handling import Handling
+from drivers.opentrons.labware import tip_size
 from drivers.opentrons.orders import HOME, Order, core_count, first_error, trace
-from drivers.opentrons.plan import Pipette, Step, Well, judge, what_of
+from drivers.opentrons.plan import Pipette, Step, judge, what_of
 from drivers.opentrons.robot import Command, PipetteData, Robot
 from drivers.opentrons.session import Session
 from drivers.opentrons.settings import OpentronsSettings
@@ -78,8 +79,7 @@ class Opentrons(PipettingRobot):
         super().__init__(setup)
         self._robot = Robot(HttpLink(self.settings.address, headers=HEADERS))
         self._session = Session(self.name, self._robot, setup.deck)
-        self._deck = {one.slot: one for one in setup.deck}
-        self._pipettes: tuple[Pipette, ...] = ()
+        self._handling = Handling(self.name, self._session, {one.slot: one for one in setup.deck})
         self._trash = TRASH["ot2"]
         self._flex = False
         self._turn = asyncio.Lock()
@@ -97,8 +97,8 @@ class Opentrons(PipettingRobot):
         health = await self._robot.health()
         self._flex = health.flex
         self._trash = TRASH["flex" if health.flex else "ot2"]
-        self._pipettes = await self._attached()
-        self._session.pipettes = {pipette.mount: pipette.name for pipette in self._pipettes}
+        self._handling.pipettes = await self._attached()
+        self._session.pipettes = {pipette.mount: pipette.name for pipette in self._handling.pipettes}
         await self._session.open()
         return About(
             model="Opentrons Flex" if health.flex else "Opentrons OT-2",
@@ -146,9 +146,9 @@ class Opentrons(PipettingRobot):
         given: Any = parameters
         new_tip: NewTip = getattr(given, "new_tip", "always")
         try:
-            pipette, strokes = self._chosen(given.volume, new_tip)
+            pipette, strokes = self._handling.chosen(given.volume, new_tip)
             tip = self._session.tip_on(pipette.mount)
-            stays = new_tip == "once" and tip is not None and tip.source in {None, self._well(given.source)}
+            stays = new_tip == "once" and tip is not None and tip.source in {None, self._handling.well(given.source)}
         except Rejected:  # it will be refused anyway
             return ()
         racks = self._session.racks(pipette.name) if new_tip != "never" and not stays else []
@@ -180,7 +180,7 @@ class Opentrons(PipettingRobot):
 
     async def _tip_felt(self) -> bool | None:
         """Whether a tip is on one of our pipettes by the robot's own sensors; None where one of them cannot tell."""
-        ours = {pipette.mount for pipette in self._pipettes}
+        ours = {pipette.mount for pipette in self._handling.pipettes}
         found = [one for one in await self._robot.instruments() if one.instrument_type == "pipette"]
         felt = [one.tip_detected for one in found if one.mount in ours]
         if True in felt:
@@ -216,14 +216,14 @@ class Opentrons(PipettingRobot):
         `new_tip`: always takes one and drops it; once keeps a tip as long as the source stays the same; never uses
         the tip that is on. A volume beyond the largest pipette goes in equal strokes with one tip.
         """
-        wells = self._well(source), self._well(destination, volume)
-        plan.choose(self._pipettes, volume)  # refused before anything is sent
+        wells = self._handling.well(source), self._handling.well(destination, volume)
+        plan.choose(self._handling.pipettes, volume)  # refused before anything is sent
         async with self._turn:
             order = await self._order(call)
-            pipette, strokes = self._chosen(volume, new_tip)
-            await self._take_tip(order, pipette, volume / strokes, new_tip, wells[0])
-            tip = self._tip_place(pipette.mount)
-            await order.send(self._transfer_steps(pipette, wells, volume, flow_rate, mix_after))
+            pipette, strokes = self._handling.chosen(volume, new_tip)
+            await self._handling.take_tip(order, pipette, volume / strokes, new_tip, wells[0])
+            tip = self._handling.tip_place(pipette.mount)
+            await order.send(self._handling.transfer_steps(pipette, wells, volume, flow_rate, mix_after))
             if new_tip == "always":
                 await order.drop(pipette.mount)
         return TransferResult(volume=volume, source=source, destination=destination, tip=tip)
@@ -237,14 +237,14 @@ class Opentrons(PipettingRobot):
         times: Annotated[int, Bounds(min=1, max=50)],
     ) -> None:
         """Draws in and gives back a volume in one well, so many times."""
-        well = self._well(place)
-        pipette, strokes = plan.choose(self._pipettes, volume)
+        well = self._handling.well(place)
+        pipette, strokes = plan.choose(self._handling.pipettes, volume)
         if strokes > 1:
             raise Rejected(f"{volume:g} µL is more than one stroke of the largest pipette ({pipette})")
         async with self._turn:
             order = await self._order(call)
-            await self._take_tip(order, pipette, volume, "always", well)
-            await order.send(self._mix_steps(pipette, well, volume, times))
+            await self._handling.take_tip(order, pipette, volume, "always", well)
+            await order.send(self._handling.mix_steps(pipette, well, volume, times))
             await order.drop(pipette.mount)
 
     @action(effect=Effect.STATE, timeout=180, duration=10)
@@ -253,19 +253,24 @@ class Opentrons(PipettingRobot):
         async with self._turn:
             order = await self._order(call)
             await order.make_ready()
-            for pipette in self._pipettes:
+            for pipette in self._handling.pipettes:
                 await order.drop(pipette.mount)
 
     @action(effect=Effect.STATE, timeout=180, duration=10)
     async def new_tips(self, call: Call, slot: str) -> None:
         """Says that a person has put a full tip rack into a slot."""
-        if slot not in self._deck or tip_size(self._deck[slot].load_name) is None:
+        if slot not in self._handling.deck or tip_size(self._handling.deck[slot].load_name) is None:
             raise Rejected(f"lab.yaml has no tip rack in slot {slot} of {self.name}")
         async with self._turn:
             order = await self._order(call)
-            for pipette in self._pipettes:
+            for pipette in self._handling.pipettes:
                 await order.drop(pipette.mount)
             await self._session.new_rack(slot)
+
+    async def _order(self, call: Call) -> Order:
+        run = await self._session.ensure()
+        await self._session.catch_up()
+        return Order(self._session, self._robot, run, call, self._trash)
 
     # ── what became of it ────────────────────────────────────────────────────────────────────────────────────────
     async def baseline(self, action: str, unit: str) -> dict[str, JsonValue]:
@@ -347,21 +352,22 @@ class Opentrons(PipettingRobot):
         given: Any = intent.parameters
         begun = next((one for one in done if what_of(one) in {*plan.CORE, "pick-up-tip"}), None)
         mix = intent.action == "mix"
-        wells = (self._well(given.place),) * 2 if mix else (self._well(given.source), self._well(given.destination))
+        well = self._handling.well
+        wells = (well(given.place),) * 2 if mix else (well(given.source), well(given.destination))
         if begun is None:
             new_tip: NewTip = "always" if mix else given.new_tip
-            pipette, strokes = self._chosen(given.volume, new_tip)
-            await self._take_tip(order, pipette, given.volume / strokes, new_tip, wells[0])
+            pipette, strokes = self._handling.chosen(given.volume, new_tip)
+            await self._handling.take_tip(order, pipette, given.volume / strokes, new_tip, wells[0])
         else:
             mount = self._session.mount_of(str(begun.params.get("pipetteId")))
-            found = next((one for one in self._pipettes if one.mount == mount), None)
+            found = next((one for one in self._handling.pipettes if one.mount == mount), None)
             if found is None:
                 raise OutcomeUnknown("it cannot be taken up again: its pipette is not on the robot any more")
             pipette = found
         if mix:
-            steps = self._mix_steps(pipette, wells[0], given.volume, given.times)
+            steps = self._handling.mix_steps(pipette, wells[0], given.volume, given.times)
         else:
-            steps = self._transfer_steps(pipette, wells, given.volume, given.flow_rate, given.mix_after)
+            steps = self._handling.transfer_steps(pipette, wells, given.volume, given.flow_rate, given.mix_after)
         return pipette, steps[sum(what_of(one) in plan.CORE for one in done) :]
 
     def _result(self, intent: Intent, mine: Sequence[Command], volume: float) -> Result:
@@ -374,76 +380,8 @@ class Opentrons(PipettingRobot):
             slot = self._session.slot_of(str(picked.get("labwareId")))
             tip = f"{self.name}/{slot}/{picked.get('wellName')}" if slot else ""
         else:
-            tip = self._tip_place(self._session.mount_of(str(used.get("pipetteId"))) or "")
+            tip = self._handling.tip_place(self._session.mount_of(str(used.get("pipetteId"))) or "")
         return TransferResult(volume=volume, source=given.source, destination=given.destination, tip=tip)
-
-    # ── the parts of an action ───────────────────────────────────────────────────────────────────────────────────
-    async def _order(self, call: Call) -> Order:
-        run = await self._session.ensure()
-        await self._session.catch_up()
-        return Order(self._session, self._robot, run, call, self._trash)
-
-    def _well(self, place: str, volume: float = 0.0) -> tuple[str, str]:
-        """Slot and well of a place on our deck. Raises Rejected for others, and where a volume does not fit."""
-        device, _, rest = place.partition("/")
-        slot, _, well = rest.partition("/")
-        if device != self.name or slot not in self._deck:
-            slots = ", ".join(f"{self.name}/{slot}" for slot in self._deck)
-            raise Rejected(f"{place} is out of the robot's reach; on its deck are {slots or 'no labware'}")
-        load_name = self._deck[slot].load_name
-        wells = wells_of(load_name)
-        if not well or (wells is not None and well not in wells):
-            known = f", it has {wells[0]} to {wells[-1]}" if wells else ""
-            raise Rejected(f"{place} names no well of {load_name}{known}")
-        holds = capacity(load_name)
-        if holds is not None and volume > holds:
-            raise Rejected(f"{volume:g} µL is more than a well of {load_name} holds, {holds:g} µL")
-        return slot, well
-
-    def _chosen(self, volume: float, new_tip: NewTip) -> tuple[Pipette, int]:
-        """The pipette for a volume and its strokes; one with a tip on goes first where the tip may stay."""
-        with_tip = [pipette for pipette in self._pipettes if self._session.tip_on(pipette.mount) is not None]
-        if new_tip == "never" and not with_tip:
-            raise Rejected("no pipette has a tip on, and new_tip is never")
-        if new_tip == "never":
-            return plan.choose(with_tip, volume)
-        fitting = [pipette for pipette in with_tip if pipette.least <= volume <= pipette.most]
-        return plan.choose(fitting if new_tip == "once" and fitting else self._pipettes, volume)
-
-    async def _take_tip(
-        self, order: Order, pipette: Pipette, volume: float, new_tip: NewTip, source: tuple[str, str]
-    ) -> None:
-        """A tip by the policy; a tip that is not to be used again goes to the trash first."""
-        tip = self._session.tip_on(pipette.mount)
-        if tip is not None and (new_tip == "never" or (new_tip == "once" and tip.source in {None, source})):
-            return
-        slot, well = self._session.next_tip(pipette, volume)  # before anything moves: there may be none
-        await order.make_ready()
-        await order.drop(pipette.mount)
-        identity = self._session.pipette_id(pipette.mount)
-        await order.send([plan.pick_up(identity, self._session.labware_id(slot), well)])
-
-    def _transfer_steps(
-        self,
-        pipette: Pipette,
-        wells: tuple[tuple[str, str], tuple[str, str]],
-        volume: float,
-        flow_rate: float | None,
-        mixes: int,
-    ) -> list[Step]:
-        count = plan.strokes(volume, pipette)
-        source, destination = (Well(self._session.labware_id(slot), well) for slot, well in wells)
-        identity = self._session.pipette_id(pipette.mount)
-        rate = flow_rate or pipette.flow_rate
-        return plan.transfer(identity, source, destination, [volume / count] * count, rate, mixes)
-
-    def _mix_steps(self, pipette: Pipette, well: tuple[str, str], volume: float, times: int) -> list[Step]:
-        place = Well(self._session.labware_id(well[0]), well[1])
-        return plan.mix(self._session.pipette_id(pipette.mount), place, volume, pipette.flow_rate, times)
-
-    def _tip_place(self, mount: str) -> str:
-        tip = self._session.tip_on(mount)
-        return f"{self.name}/{tip.slot}/{tip.well}" if tip is not None else ""
 
 
 DRIVER = Opentrons

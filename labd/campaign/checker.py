@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from random import Random
 from typing import Any
 
 from labd.campaign import loader
+from labd.campaign.chance import try_points
 from labd.campaign.compiling import Compiler
+from labd.campaign.making import Making, Texts
 from labd.campaign.measures import reads_spectra
 from labd.campaign.model import CampaignFile, LawSpec, OptimiserSpec
 from labd.campaign.modelled import read as read_virtual
-from labd.campaign.plan import EXTERNAL, Budget, Plan, Setting, Stop, allows, in_default_units, unmakeable, unpriced
+from labd.campaign.plan import EXTERNAL, Budget, Plan, Stop, allows, in_default_units
 from labd.campaign.problem import CampaignError, Objective, Point, Space
 from labd.campaign.spaces import Spaces, quantity
 from labd.campaign.wants import Wants
@@ -26,38 +25,21 @@ from labd.expr import (
     NUMBER,
     Expression,
     ExpressionError,
-    Measure,
     Record,
     Type,
     did_you_mean,
     measure,
 )
 from labd.files import InputErrors, Path, Problem
-from labd.files.library import Library
 from labd.lab.findings import Findings
-from labd.protocol import LabFacts, Protocol, check, compiled, load
-from labd.protocol.parameters import Declared, check_named, parameter_types
-from labd.protocol.values import BadValue, expression_of, literal, out_of_bounds
-from labd.run.shipped import find_protocol, library
+from labd.protocol import LabFacts
+from labd.protocol.values import expression_of
 from labd.sdk import units
 
 _OF_THE_WHOLE = frozenset({"C115", "C117", "C118", "C120", "C121", "C122", "C123"})
 """What is told of a whole file only: part of it may follow from what is wrong elsewhere."""
 _OF_THE_SPACE = frozenset({"C112", "C113", "C116"})
 """What may follow from something that cannot be chosen, since nobody knows what it is."""
-_OF_VALUES = frozenset({"P502", "P503", "P504", "P505"})
-"""What is said of all values that parameters may have: the queue looks at those of each sample."""
-SAMPLES = 400
-"""Points by chance that are looked at before it is said that nothing is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A campaign's protocol, when it is not read from files: its text, and those that it calls."""
-
-    source: str
-    name: str
-    called: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_campaign(
@@ -115,8 +97,11 @@ class _Checker:
         file = self.file
         for name, spec in file.space.items():
             self.spaces.take(name, spec)
-        protocol = self._protocol()
-        settings = self._settings(protocol)
+        making = Making(
+            file, self.findings, self.compiler, self.spaces.types, self.results, self.facts, self.texts, self.base
+        )
+        protocol = making.protocol()
+        settings = making.settings(protocol)
         constraints = tuple(
             one
             for index, text in enumerate(file.constraints)
@@ -169,105 +154,8 @@ class _Checker:
             seed=file.seed,
             virtual=virtual,
         )
-        self._something_allowed(plan)
+        try_points(plan, file, self.findings)
         return plan
-
-    # ── its protocol ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _protocol(self) -> Protocol | None:
-        at: Path = ("protocol",)
-        try:
-            protocol = self._loaded()
-        except FileNotFoundError as error:
-            known = str(error).rpartition("(")[2].rstrip(")").split(", ")
-            mend = did_you_mean(FilePath(self.file.protocol).stem, known, "those that ship with labd are")
-            self.findings.tell("C114", f"there is no protocol `{self.file.protocol[:60]}`", at, mend)
-            return None
-        except InputErrors as errors:
-            self._not_holding(errors.problems)
-            return None
-        found = check(protocol, self.facts)
-        problems = [one for one in found if one.severity == "error" and one.code not in _OF_VALUES]
-        if problems:
-            self._not_holding(problems)
-            return None
-        program = compiled(protocol, self.facts)
-        for name, slot in program.results.items():
-            self.results[name] = slot.expression.type if slot.expression is not None else _type_of(slot.fixed)
-        return protocol
-
-    def _loaded(self) -> Protocol:
-        if self.texts is not None:
-            return load(self.texts.source, self.texts.name, library().under(Library(self.texts.called)))
-        path = find_protocol_near(self.file.protocol, self.base)
-        return load(path, str(path) if path.is_relative_to(self.base or "") else path.name, library(path.parent))
-
-    def _not_holding(self, problems: Any) -> None:
-        mend = "mend it first: `labd check` tells the same of it"
-        self.findings.tell("C114", f"`{self.file.protocol}` does not pass its check", ("protocol",), mend)
-        self.findings.add(problems)
-
-    def _settings(self, protocol: Protocol | None) -> dict[str, Setting]:
-        """The protocol's parameters, dimension-checked against its own."""
-        types = self.spaces.types
-        if protocol is None:
-            for name, raw in self.file.parameters.items():
-                if (text := expression_of(raw)) is not None:
-                    self.compiler.compile(text, types, ANYTHING, ("parameters", name), 1)
-            return {}
-        declared = parameter_types(protocol, lambda *_: None)
-        for name in self.file.parameters:
-            if name not in declared:
-                mend = did_you_mean(name, declared, "its parameters are")
-                self.findings.tell(
-                    "C115", f"{protocol.name} has no parameter `{name}`", ("parameters", name), mend, key=True
-                )
-        found: dict[str, Setting] = {}
-        for name, kind in declared.items():
-            if self.file.parameters.get(name) is not None:
-                setting = self._setting(name, self.file.parameters[name], kind)
-                if setting is not None:
-                    found[name] = setting
-            elif kind.default is None:
-                at: Path = ("parameters",) if "parameters" in self.file.model_fields_set else ("protocol",)
-                mend = f"add `{name}: …`, a value or an expression over the space"
-                self.findings.tell(
-                    "C115", f"the parameter `{name}` of {protocol.name} has no value", at, mend, key=True
-                )
-        return found
-
-    def _setting(self, name: str, raw: Any, kind: Declared) -> Setting | None:
-        at: Path = ("parameters", name)
-        if isinstance(raw, dict):
-            listed = raw.get("each")
-            if set(raw) != {"each"} or not isinstance(listed, list) or not listed:
-                mend = f"write `{name}: {{each: [ot2/6/A1, ot2/6/B1]}}`, a value or an expression"
-                self.findings.tell("C116", "a mapping here has `each`, a list of values", at, mend)
-                return None
-            each = [self._literal(one, kind, (*at, "each", index)) for index, one in enumerate(listed)]
-            return None if None in each else Setting(kind, each=tuple(each))
-        text = expression_of(raw)
-        if text is not None:
-            expression = self.compiler.compile(text, self.spaces.types, kind.type, at, 1)
-            return None if expression is None else Setting(kind, expression=expression)
-        value = self._literal(raw, kind, at)
-        return None if value is None else Setting(kind, fixed=value)
-
-    def _literal(self, raw: Any, kind: Declared, at: Path) -> Any:
-        try:
-            value = literal(raw, kind.type)
-            if self.facts is not None and not isinstance(kind.type, Measure) and hasattr(kind.type, "names"):
-                check_named(value, kind.type, self.facts)  # type: ignore[arg-type]
-        except BadValue as bad:
-            mend = bad.mend
-            if isinstance(raw, str) and raw in self.spaces.types:
-                mend = f"an expression begins with `=`: write `={raw}`"
-            self.findings.tell("C116", bad.message, at, mend)
-            return None
-        problem = out_of_bounds(value, kind.type, kind.bounds)
-        if problem:
-            self.findings.tell("C116", problem, at, "the bounds are those of the protocol's parameter")
-            return None
-        return value
 
     # ── budget, costs, end ───────────────────────────────────────────────────────────────────────────────────────
     def _cost(self, what: str) -> Expression | float | None:
@@ -378,55 +266,6 @@ class _Checker:
                     "C121", f"nothing is made of `{name}`", ("space", name), mend, key=True, warning=True
                 )
 
-    def _something_allowed(self, plan: Plan) -> None:
-        """Looks at points by chance: whether any is allowed, and whether the protocol takes all that are."""
-        from labd.campaign.points import sample
-
-        random = Random(0)
-        bare = Space(plan.space.dimensions)
-        points = [point for _ in range(SAMPLES) if (point := sample(bare, random)) is not None]
-        within, refused = [], ""
-        makeable: list[Point] = []
-        for point in points:
-            values = in_default_units(point, plan.dimensions)
-            try:
-                if not all(constraint(values) for constraint in plan.constraints):
-                    continue
-            except ExpressionError:
-                continue
-            why = unmakeable(plan.settings, values) or unpriced(plan.costs, values)
-            refused = refused or why or ""
-            within.append(why is None)
-            makeable += [point] if why is None else []
-        self._laws_hold(plan, makeable)
-        if not any(within):
-            at: Path = ("constraints",) if self.file.constraints else ("space",)
-            why = f": {refused}" if refused else ""
-            mend = "widen the bounds or the constraints"
-            self.findings.tell("C120", f"none of {len(points)} points by chance is allowed{why}", at, mend, key=True)
-        elif not all(within):
-            share = 100 * within.count(False) / len(within)
-            message = f"{share:.0f} % of the allowed points cannot be made and are left out, such as {refused}"
-            mend = "narrow the space, or add a constraint that says so"
-            self.findings.tell("C122", message, ("parameters",), mend, key=True, warning=True)
-
-    def _laws_hold(self, plan: Plan, points: list[Point]) -> None:
-        """Whether each prior has a value wherever an optimiser may look: one that has none breaks an ask."""
-        for name, expected in plan.prior.items():
-            without = ""
-            for point in points:
-                try:
-                    value = expected(point)
-                except CampaignError as error:
-                    without = str(error)
-                    break
-                if not math.isfinite(value):
-                    without = f"it is {value} at {', '.join(f'{key} {one}' for key, one in point.items())}"
-                    break
-            if without:
-                mend = "narrow the space, add a constraint, or write a law that holds everywhere in it"
-                self.findings.tell("C123", f"the prior of `{name}` has no value: {without}", ("prior", name), mend)
-
 
 def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) -> Callable[[Point], float]:
     """An expression over the point as a law in the objective's unit."""
@@ -440,15 +279,3 @@ def _as_law(expression: Expression, unit: str, dimensions: Mapping[str, str]) ->
         return units.convert(found, units.unit(unit).default, unit) if unit else found
 
     return expected
-
-
-def _type_of(value: Any) -> Type:
-    return NUMBER if isinstance(value, (int, float)) and not isinstance(value, bool) else ANYTHING
-
-
-def find_protocol_near(name: str, base: FilePath | None) -> FilePath:
-    """A protocol's file: beside the campaign's, by path, or a shipped one. Raises FileNotFoundError."""
-    for near in (base / name, base / f"{name}.yaml") if base is not None else ():
-        if near.is_file():
-            return near
-    return find_protocol(name)

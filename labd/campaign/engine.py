@@ -104,7 +104,8 @@ class Campaigns:
             return None
 
     async def _checked(self, source: str, file: str, protocol: str, name: str, called: Mapping[str, str]) -> Plan:
-        from labd.campaign.checker import Texts, plan_of
+        from labd.campaign.checker import plan_of
+        from labd.campaign.making import Texts
 
         facts = facts_of(self._engine.lab, only=())
         return await asyncio.to_thread(plan_of, source, file, facts, Texts(protocol, name, called))
@@ -296,7 +297,7 @@ class Campaigns:
 
     async def candidates(self, name: str, count: int) -> list[Proposal]:
         """What its optimiser would propose now; nothing is queued. Raises CampaignError, CommandRefusedError."""
-        from labd.campaign.campaign import asked
+        from labd.campaign.asking import asked
 
         campaign = self.find(name)
         plan, outlook = campaign.plan, campaign.outlook
@@ -315,7 +316,7 @@ class Campaigns:
 
     async def wish(self, name: str, want: str, count: int) -> Answer:
         """Which points have the properties that are wished for. Raises CampaignError, CommandRefusedError."""
-        from labd.campaign.campaign import wished
+        from labd.campaign.asking import wished
 
         campaign = self.find(name)
         plan, outlook = campaign.plan, campaign.outlook

@@ -276,7 +276,7 @@ def _candidates(
 
 def _alone(path: Path, count: int, want: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same of a file that no daemon knows."""
-    from labd.campaign.campaign import asked, wished
+    from labd.campaign.asking import asked, wished
     from labd.campaign.checker import plan_of
     from labd.campaign.problem import CampaignError
     from labd.campaign.telling import candidate_told, problem_told, proposal_told

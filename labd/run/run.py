@@ -12,13 +12,11 @@ from typing import Any
 
 from labd import clock
 from labd.expr import Missing
-from labd.lab.bus import DeviceState, Happening, RunState
-from labd.lab.limit import Limit
+from labd.lab.bus import DeviceState, RunState
 from labd.protocol import messages as m
 from labd.protocol.machine import Machine
 from labd.protocol.machine.snapshot import to_json
 from labd.protocol.machine.vigil import WINDOW
-from labd.run.acting import Acting
 from labd.run.agenda import Urgency
 from labd.run.forecast import Forecast
 from labd.run.identity import said_of
@@ -29,13 +27,14 @@ from labd.run.questions import SETTLE
 from labd.run.reservations import Bound, Reservations
 from labd.run.scheduling.claims import Needs
 from labd.run.times import limits_as_json
+from labd.run.waiting import Waiting
 
 ENTERING = "enters"
 POSITION = 1  # version of what `_keep` writes
 CLEANUP_LIMIT = 1800.0  # s; how long the steps of `cleanup` may take together
 
 
-class Run(Acting):
+class Run(Waiting):
     """A run from Idle to its end. `main()` is its task; commands and answers come from any other.
 
     Args:
@@ -67,12 +66,8 @@ class Run(Acting):
         self._deferred: list[m.Command] = []  # what the machine said while the run was held
         self._gathering = False  # what it says is kept with that, until all is known
         self._machine_holds = False  # and the run is held for it
-        self._late: list[tuple[Urgency, m.Elapsed]] = []  # timers of watches and windows that ended while it was held
         self._window: str | None = None  # the time window that has led it elsewhere, in words
         self._served: dict[str, Bound] = {}  # the devices that served it last, by role
-        self._looking = False  # signals were read, and are looked at next
-        self._same = False  # nothing has changed by what happens now
-        self._health: dict[str, str] = {}  # of devices, as they were heard of last
         self._cleaned = asyncio.Event()
         self._deaf = performer.lab.bus.subscribe(self._heard, DeviceState)
 
@@ -212,60 +207,6 @@ class Run(Acting):
         told |= {"more": more} if more else {}
         self._post("protocol.entered", told, waited=waited)  # s, for its devices: no part of the state before
         self._feed(m.Entered(command.state, token=command.token))
-
-    def _begin_sleep(self, command: m.Sleep, seconds: float) -> None:
-        self._times.sleep(command, seconds)
-        self._waits.begin(command.step_id, self._sleep(command, seconds), f"waits in {command.step_id}")
-
-    def _begin_await(self, command: m.Await, within: float) -> None:
-        limit = self._times.limit(command.step_id, within)
-        self._waits.begin(command.step_id, self._await(command, limit), f"waits in {command.step_id}")
-
-    async def _sleep(self, command: m.Sleep, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        urgency = {"window": Urgency.WINDOW, "watch": Urgency.WATCH, "next": Urgency.RESULT}[command.urgency]
-        elapsed = m.Elapsed(command.step_id, token=command.token)
-        self._agenda.put(urgency, lambda: self._elapsed(elapsed, urgency))
-
-    def _elapsed(self, elapsed: m.Elapsed, urgency: Urgency) -> None:
-        """A time is over; what watches and windows say of that waits until the run is not held any more."""
-        if urgency is not Urgency.RESULT and self.lifecycle.at in PAUSED:
-            self._late.append((urgency, elapsed))
-        else:
-            self._times.over(elapsed.step_id)
-            self._feed(elapsed)
-
-    async def _await(self, command: m.Await, limit: Limit) -> None:
-        if await self._expires(limit):
-            expired = m.Expired(command.step_id, token=command.token)
-            self._agenda.put(Urgency.RESULT, lambda: self._await_expired(expired))
-
-    def _await_expired(self, expired: m.Expired) -> None:
-        self._times.over(expired.step_id)
-        self._feed(expired)
-
-    # ── live signals ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _heard(self, happening: Happening) -> None:
-        """How well a device is has changed, or only what it works for."""
-        if isinstance(happening, DeviceState) and happening.health != self._health.get(happening.device):
-            self._health[happening.device] = happening.health
-            if happening.health == "ok":
-                self._ask_again(happening.device)
-
-    def _read(self) -> None:
-        """Something was read from a device that it watches, or its health has changed."""
-        if not self._looking and self.machine.watching:
-            self._looking = True
-            self._agenda.put(Urgency.WATCH, self._only_look)
-
-    def _only_look(self) -> None:
-        self._same = True  # unless something follows from what is seen
-        self._look()
-
-    def _look(self) -> None:
-        self._looking = False
-        if self.machine.watching and self.lifecycle.at not in PAUSED:
-            self._feed(m.Observed())
 
     # ── hold, stop, abort, end ───────────────────────────────────────────────────────────────────────────────────
     def _check_unhold(self, at: str | None) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labd.campaign.checker import Texts, check_campaign, plan_of
+from labd.campaign.checker import check_campaign, plan_of
 from labd.campaign.loader import is_campaign
+from labd.campaign.making import Texts
 from labd.campaign.plan import Plan
 from labd.campaign.problem import Choice, Mixture, Range
 from labd.campaign.shipped import shipped_campaigns

@@ -24,8 +24,8 @@ class Quota(Ballast):
 
     def pages(self, more: int) -> None:
         assert self.journal is not None
-        (pages,) = self.journal._connection.execute("PRAGMA page_count").fetchone()
-        self.journal._connection.execute(f"PRAGMA max_page_count = {pages + more}")
+        (pages,) = self.journal._writer.connection.execute("PRAGMA page_count").fetchone()
+        self.journal._writer.connection.execute(f"PRAGMA max_page_count = {pages + more}")
 
     def give(self) -> bool:
         held = Ballast.give(self)
@@ -125,7 +125,7 @@ async def test_when_its_space_is_used_up_too_the_journal_breaks_and_what_was_ack
 
 
 async def test_an_error_that_is_no_full_disk_leaves_the_ballast(journal: Journal, quota: Quota) -> None:
-    journal._connection.execute("DROP TABLE marks")
+    journal._writer.connection.execute("DROP TABLE marks")
     with pytest.raises(JournalError, match="no such table"):
         await journal.set_mark("mqtt", 1)
     assert quota.path.exists()

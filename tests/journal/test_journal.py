@@ -122,8 +122,8 @@ async def test_who_posted_an_event_hears_that_it_is_durable_before_anybody_else(
 async def test_who_posted_an_event_that_could_not_be_written_does_not_hear_that_it_is(journal: Journal) -> None:
     heard: list[str] = []
     await journal.append(NewEvent("before", {}))
-    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
-    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = journal._writer.connection.execute("PRAGMA page_count").fetchone()
+    journal._writer.connection.execute(f"PRAGMA max_page_count = {pages}")
     journal.post(NewEvent("large", {"text": "x" * 100_000}), lambda: heard.append("durable"))
     with pytest.raises(JournalError, match="full"):
         await journal.append(NewEvent("after", {}))
@@ -215,14 +215,14 @@ async def test_marks_outlive_the_daemon(path: Path) -> None:
 def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many works each commit has, from now on."""
     found: list[int] = []
-    real = journal._commit
+    real = journal._writer.commit
 
     def counting(drained: Any) -> Any:
         if writing := [work for work in drained if work.events or work.mark or work.keep]:
             found.append(len(writing))
         return real(drained)
 
-    monkeypatch.setattr(journal, "_commit", counting)
+    monkeypatch.setattr(journal._writer, "commit", counting)
     return found
 
 
@@ -298,8 +298,8 @@ async def test_a_file_that_is_no_journal_is_refused(path: Path) -> None:
 async def test_a_full_disk_fails_all_waiters_and_everything_after(journal: Journal, path: Path) -> None:
     await journal.append(NewEvent("before", {}))
     watcher = asyncio.ensure_future(journal.watch())
-    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
-    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = journal._writer.connection.execute("PRAGMA page_count").fetchone()
+    journal._writer.connection.execute(f"PRAGMA max_page_count = {pages}")
     large = {"text": "x" * 100_000}
     waiters = [asyncio.ensure_future(journal.append(NewEvent("large", large))) for _ in range(3)]
     for result in await asyncio.gather(*waiters, return_exceptions=True):
@@ -414,7 +414,7 @@ async def test_rare_kinds_are_found_by_the_index_and_frequent_ones_by_walking(jo
             ({"rare"}, "USING INDEX events_by_kind"),
             ({"rare", "often"}, "USING INTEGER PRIMARY KEY"),
         ):
-            query = f"SELECT data FROM events WHERE seq > 0 AND {journal._by_kinds(kinds)} ORDER BY seq"
+            query = f"SELECT data FROM events WHERE seq > 0 AND {journal._reader._by_kinds(kinds)} ORDER BY seq"
             plan = looked.execute(f"EXPLAIN QUERY PLAN {query}", sorted(kinds))
             assert found in " ".join(str(step[3]) for step in plan)
     assert [event.data["n"] for event in await journal.events(kinds={"rare"})] == [0, 20]

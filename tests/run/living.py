@@ -278,7 +278,7 @@ class Living:
 
     def _judge(self, *, whole: bool = False) -> None:
         journal = self.site.journal
-        events = journal._select(None, 0, None, None) if journal.fuse else self._events()
+        events = journal._reader.select(None, 0, None, None) if journal.fuse else self._events()
         assert not self.site.errors, self.site.errors
         assert not self.wrong, self.wrong
         assert not self.site._daemon.done(), self.site._daemon
@@ -305,7 +305,7 @@ class Living:
         try:
             yield
         except Exception:
-            events = self.site.journal._select(None, 0, None, None)
+            events = self.site.journal._reader.select(None, 0, None, None)
             _say("\n".join(map(_line, events)))
             raise
 

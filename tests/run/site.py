@@ -41,16 +41,13 @@ class PromptJournal(Journal):
 
     def __init__(self, path: Path, file: Any) -> None:
         super().__init__(path, file)
-        self._connection.execute("PRAGMA synchronous = OFF")
+        self._writer.connection.execute("PRAGMA synchronous = OFF")
         self._acquire = self._release = lambda: None
         self._waiting: list[Any] = []
         self._timer: asyncio.TimerHandle | None = None
         self.fuse = 0
         """The daemon is killed at the so many-eth commit from now, before anybody hears of it; 0: it is not."""
         self.cut_off = asyncio.Event()
-
-    def _write(self) -> None:
-        """The thread has nothing to do."""
 
     def _put(self, works: Sequence[Any]) -> None:
         if works and not self.cut_off.is_set():
@@ -61,7 +58,7 @@ class PromptJournal(Journal):
 
     def _commit_now(self) -> None:
         drained, self._waiting, self._timer = self._waiting, [], None
-        results = self._commit(drained)
+        results = self._writer.commit(drained)
         if self.fuse:
             self.fuse -= 1
             if not self.fuse:
@@ -86,7 +83,7 @@ class PromptJournal(Journal):
         """Closes the file, as the end of a process does."""
         self._closed = True
         self._file.reader.close()
-        self._connection.close()
+        self._writer.connection.close()
         self._reading.shutdown()
         os.close(self._file.lock)
 
