@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from labd.cli.app import app
+from labd.cli.app import app, only
 from labd.cli.connection import socket_of
 from labd.lab.config import load_lab
 
@@ -170,3 +170,15 @@ def test_check_asks_the_lab_what_it_has(folder: Path, runner: CliRunner) -> None
     ended = runner.invoke(app, ["check", "good.yaml", "--lab", "lab.yaml"])
     assert ended.exit_code == 2
     assert "crimper" in ended.stdout
+
+
+@pytest.mark.parametrize("named", ["status", "serve", "run", "campaign", "device"])
+def test_where_a_command_is_named_the_others_are_not_prepared(runner: CliRunner, named: str) -> None:
+    narrow, whole = runner.invoke(only([named]), [named, "--help"]), runner.invoke(app, [named, "--help"])
+    assert (narrow.exit_code, narrow.stdout) == (0, whole.stdout)
+    assert len(only([named]).registered_commands) + len(only([named]).registered_groups) <= 2
+
+
+def test_where_no_command_is_named_all_are_there() -> None:
+    assert [only(asked) for asked in ([], ["--help"], ["statu"])] == [app] * 3
+    assert len(app.registered_commands) > 20

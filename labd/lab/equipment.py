@@ -6,8 +6,10 @@ import datetime as dt
 import importlib
 import pkgutil
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,8 @@ def find_driver(kind: str) -> type[Driver]:
     if not _KIND.fullmatch(kind):
         raise LabError(f"there is no driver {kind[:60]!r}")
     try:
-        driver = getattr(importlib.import_module(f"drivers.{kind}"), "DRIVER", None)
+        module = _loaded(kind, partial(importlib.import_module, f"drivers.{kind}"))
+        driver = getattr(module, "DRIVER", None)
     except ModuleNotFoundError as error:
         if error.name != f"drivers.{kind}":
             raise LabError(f"driver {kind!r} needs the package {error.name!r}, which is not installed") from error
@@ -157,7 +160,7 @@ def find_driver(kind: str) -> type[Driver]:
             raise LabError(
                 f"there is no driver {kind!r}: neither drivers/{kind}.py nor a labd.drivers entry"
             ) from error
-        driver = found[0].load()
+        driver = _loaded(kind, found[0].load)
     if not (isinstance(driver, type) and issubclass(driver, Driver)):
         raise LabError(f"driver {kind!r}: its DRIVER is no subclass of labd.sdk.Driver")
     try:
@@ -165,6 +168,18 @@ def find_driver(kind: str) -> type[Driver]:
     except PydanticUserError as error:
         raise LabError(f"driver {kind!r}: an action's model does not hold: {error.message}") from error
     return driver
+
+
+def _loaded(kind: str, load: Callable[[], Any]) -> Any:
+    """What somebody's code gives that is loaded. Raises ModuleNotFoundError; LabError: it failed otherwise."""
+    try:
+        return load()
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        at = f"{Path(last.filename).name}:{last.lineno}"
+        raise LabError(f"driver {kind!r} cannot be loaded: {type(error).__name__}: {error}, {at}") from error
 
 
 def check_roles(

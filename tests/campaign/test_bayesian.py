@@ -173,3 +173,17 @@ def test_a_batch_prefers_what_adds_to_what_it_has() -> None:
     samples = {"v": np.array([[2.0, 2.0, 0.0, 1.0], [0.0, 0.0, 1.9, 1.0]])}
     utility = acquisition.utilities(Problem(PLANE, HIGH), {}, 2, np.random.default_rng(0))
     assert [column for column, *_ in acquisition.choose(samples, 3, utility, np.ones(3))] == [0, 2]
+
+
+def test_a_result_that_counts_for_little_is_named() -> None:
+    dice = Random(4)
+    told = []
+    for number in range(18):
+        point = {"x": round(0.05 * dice.randint(0, 20), 2), "y": round(0.05 * dice.randint(0, 20), 2)}
+        value = 2 * float(point["x"]) + float(point["y"]) + dice.gauss(0, 0.02)
+        told.append(Observation(point, {"v": 0.0 if number == 9 else value + 10}))
+    problem = Problem(PLANE, (Objective("v", "maximise", "mS/cm"),))
+    (proposal,) = Bayesian(samples=64).ask(problem, told, [], 1, 1)
+    assert "; a result of 0 mS/cm counts for little, all others speak for 1" in proposal.why
+    (other,) = Bayesian(samples=64).ask(problem, [one for one in told if one.values["v"]], [], 1, 1)
+    assert "counts for little" not in other.why

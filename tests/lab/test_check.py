@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from labd.lab.check import check_lab
+from labd.sdk import About, Call, Driver, Effect, Nothing, Reading, action
 from tests.lab.test_config import write
 from tests.toys import TOYS
 
@@ -288,3 +291,52 @@ def test_units_behind_one_gateway_and_ports_that_are_free_to_choose_are_not_told
         '  d: {driver: meca500, settings: {address: "127.0.0.1:0"}, simulator: {}}\n'
     )
     assert check_lab(write(folder, text)).problems == ()
+
+
+class Handle:
+    """A type that pydantic knows nothing of."""
+
+
+def test_an_action_of_which_no_model_can_be_made_is_told_before_anything_is_connected(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(Driver):
+        role = "sensor"
+
+        @action(effect=Effect.READ, timeout=1.0)
+        async def look(self, call: Call, at: Handle) -> Nothing:
+            """Look."""
+            raise NotImplementedError
+
+        async def connect(self) -> About:
+            raise NotImplementedError
+
+        async def close(self) -> None:
+            raise NotImplementedError
+
+        async def read_state(self) -> Reading:
+            raise NotImplementedError
+
+        async def safe_state(self) -> None:
+            raise NotImplementedError
+
+    module = ModuleType("drivers.odd")
+    module.DRIVER = Odd  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "drivers.odd", module)
+    checked = check_lab(write(folder, "labd: 1\nlab: bench\nstore: s\ndevices:\n  odd: {driver: odd, settings: {}}\n"))
+    (problem,) = checked.problems
+    assert problem.code == "L201"
+    assert "driver 'odd': an action's model does not hold: Unable to generate pydantic-core schema" in problem.message
+
+
+def test_a_driver_that_cannot_be_loaded_is_told_with_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = folder / "drivers"
+    packages.mkdir()
+    (packages / "broken.py").write_text("DRIVER = 1 / 0\n")
+    import drivers
+
+    monkeypatch.setattr(drivers, "__path__", [*drivers.__path__, str(packages)])
+    lab = "labd: 1\nlab: bench\nstore: s\ndevices:\n  odd: {driver: broken, settings: {}}\n"
+    (problem,) = check_lab(write(folder, lab)).problems
+    assert (problem.code, problem.where) == ("L201", str(folder / "lab.yaml") + ":5:17")
+    assert problem.message == "driver 'broken' cannot be loaded: ZeroDivisionError: division by zero, broken.py:1"
