@@ -131,7 +131,7 @@ def mortal(commit: Callable[[Any, Sequence[Any]], Any], boundaries: Boundaries) 
 def live(fate: Fate) -> int:
     """`labd serve`, for as long as it lasts."""
     from labd import daemon
-    from labd.journal import Journal
+    from labd.journal.writer import Writer
 
     log = os.open(fate.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
@@ -140,7 +140,7 @@ def live(fate: Fate) -> int:
     os.close(0)
     setattr(daemon, "DEATHS", NEVER)  # noqa: B010 - for this process only
     if fate.share > 0:
-        setattr(Journal, "_commit", mortal(Journal._commit, Boundaries.of(fate)))  # noqa: B010, SLF001 - likewise
+        setattr(Writer, "commit", mortal(Writer.commit, Boundaries.of(fate)))  # noqa: B010 - likewise
     return daemon.serve(Path(fate.lab), simulators=False, log_format="json")
 
 

@@ -218,7 +218,7 @@ def _proposal(problem: Problem, beliefs: Mapping[str, Belief], point: Made, chan
     for one in problem.objectives:
         for value, expected in beliefs[one.name].wrong:
             doubted = f"a result of {value:.3g} {one.unit}".rstrip()
-            why += f"; {doubted} counts for little, all others speak for {expected:.3g}"
+            why += f"; {doubted} counts for little, the others speak for {expected:.3g}"
     weights = {name: weight for belief in beliefs.values() for name, weight in belief.weights.items()}
     if len(weights) > 1 or "constant" not in weights:
         why += "; believed: " + ", ".join(f"{_told(name)} {weight:.0%}" for name, weight in weights.items())

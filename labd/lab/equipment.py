@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import os
 import pkgutil
 import re
 import traceback
@@ -12,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.errors import PydanticUserError
 
 from labd.expr import did_you_mean
 from labd.files import Path as Place
@@ -147,39 +148,48 @@ def find_driver(kind: str) -> type[Driver]:
     """
     if not _KIND.fullmatch(kind):
         raise LabError(f"there is no driver {kind[:60]!r}")
-    try:
-        module = _loaded(kind, partial(importlib.import_module, f"drivers.{kind}"))
-        driver = getattr(module, "DRIVER", None)
-    except ModuleNotFoundError as error:
-        if error.name != f"drivers.{kind}":
-            raise LabError(f"driver {kind!r} needs the package {error.name!r}, which is not installed") from error
+    driver = _loaded(kind, partial(importlib.import_module, f"drivers.{kind}"), own=f"drivers.{kind}")
+    if driver is None:
         found = [point for point in entry_points(group="labd.drivers") if point.name == kind]
         if not found and kind in RENAMED:
-            raise LabError(f"the driver {kind!r} is called {RENAMED[kind]!r} now") from error
+            raise LabError(f"the driver {kind!r} is called {RENAMED[kind]!r} now")
         if not found:
-            raise LabError(
-                f"there is no driver {kind!r}: neither drivers/{kind}.py nor a labd.drivers entry"
-            ) from error
+            raise LabError(f"there is no driver {kind!r}: neither drivers/{kind}.py nor a labd.drivers entry")
         driver = _loaded(kind, found[0].load)
+    driver = getattr(driver, "DRIVER", None) if isinstance(driver, ModuleType) else driver
     if not (isinstance(driver, type) and issubclass(driver, Driver)):
         raise LabError(f"driver {kind!r}: its DRIVER is no subclass of labd.sdk.Driver")
     try:
         build_models(driver.actions.values())
-    except PydanticUserError as error:
-        raise LabError(f"driver {kind!r}: an action's model does not hold: {error.message}") from error
+    except TypeError as error:
+        raise LabError(f"driver {kind!r}: {error}") from error
     return driver
 
 
-def _loaded(kind: str, load: Callable[[], Any]) -> Any:
-    """What somebody's code gives that is loaded. Raises ModuleNotFoundError; LabError: it failed otherwise."""
+def _loaded(kind: str, load: Callable[[], Any], own: str | None = None) -> Any:
+    """What somebody's code gives that is loaded, whatever it is that fails in it; None where `own` is not there.
+
+    Raises:
+        LabError: it failed, or needs a package that is not installed.
+    """
     try:
         return load()
-    except ModuleNotFoundError:
-        raise
+    except ModuleNotFoundError as error:
+        if error.name == own:
+            return None
+        raise LabError(f"driver {kind!r} needs the package {error.name!r}, which is not installed") from error
+    except SyntaxError as error:
+        raise LabError(f"driver {kind!r} cannot be loaded: {error}") from error  # it says where itself
     except Exception as error:
-        *_, last = traceback.extract_tb(error.__traceback__)
-        at = f"{Path(last.filename).name}:{last.lineno}"
-        raise LabError(f"driver {kind!r} cannot be loaded: {type(error).__name__}: {error}, {at}") from error
+        said = f"driver {kind!r} cannot be loaded: {type(error).__name__}: {error}"
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_pythons(frame.filename)]
+        own_code = frames[1:]  # the first one is ours
+        at = f", {'/'.join(Path(own_code[-1].filename).parts[-2:])}:{own_code[-1].lineno}" if own_code else ""
+        raise LabError(said + at) from error
+
+
+def _is_pythons(file: str) -> bool:
+    return file.startswith("<") or (Path(file).is_relative_to(Path(os.__file__).parent) and "site-packages" not in file)
 
 
 def check_roles(

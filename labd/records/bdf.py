@@ -47,7 +47,7 @@ _MACHINE = {
 }
 FEW = 2  # rows; so many of a step do not tell how far apart its rows are
 PAUSE = 60.0  # s; instruments take up to this long from a step to the next
-TIMES = 10
+TIMES = 10  # as long as rows of a step are apart: a row that is late is no pause
 LEAST = 0.005  # V; less evidence than this says nothing of the sign
 
 
@@ -319,9 +319,9 @@ def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
 
     Between two steps a test may stand still: held by a person, say. That is so where nobody measured for longer than
     `PAUSE`, and for `TIMES` as long as two rows of either step are ever apart. Nobody can tell of steps with fewer than
-    three rows, where the file's own counters went on, and without a column of steps.
+    three rows, where the file's own counters have most of what would have flowed, and without a column of steps.
     """
-    time, step = columns["time"], columns.get("step")
+    time, current, step = columns["time"], columns["current"], columns.get("step")
     gone = [0.0] * (len(time) + 1)
     if step is None or not len(time):
         return gone
@@ -333,11 +333,17 @@ def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
     for one, (start, end) in enumerate(zip(starts, ends, strict=True)):
         between = time[start] - time[start - 1] if start else 0.0
         usual = max(apart[max(0, one - 1)], apart[one])
-        if between > max(PAUSE, TIMES * usual) and not any(told[start] > told[start - 1] for told in counters):
-            whole += between
+        if between > max(PAUSE, TIMES * usual):
+            most = max(abs(current[start - 1]), abs(current[start])) * between / 3600
+            whole += between if max((_gained(told, start) for told in counters), default=0.0) < most / 2 else 0.0
         gone[start:end] = [whole] * (end - start)
     gone[-1] = whole
     return gone
+
+
+def _gained(counter: Sequence[float], row: int) -> float:
+    """Ah that a counter has more at a row than before it; one that began anew has what it says."""
+    return counter[row] - counter[row - 1] if counter[row] >= counter[row - 1] else counter[row]
 
 
 def _apart(time: Sequence[float]) -> float:

@@ -65,7 +65,8 @@ class Agenda:
     def order(self, urgency: Urgency, act: Callable[[], None]) -> asyncio.Future[None]:
         """As `put`; the future is done once it was let happen.
 
-        At once, where nothing happens and nothing waits; but what ends a run lets a result on its way come first.
+        At once, where nothing happens and nothing waits; what ends a run lets first what is ready in the loop, such as
+        a device's answer.
         """
         happened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -181,12 +181,16 @@ def build_models(actions: Iterable[Action]) -> None:
     """Builds the models of actions: not while all drivers are declared, but before several threads read by them.
 
     Raises:
-        PydanticUserError: a parameter or result of a type that nothing can be read into.
+        TypeError: a parameter, a result or a row has a type, a bound or a pattern that nothing can be read by.
     """
     for one in actions:
         for model in (one.parameters, one.result, one.data):
-            if model is not None:
-                model.model_rebuild()
+            try:
+                if model is not None:
+                    model.model_rebuild()
+            except Exception as error:
+                said = str(error).partition("\n")[0]
+                raise TypeError(f"no model can be made for its action {one.name!r}: {said}") from error
 
 
 class Schemas(Mapping[str, dict[str, Any]]):

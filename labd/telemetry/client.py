@@ -39,6 +39,7 @@ from labd.telemetry.reading import FAILURE, Forgiving
 from labd.telemetry.wire import Gathered, Written, packet_of, size_of
 
 KEEPALIVE = 30  # s
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ANSWER_LIMIT = 10.0  # s of the machine; for the broker's CONNACK
 ACK_WAIT = 0.002  # s of the machine; the longest that the broker waits for PUBACK
 GOODBYE_LIMIT = 2.0  # s of the machine
@@ -122,6 +123,7 @@ class AiomqttPublisher:
             timeout=clock.of_machine(ANSWER_LIMIT),
             logger=_QUIET,
         )
+        client.beside = broker.host in LOOPBACK and not self._address.embedded
         try:
             await client.__aenter__()
         except BaseException as error:
@@ -155,6 +157,7 @@ class _Client(aiomqtt.Client):
         self._abandoned = False
         self._v5 = options.get("protocol") is V5
         self.largest: int | None = None
+        self.beside = False
         self._ended_with: ReasonCode | None = None
         self._flaw: aiomqtt.MqttError | None = None  # what the broker sent, and nobody can read
         self.reached = False  # the connection stands; the broker's answer is another matter

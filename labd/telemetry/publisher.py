@@ -73,9 +73,11 @@ class Session(Protocol):
 
     Attributes:
         largest: bytes of a packet that the broker takes; None: it has said none.
+        beside: the broker runs on this machine, in a process of its own.
     """
 
     largest: int | None
+    beside: bool
 
     def send(self, message: Message) -> asyncio.Future[None]:
         """Hands a message over; the future ends on PUBACK (QoS 1), or when the socket has taken it (QoS 0).

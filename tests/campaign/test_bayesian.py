@@ -184,6 +184,6 @@ def test_a_result_that_counts_for_little_is_named() -> None:
         told.append(Observation(point, {"v": 0.0 if number == 9 else value + 10}))
     problem = Problem(PLANE, (Objective("v", "maximise", "mS/cm"),))
     (proposal,) = Bayesian(samples=64).ask(problem, told, [], 1, 1)
-    assert "; a result of 0 mS/cm counts for little, all others speak for 1" in proposal.why
+    assert "; a result of 0 mS/cm counts for little, the others speak for 1" in proposal.why
     (other,) = Bayesian(samples=64).ask(problem, [one for one in told if one.values["v"]], [], 1, 1)
     assert "counts for little" not in other.why

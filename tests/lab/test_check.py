@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import drivers
 from labd.lab.check import check_lab
 from labd.sdk import About, Call, Driver, Effect, Nothing, Reading, action
 from tests.lab.test_config import write
@@ -326,17 +328,30 @@ def test_an_action_of_which_no_model_can_be_made_is_told_before_anything_is_conn
     checked = check_lab(write(folder, "labd: 1\nlab: bench\nstore: s\ndevices:\n  odd: {driver: odd, settings: {}}\n"))
     (problem,) = checked.problems
     assert problem.code == "L201"
-    assert "driver 'odd': an action's model does not hold: Unable to generate pydantic-core schema" in problem.message
+    assert "driver 'odd': no model can be made for its action 'look': Unable to generate pydantic" in problem.message
 
 
-def test_a_driver_that_cannot_be_loaded_is_told_with_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("DRIVER = 1 / 0\n", "cannot be loaded: ZeroDivisionError: division by zero, drivers/broken.py:1"),
+        ("x = 1\ndef\n", "cannot be loaded: invalid syntax (broken.py, line 2)"),
+        ("import json\n\njson.loads('{')\n", ", drivers/broken.py:3"),
+        ("import nowhere_to_be_found\n", "needs the package 'nowhere_to_be_found', which is not installed"),
+        ("DRIVER = 3\n", "its DRIVER is no subclass of labd.sdk.Driver"),
+    ],
+)
+def test_a_driver_that_cannot_be_loaded_is_told_with_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
     packages = folder / "drivers"
     packages.mkdir()
-    (packages / "broken.py").write_text("DRIVER = 1 / 0\n")
-    import drivers
-
+    (packages / "broken.py").write_text(text)
     monkeypatch.setattr(drivers, "__path__", [*drivers.__path__, str(packages)])
+    monkeypatch.delitem(sys.modules, "drivers.broken", raising=False)
+    importlib.invalidate_caches()
     lab = "labd: 1\nlab: bench\nstore: s\ndevices:\n  odd: {driver: broken, settings: {}}\n"
     (problem,) = check_lab(write(folder, lab)).problems
     assert (problem.code, problem.where) == ("L201", str(folder / "lab.yaml") + ":5:17")
-    assert problem.message == "driver 'broken' cannot be loaded: ZeroDivisionError: division by zero, broken.py:1"
+    assert problem.message.startswith("driver 'broken'")
+    assert said in problem.message

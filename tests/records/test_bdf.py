@@ -176,11 +176,12 @@ def test_rows_that_are_far_apart_are_no_pause(tmp_path: Path, times: list[list[f
 def test_what_its_own_counter_counted_is_no_pause(tmp_path: Path) -> None:
     told_of = paused(5.0)
     falls = told_of["step"].index(2.0)
-    for file, gained in (("idle.bdf.csv", 0.0), ("on.bdf.csv", 0.001)):
-        counted = [0.002 + (gained if row >= falls else 0.0) for row in range(len(told_of["time"]))]
-        write_csv(tmp_path / file, {**told_of, "charged": counted})
-    assert foreign(read(tmp_path / "idle.bdf.csv")).paused == pytest.approx(18000, abs=120)
-    assert foreign(read(tmp_path / "on.bdf.csv")).paused == 0.0
+    files = {"idle": 0.002, "begun": 0.002 + 3e-6, "anew": 3e-6, "on": 0.002 + 0.0095}  # Ah after it: 1.9 mA for 5 h
+    for file, after in files.items():
+        counted = [after if row >= falls else 0.002 for row in range(len(told_of["time"]))]
+        write_csv(tmp_path / f"{file}.bdf.csv", {**told_of, "charged": counted})
+    found = {file: foreign(read(tmp_path / f"{file}.bdf.csv")).paused for file in files}
+    assert found == {**dict.fromkeys(files, pytest.approx(18000, abs=120)), "on": 0.0}
 
 
 def test_without_steps_a_pause_cannot_be_told(tmp_path: Path) -> None:

@@ -47,14 +47,14 @@ async def test_an_idle_run_obeys_at_once() -> None:
     await task
 
 
-async def test_what_ends_it_lets_a_result_come_first_that_is_on_its_way() -> None:
+async def test_what_ends_it_lets_first_what_is_ready_in_the_loop() -> None:
     run = Run()
     task = await run.idle()
-    asyncio.get_running_loop().call_soon(run.does("result"))
+    asyncio.get_running_loop().call_soon(run.does("a device has answered"))
     ordered = run.agenda.order(Urgency.ABORT, run.does("abort"))
     assert not ordered.done()
     await ordered
-    assert run.seen == ["result", "abort"]
+    assert run.seen == ["a device has answered", "abort"]
     run.agenda.order(Urgency.STOP, run.end)
     await task
 

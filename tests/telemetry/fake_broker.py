@@ -23,6 +23,7 @@ class FakeSession:
 
     def __init__(self, broker: FakeBroker) -> None:
         self.largest = broker.largest
+        self.beside = False
         self._broker = broker
         self._under_way: set[asyncio.Future[None]] = set()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
