@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from labd.io.tcp import TcpLink, host_and_port
-from labd.journal import journal as journals
+from labd.journal import schema
 from labd.sdk import About, Call, Driver, Duration, Effect, Result, Settings, Setup, Signals, Voltage, action
 
 KIND = "benchmark_line"  # the driver's name in lab.yaml
@@ -153,7 +153,7 @@ def daemon(lab: Path, slow_disk: float) -> int:
     module.DRIVER = LineDevice
     sys.modules[module.__name__] = module
     if slow_disk:
-        transaction = journals.schema.transaction
+        transaction = schema.transaction
 
         @contextmanager
         def slow(connection: Any) -> Iterator[Any]:
@@ -161,7 +161,7 @@ def daemon(lab: Path, slow_disk: float) -> int:
                 yield found
                 time.sleep(slow_disk)
 
-        journals.schema.transaction = slow  # type: ignore[assignment]
+        schema.transaction = slow  # type: ignore[assignment]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     return serve(lab, log_format="json")
 

@@ -163,7 +163,7 @@ async def test_a_simulator_in_this_loop_may_take_its_time_before_it_answers() ->
         await worker.call("connect", *server.sockets[0].getsockname())
         began = clock.monotonic()
         assert await worker.call("ask", "volt?") == "VOLT?"
-        assert clock.monotonic() - began >= 0.05
+        assert clock.monotonic() - began > 0.0499  # but for the last digit of a sum
         await asyncio.sleep(3600)  # and then time is free again
 
 
