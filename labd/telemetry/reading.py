@@ -64,7 +64,7 @@ class Forgiving:
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def _acknowledged(self) -> MQTTErrorCode | None:
-        """Takes a PUBACK without properties, as nearly all are, at a quarter of paho's price; None for other packets."""
+        """Takes a PUBACK without properties, as nearly all are, at a quarter of paho's price; None for others."""
         packet = self._client._in_packet  # noqa: SLF001
         body = packet["packet"]
         if packet["command"] != MessageType.PUBACK or not 2 <= len(body) <= 4 or any(body[3:]):
