@@ -54,9 +54,7 @@ class _Member:
     process: Process
     mean: Mean | None
     weight: float
-    wrong: tuple[
-        tuple[float, float], ...
-    ] = ()  # values that it takes for gross errors, each with what others say there
+    wrong: tuple[tuple[float, float], ...] = ()  # as of `Belief.wrong`
 
     def basis(self, points: Sequence[Point]) -> Array:
         ones = np.ones((len(points), 1))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from labd.cli.connection import BrokenOffError, Client, login_name, quoted
+from labd.cli.connection import Client, login_name, quoted
 from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 from labd.cli.options import Json, Lab, Socket
 from labd.cli.words import parameters_of
 
 START_LIMIT = 120.0  # s; its protocol is proven
 ASK_LIMIT = 600.0  # s; a heavy optimiser thinks
-TRIES = 3
 
 campaign_app = typer.Typer(
     help="Closed loops: an optimiser proposes, the lab makes and measures, the result goes back.",
@@ -134,16 +131,7 @@ def run(
 ) -> None:
     """Start a campaign. The file of one that is at work is that one."""
     body = _body(file) | {"request": request or uuid.uuid4().hex}
-    _show(_sent(Client(socket, lab), "/campaigns", body), as_json=as_json)
-
-
-def _sent(client: Client, path: str, body: dict[str, object]) -> dict[str, Any]:
-    """Sends what has a name, and once more where no answer came: it is not done twice."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(BrokenOffError):
-            return dict(client.post(path, body, limit=START_LIMIT))
-        time.sleep(1.0)
-    return dict(client.post(path, body, limit=START_LIMIT))
+    _show(Client(socket, lab).post_named("/campaigns", body, limit=START_LIMIT), as_json=as_json)
 
 
 @campaign_app.command()
@@ -342,7 +330,8 @@ def add(
     name = _id(client, campaign)
     body: dict[str, object] = {"points": [_point(client, name, point)], "by": login_name(), "why": why}
     body["request"] = request or uuid.uuid4().hex
-    _show_proposals(_sent(client, f"/campaigns/{quoted(name)}/proposals", body), as_json=as_json)
+    found = client.post_named(f"/campaigns/{quoted(name)}/proposals", body, limit=START_LIMIT)
+    _show_proposals(found, as_json=as_json)
 
 
 def _show_proposals(found: dict[str, Any], *, as_json: bool) -> None:

@@ -5,11 +5,13 @@ The standard library's client is enough for one request and one answer, and impo
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import pwd
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from labd.cli.errors import BAD_INPUT, REFUSED, CliError
 PLACES = (Path("/run/labd/labd.sock"), Path("/var/lib/labd/labd.sock"))
 """Where a daemon that systemd started listens."""
 ANSWER_LIMIT = 60.0  # s
+TRIES = 3  # of what has a name
 BAD_REQUESTS = {400, 404, 405, 422}
 
 
@@ -120,6 +123,14 @@ class Client:
     def post(self, path: str, body: dict[str, object], *, limit: float = ANSWER_LIMIT) -> Any:
         """Orders; raises CliError with the daemon's words."""
         return self._request("POST", path, {name: value for name, value in body.items() if value is not None}, limit)
+
+    def post_named(self, path: str, body: dict[str, object], *, limit: float = ANSWER_LIMIT) -> Any:
+        """Orders what has a name in `request`, and once more where no answer came: it is not done twice."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(BrokenOffError):
+                return self.post(path, body, limit=limit)
+            time.sleep(1.0)
+        return self.post(path, body, limit=limit)
 
     def events(self, run: str) -> Iterator[dict[str, Any]]:
         """All events of a run, oldest first."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from labd.cli.connection import BrokenOffError, Client, NoDaemonError, login_name, quoted
+from labd.cli.connection import Client, NoDaemonError, login_name, quoted
 from labd.cli.errors import BAD_INPUT, CliError
 from labd.cli.options import Cause, JobId, Json, Lab, Protocol, Socket
 from labd.cli.words import parameters_of
 
 SUBMIT_LIMIT = 600.0  # s; a thousand rows of a long protocol are checked one by one
-TRIES = 3
 
 queue_app = typer.Typer(
     help="Tell the queue: jobs at work and those that wait, in the order of their turn, and why they wait.",
@@ -64,7 +62,7 @@ def submit(
     body = _body(protocol, table, count or 1, parameters_of(parameter or []))
     body |= {"priority": priority, "again": again, "dry_run": dry_run, "request": request or uuid.uuid4().hex}
     try:
-        found = _sent(Client(socket, lab), body)
+        found = Client(socket, lab).post_named("/batches", body, limit=SUBMIT_LIMIT)
     except NoDaemonError:
         if not dry_run or lab is None:
             raise
@@ -77,18 +75,6 @@ def submit(
         views.show_json(found)
     else:
         queue_views.show_submitted(found)
-
-
-def _sent(client: Client, body: dict[str, object]) -> Any:
-    """Sends it, and once more where no answer came: it has its name, and is not queued twice."""
-    for left in reversed(range(TRIES)):
-        try:
-            return client.post("/batches", body, limit=SUBMIT_LIMIT)
-        except BrokenOffError:
-            if not left:
-                raise
-            time.sleep(1.0)
-    return None
 
 
 def _body(protocol: str, table: Path | None, count: int, parameters: dict[str, str]) -> dict[str, object]:

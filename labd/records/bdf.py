@@ -310,20 +310,20 @@ def _turned(table: Table, *, flip: bool) -> tuple[dict[str, array[float]], float
     if flip:
         columns["current"] = array("d", (-value for value in columns["current"]))
     gone = _paused(columns)
-    columns["time"] = array("d", (at - less for at, less in zip(columns["time"], gone, strict=False)))
-    return columns, gone[-1]
+    columns["time"] = array("d", (at - less for at, less in zip(columns["time"], gone, strict=True)))
+    return columns, gone[-1] if gone else 0.0
 
 
 def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
-    """By row, the seconds before it that belong to no step; and those of the whole.
+    """By row, the seconds before it that belong to no step.
 
     Between two steps a test may stand still: held by a person, say. That is so where nobody measured for longer than
     `PAUSE`, and for `TIMES` as long as two rows of either step are ever apart. Nobody can tell of steps with fewer than
     three rows, where the file's own counters have most of what would have flowed, and without a column of steps.
     """
     time, current, step = columns["time"], columns["current"], columns.get("step")
-    gone = [0.0] * (len(time) + 1)
-    if step is None or not len(time):
+    gone = [0.0] * len(time)
+    if step is None:
         return gone
     counters = [columns[name] for name in ("charged", "discharged") if name in columns]
     starts = [row for row in range(len(step)) if row == 0 or step[row] != step[row - 1]]
@@ -337,7 +337,6 @@ def _paused(columns: Mapping[str, Sequence[float]]) -> list[float]:
             most = max(abs(current[start - 1]), abs(current[start])) * between / 3600
             whole += between if max((_gained(told, start) for told in counters), default=0.0) < most / 2 else 0.0
         gone[start:end] = [whole] * (end - start)
-    gone[-1] = whole
     return gone
 
 

@@ -39,7 +39,6 @@ from labd.telemetry.reading import FAILURE, Forgiving
 from labd.telemetry.wire import Gathered, Written, packet_of, size_of
 
 KEEPALIVE = 30  # s
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ANSWER_LIMIT = 10.0  # s of the machine; for the broker's CONNACK
 ACK_WAIT = 0.002  # s of the machine; the longest that the broker waits for PUBACK
 GOODBYE_LIMIT = 2.0  # s of the machine
@@ -123,7 +122,7 @@ class AiomqttPublisher:
             timeout=clock.of_machine(ANSWER_LIMIT),
             logger=_QUIET,
         )
-        client.beside = broker.host in LOOPBACK and not self._address.embedded
+        client.beside = broker.loopback and not self._address.embedded
         try:
             await client.__aenter__()
         except BaseException as error:
