@@ -6,12 +6,13 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
 
 from labd.cli.app import app, only
-from labd.cli.connection import socket_of
+from labd.cli.connection import BrokenOffError, Client, socket_of
 from labd.lab.config import load_lab
 
 LAB = "labd: 1\nlab: bench\nstore: store\ndevices: {}\n"
@@ -182,3 +183,33 @@ def test_where_a_command_is_named_the_others_are_not_prepared(runner: CliRunner,
 def test_where_no_command_is_named_all_are_there() -> None:
     assert [only(asked) for asked in ([], ["--help"], ["statu"])] == [app] * 3
     assert len(app.registered_commands) > 20
+
+
+@pytest.mark.parametrize(("broken_off", "answered"), [(2, True), (3, False)])
+def test_what_has_a_name_is_sent_once_more_where_no_answer_came(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, broken_off: int, *, answered: bool
+) -> None:
+    monkeypatch.setattr("labd.cli.connection.time.sleep", lambda _: None)
+    heard: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(3):
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(65536))
+                if len(heard) > broken_off:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder / "labd.sock"))
+        listener.listen()
+        daemon = Thread(target=answer, args=(listener,))
+        daemon.start()
+        client = Client(folder / "labd.sock")
+        if answered:
+            assert client.post_named("/batches", {"request": "r-1"}) == []
+        else:
+            with pytest.raises(BrokenOffError, match="broke off"):
+                client.post_named("/batches", {"request": "r-1"})
+        daemon.join()
+    assert len(heard) == 3
